@@ -1,0 +1,291 @@
+"""The papers between the two sides: manifest, receipt and attempt report, versioned JSON.
+
+Owns what a job is told (manifest), what a settled quantum leaves behind (receipt) and what an
+attempt went through (report). Serves the planner, the engines, the node and ingest. Never opens a
+store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prestow.model.hashing import canonical_json
+
+MANIFEST_SCHEMA = "prestow.manifest/1"
+RECEIPT_SCHEMA = "prestow.receipt/1"
+REPORT_SCHEMA = "prestow.report/1"
+
+Values = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestInput:
+    """One input dataset of a job.
+
+    ``sha256`` (with ``size``, ``content``) is there for what existed when the plan was made, and
+    None for what the plan makes: then ``receipt`` names the producer's receipt, and the bytes are
+    those it commits to. ``recipe`` is the planned recipe of a planned input, the actual one of an
+    existing product, and the content digest (first 32 digits) of a root. ``receipt`` is also there
+    for existing products that prestow made (it gives their roots).
+    """
+
+    id: str
+    type: str
+    data_id: Values
+    run: str
+    format: str
+    recipe: str
+    local: str
+    producer: str | None = None
+    receipt: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    content: str | None = None
+    member: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestOutput:
+    """One planned output: ``path`` in the output store, ``local`` in the local repository."""
+
+    id: str
+    type: str
+    data_id: Values
+    format: str
+    path: str
+    local: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which datasets a quantum has under one name: indices into the manifest's inputs or outputs.
+
+    ``minimum`` (inputs) is ``"all"``, a number, or a fraction below 1 of those planned;
+    ``optional`` is for outputs.
+    """
+
+    datasets: tuple[int, ...]
+    minimum: str | int | float = "all"
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestQuantum:
+    """One task on one data ID."""
+
+    id: str
+    task: str
+    data_id: Values
+    recipe: str
+    receipt: str
+    inputs: Mapping[str, Connection]
+    outputs: Mapping[str, Connection]
+    entry: str | None = None  # "module:function", or
+    command: tuple[str, ...] | None = None  # words with {inputs.x}, {outputs.y}, {config.k} …
+    config_class: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever JSON holds
+    tolerate: bool = False
+    ignore: tuple[str, ...] = ()
+    prototypes: tuple[str, ...] = ()  # of config, metadata, log: outputs the node itself writes
+    # the dataset of prototype p is the output connection named "_p"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The workflow's code: a deterministic zip in a store, named by its digest."""
+
+    sha256: str
+    store: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an existing input lies: a store's name and the path in it."""
+
+    store: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that one job needs to know. The site part is ``store``, ``stores`` and ``locations``.
+
+    Parameters
+    ----------
+    job, plan, run : str
+        Names; the plan id is information for people and never enters a product.
+    quanta, inputs, outputs : tuple
+        In the order of the plan: a quantum stands after those of this job that it needs.
+    store : str
+        Name of the store that outputs go to.
+    stores : mapping of name to URI
+        Every store this job needs.
+    locations : mapping of dataset id to Location
+        For inputs with a ``sha256``.
+    """
+
+    job: str
+    plan: str
+    run: str
+    quanta: tuple[ManifestQuantum, ...]
+    inputs: tuple[ManifestInput, ...]
+    outputs: tuple[ManifestOutput, ...]
+    store: str
+    stores: Mapping[str, str]
+    locations: Mapping[str, Location] = field(default_factory=dict)
+    code: Code | None = None
+    resources: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever JSON holds
+
+    def to_json(self) -> str:
+        """Give the canonical JSON; `from_json` reads it back."""
+        return canonical_json({"schema": MANIFEST_SCHEMA, **_plain(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If the schema is another one, or the document is not a manifest.
+        """
+        d = json.loads(text)
+        if not isinstance(d, dict) or d.pop("schema", None) != MANIFEST_SCHEMA:
+            raise ValueError(f"not a manifest of schema {MANIFEST_SCHEMA}")
+        try:
+            return cls(
+                job=d["job"], plan=d["plan"], run=d["run"], store=d["store"], stores=d["stores"],
+                resources=d["resources"],
+                quanta=tuple(
+                    ManifestQuantum(**{
+                        **q,
+                        "inputs": {n: _connection(c) for n, c in q["inputs"].items()},
+                        "outputs": {n: _connection(c) for n, c in q["outputs"].items()},
+                        "command": None if q["command"] is None else tuple(q["command"]),
+                        "ignore": tuple(q["ignore"]),
+                        "prototypes": tuple(q["prototypes"]),
+                    })
+                    for q in d["quanta"]
+                ),
+                inputs=tuple(ManifestInput(**i) for i in d["inputs"]),
+                outputs=tuple(ManifestOutput(**o) for o in d["outputs"]),
+                locations={k: Location(**v) for k, v in d["locations"].items()},
+                code=None if d["code"] is None else Code(**d["code"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a manifest: {error}") from error
+
+
+def _connection(c: dict[str, Any]) -> Connection:  # Any: parsed JSON
+    return Connection(tuple(c["datasets"]), c["minimum"], c["optional"])
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - dataclasses to JSON values, whatever they are
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: _plain(getattr(value, name)) for name in fields}
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptInput:
+    """One planned input of a settled quantum, as it really was."""
+
+    connection: str
+    id: str
+    type: str
+    data_id: Values
+    run: str
+    state: str  # made | declined | lost | blocked
+    code: str | None  # why not made: the decline's code, or None
+    sha256: str | None
+    planned_recipe: str
+    actual_recipe: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptOutput:
+    """One planned output of a settled quantum: made (with aside and digests) or declined."""
+
+    id: str
+    type: str
+    data_id: Values
+    format: str
+    path: str
+    state: str
+    aside: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A raw or foreign dataset that a product goes back to."""
+
+    type: str
+    data_id: Values
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The commit of one quantum: put if absent, never changed.
+
+    ``attempt`` is the execution that won, or None where a ``sealer`` (``engine``) settled it.
+    ``reason`` is free text for people and stands nowhere else. ``version`` is the digest of the
+    code. ``roots`` are those of the inputs really used.
+    """
+
+    quantum: str
+    task: str
+    run: str
+    data_id: Values
+    job: str
+    state: str
+    planned_recipe: str
+    actual_recipe: str | None
+    attempt: str | None = None
+    sealer: str | None = None
+    code: str | None = None
+    reason: str | None = None
+    version: str | None = None
+    inputs: tuple[ReceiptInput, ...] = ()
+    outputs: tuple[ReceiptOutput, ...] = ()
+    roots: tuple[Root, ...] = ()
+    measures: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Give the canonical JSON; `from_json` reads it back."""
+        return canonical_json({"schema": RECEIPT_SCHEMA, **_plain(self)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Receipt:
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If the document is not a receipt of this schema.
+        """
+        d = json.loads(text)
+        if not isinstance(d, dict) or d.pop("schema", None) != RECEIPT_SCHEMA:
+            raise ValueError(f"not a receipt of schema {RECEIPT_SCHEMA}")
+        try:
+            return cls(**{
+                **d,
+                "inputs": tuple(ReceiptInput(**i) for i in d["inputs"]),
+                "outputs": tuple(ReceiptOutput(**o) for o in d["outputs"]),
+                "roots": tuple(Root(**r) for r in d["roots"]),
+            })
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a receipt: {error}") from error

@@ -1,0 +1,81 @@
+"""Bytes at a URI: read, put if absent, move, delete; verified copies.
+
+Owns where bytes live and how they become durable. Serves the node, commit and ingest. Never knows
+what a name means.
+
+Names are relative, with ``/``; a store never escapes its root. Walking is a capability of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from prestow.plugins import load
+
+
+class Put(StrEnum):
+    """The answer to a put-if-absent."""
+
+    YES = "yes"  # it is there, and it is ours
+    EXISTS = "exists"  # something was there, or so we are told
+    UNKNOWN = "unknown"  # no answer: read back
+
+
+class Store(Protocol):
+    """Bytes by name. Errors are `StoreError`; an absent name is `ObjectNotFoundError`."""
+
+    uri: str
+
+    def read(self, name: str) -> bytes:
+        """Give the bytes of a name."""
+
+    def size(self, name: str) -> int | None:
+        """Give the size in bytes, or None if absent. Absence is never proof."""
+
+    def digest(self, name: str) -> tuple[int, str] | None:
+        """Give size and SHA-256 of the bytes, or None if absent."""
+
+    def fetch(self, name: str, target: Path) -> tuple[int, str]:
+        """Copy to a new local file (parents made); give size and SHA-256 of what was copied."""
+
+    def create(self, name: str) -> AbstractContextManager[BinaryIO]:
+        """Open a name for writing; durable and visible once the block ends well, else absent."""
+
+    def put_if_absent(self, name: str, data: bytes) -> Put:
+        """Put whole bytes at a name that must not exist; durable when it says yes."""
+
+    def move(self, source: str, target: str) -> None:
+        """Make the target name hold the source's bytes, atomically and durably; source goes."""
+
+    def delete(self, name: str) -> None:
+        """Remove a name; absent is fine."""
+
+    def probe(self) -> None:
+        """Prove that the store does what the commit protocol asks, or raise PST-R001."""
+
+
+@runtime_checkable
+class Walkable(Protocol):
+    """A store that can list; for account, ingest, fsck and rebuild alone."""
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Give (name, size) of everything below a prefix, sorted by name."""
+
+
+@runtime_checkable
+class Linkable(Protocol):
+    """A store whose files can be linked into a local repository."""
+
+    def local_path(self, name: str) -> Path:
+        """Give the path of a name on this machine's file system."""
+
+
+def open_store(uri: str) -> Store:
+    """Open a store by its URI: ``file:///dir``, ``memory://name``."""
+    scheme, separator, _ = uri.partition("://")
+    result: Store = load("stores", scheme if separator else "file")(uri)
+    return result
