@@ -1,0 +1,176 @@
+"""Ids and recipes in columns: for each function of `prestow.model.hashing` its twin.
+
+Each function gives a Polars expression, so that a million ids cost no Python object each. Tests
+hold every twin equal to the function it mirrors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import polars as pl
+import polars_hash as plh
+
+from prestow.model.hashing import NAMESPACE, SEPARATOR
+
+Text = str | pl.Expr
+"""A text for all rows, or an expression (never the name of a column: a bare str is a value)."""
+
+NO_TERMS = "0" * 32
+"""What `sum_terms` gives for a quantum without inputs."""
+
+_NAMESPACE_TEXT = "-".join(NAMESPACE.hex()[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+_WORDS = 4  # a 128-bit sum is taken in four 32-bit words, each with room for 2**32 terms in 64 bits
+
+
+def data_id_json(dimensions: Iterable[str], schema: Mapping[str, Any]) -> pl.Expr:
+    """Give the canonical JSON of a data ID, from one column for each dimension.
+
+    Parameters
+    ----------
+    dimensions : iterable of str
+        Names of columns; their order does not matter. None gives ``{}``.
+    schema : mapping of str to Polars data type
+        Of the frame: text columns are quoted, others are integers. A null gives null.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"visit": [12], "instrument": ["sim"]})
+    >>> frame.select(data_id_json(["visit", "instrument"], frame.schema)).item()
+    '{"instrument":"sim","visit":12}'
+    """
+    # Values hold no control character, double quote or backslash (`check_value`), so JSON text is
+    # plain concatenation.
+    parts: list[pl.Expr] = []
+    for name in sorted(dimensions):
+        quote = '"' if schema[name] == pl.String else ""
+        lead = "," if parts else "{"
+        parts += [pl.lit(f'{lead}"{name}":{quote}'), pl.col(name).cast(pl.String)]
+        if quote:
+            parts.append(pl.lit(quote))
+    if not parts:
+        return pl.lit("{}").alias("data_id")
+    return pl.concat_str([*parts, pl.lit("}")]).alias("data_id")
+
+
+def data_id_text(dimensions: Iterable[str]) -> pl.Expr:
+    """Give ``,k=v,k=v`` sorted by name, as it stands in the text of an id."""
+    parts: list[pl.Expr] = []
+    for name in sorted(dimensions):
+        parts += [pl.lit(f",{name}="), pl.col(name).cast(pl.String)]
+    return pl.concat_str(parts) if parts else pl.lit("")
+
+
+def dataset_ids(dataset_type: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
+    """Give the UUIDv5 of datasets as 16 bytes; twin of `hashing.dataset_id`.
+
+    Examples
+    --------
+    >>> frame = pl.DataFrame({"detector": [1], "instrument": ["sim"]})
+    >>> ids = dataset_ids("bias", "demo", ["detector", "instrument"])
+    >>> frame.select(uuid_text(ids)).item()
+    'ea49c55a-3728-50b9-9dcd-9f79a977abc2'
+    """
+    return _uuid5("dataset_type=", dataset_type, run, dimensions)
+
+
+def quantum_ids(task: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
+    """Give the UUIDv5 of quanta as 16 bytes; twin of `hashing.quantum_id`."""
+    return _uuid5("quantum=", task, run, dimensions)
+
+
+def _uuid5(head: str, name: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
+    text = plh.concat_str([pl.lit(head), _expr(name), pl.lit(",run="), _expr(run), data_id_text(dimensions)])
+    ids: pl.Expr = text.uuidhash.uuid5(_NAMESPACE_TEXT)
+    return uuid_bytes(ids).alias("id")
+
+
+def uuid_text(ids: pl.Expr) -> pl.Expr:
+    """Give the text of UUIDs that are 16 bytes."""
+    digits = ids.bin.encode("hex")
+    spans = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+    return pl.concat_str([digits.str.slice(start, count) for start, count in spans], separator="-")
+
+
+def uuid_bytes(ids: pl.Expr) -> pl.Expr:
+    """Give the 16 bytes of UUIDs that are text."""
+    return ids.str.replace_all("-", "", literal=True).str.decode("hex")
+
+
+def recipe_text(recipes: pl.Expr) -> pl.Expr:
+    """Give the 32 hexadecimal digits of recipes that are 16 bytes."""
+    return recipes.bin.encode("hex")
+
+
+def recipe_bytes(recipes: pl.Expr) -> pl.Expr:
+    """Give the 16 bytes of recipes, or of the head of a digest, that are text."""
+    return recipes.str.slice(0, 32).str.decode("hex")
+
+
+def digest128(tag: str, *parts: Text) -> pl.Expr:
+    """Give the first 128 bits of SHA-256 over tag and parts as text; twin of `hashing.digest128`."""
+    text = plh.concat_str([pl.lit(tag), *(_expr(part) for part in parts)], separator=SEPARATOR)
+    digest: pl.Expr = text.chash.sha2_256()
+    return digest.str.slice(0, 32)
+
+
+def input_terms(connection: Text, dataset_type: Text, data_id: Text, recipe: Text) -> pl.Expr:
+    """Give the term that each input adds to a planned recipe, as 32 hexadecimal digits.
+
+    ``data_id`` is canonical JSON, ``recipe`` 32 hexadecimal digits. Twin of `hashing.input_term`.
+    """
+    return digest128("input/1", connection, dataset_type, data_id, recipe).alias("term")
+
+
+def sum_terms(frame: pl.LazyFrame, by: str | Sequence[str], *, term: str = "term") -> pl.LazyFrame:
+    """Give one row for each value of ``by``, with the sum of terms modulo 2**128 as ``sum``.
+
+    ``sum`` is 32 hexadecimal digits; the order of rows, in and out, has no meaning.
+
+    Examples
+    --------
+    >>> terms = pl.LazyFrame({"quantum": [7, 7], "term": ["f" * 32, "0" * 31 + "3"]})
+    >>> sum_terms(terms, "quantum").collect().row(0)
+    (7, '00000000000000000000000000000002')
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    digits = pl.col(term).str.decode("hex")
+    words = [
+        digits.bin.slice(4 * i, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").cast(pl.UInt64)
+        for i in range(_WORDS)
+    ]
+    sums = frame.group_by(keys).agg(word.sum().alias(f"_word{i}") for i, word in enumerate(words))
+    carry: pl.Expr = pl.lit(0, dtype=pl.UInt64)
+    result: list[pl.Expr] = []
+    for i in reversed(range(_WORDS)):
+        total = pl.col(f"_word{i}") + carry
+        result.insert(0, _big_endian_hex(total % (1 << 32)))
+        carry = total // (1 << 32)
+    return sums.select(*keys, pl.concat_str(result).alias("sum"))
+
+
+def _big_endian_hex(word: pl.Expr) -> pl.Expr:
+    # The plug-in's namespace is not known to type checkers on a plain expression.
+    column = cast("plh.HExpr", word.cast(pl.UInt32))
+    octets: pl.Expr = column.bytes.to_be()
+    return octets.bin.encode("hex")
+
+
+def planned_recipes(task: Text, data_id: Text, terms: Text) -> pl.Expr:
+    """Give P as 32 hexadecimal digits; twin of `hashing.planned_recipe`.
+
+    Parameters
+    ----------
+    task : str or expression
+        What `hashing.task_digest` gave.
+    data_id : str or expression
+        The quanta's canonical JSON.
+    terms : str or expression
+        What `sum_terms` gave, or `NO_TERMS`.
+    """
+    return digest128("recipe/1", task, data_id, terms).alias("recipe")
+
+
+def _expr(value: Text) -> pl.Expr:
+    return pl.lit(value) if isinstance(value, str) else value
