@@ -73,6 +73,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-R004": ("no such job", Exit.USAGE),
     "PST-R005": ("another run of this plan is under way", Exit.ENVIRONMENT),
     "PST-R006": ("the engine cannot do this", Exit.USAGE),
+    "PST-R007": ("the system refuses a file operation", Exit.ENVIRONMENT),
     # I: taking in
     "PST-I001": ("a raw file lacks what its instrument asks for", Exit.INGEST),
     "PST-I002": ("two raw files of one identity with other bytes", Exit.INGEST),
@@ -87,6 +88,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G003": ("no such dataset", Exit.USAGE),
     "PST-G004": ("something is there already", Exit.USAGE),
     "PST-G005": ("wrong usage", Exit.USAGE),
+    # X: a bug
+    "PST-X001": ("an internal error", Exit.INTERNAL),
 }
 """Stable code -> (what it means, exit code)."""
 
