@@ -73,6 +73,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-R004": ("no such job", Exit.USAGE),
     "PST-R005": ("another run of this plan is under way", Exit.ENVIRONMENT),
     "PST-R006": ("the engine cannot do this", Exit.USAGE),
+    "PST-R007": ("no such object in the store", Exit.ENVIRONMENT),
+    "PST-R008": ("not a name in a store", Exit.USAGE),
     "PST-R007": ("the system refuses a file operation", Exit.ENVIRONMENT),
     # I: taking in
     "PST-I001": ("a raw file lacks what its instrument asks for", Exit.INGEST),

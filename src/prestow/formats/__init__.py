@@ -81,6 +81,9 @@ class Format(Protocol):
     def content_digest(self, path: Path) -> str:
         """Give the SHA-256 of pixels, columns and science headers, without the story."""
 
+    def check(self, path: Path) -> None:
+        """Raise PST-N008 with what and where if this is not a whole file of this format."""
+
     def read(self, path: Path, as_: str | None = None) -> Any:  # noqa: ANN401 - as asked
         """Read a file; ``as_`` is chosen in the call, never in a configuration."""
 

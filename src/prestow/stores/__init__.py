@@ -14,7 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
+from prestow.errors import Problem, StoreError
 from prestow.plugins import load
+
+TEMPORARY = ".prestow-tmp-"
+"""How the name of a file in the making begins; no object's name has a part that begins so."""
 
 
 class Put(StrEnum):
@@ -79,3 +83,23 @@ def open_store(uri: str) -> Store:
     scheme, separator, _ = uri.partition("://")
     result: Store = load("stores", scheme if separator else "file")(uri)
     return result
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is empty, absolute, leaves the store, or is one of a file in the making.
+
+    Raises
+    ------
+    StoreError
+        PST-R008, with what is wrong.
+    """
+    parts = name.split("/")
+    if "" in parts or "." in parts or ".." in parts or "\0" in name or TEMPORARY in name:
+        raise StoreError(
+            Problem(
+                "PST-R008",
+                f"not a name in a store: {name!r}",
+                fix="a name is relative, with '/', without '.', '..', empty parts, "
+                f"or parts that begin with '{TEMPORARY}'",
+            )
+        )

@@ -1,0 +1,491 @@
+"""A directory as a store: durable by fsync, exclusive by link, hidden until whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, NoReturn
+
+from prestow.errors import ObjectNotFoundError, Problem, StoreError
+from prestow.stores import TEMPORARY, Put, check_name
+
+BLOCK: Final = 1 << 20
+READ_ONLY: Final = 0o444
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+_NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_ANSWER: Final = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
+_TRIES: Final = 5  # against a directory that others remove as soon as it is empty
+
+# Directories whose entry in their parent this process has made durable. It is of the process and
+# not of a store object, since a worker opens its stores anew for each job. A directory that
+# vanished shows itself by ENOENT and is made again.
+_durable: set[str] = set()
+
+
+class FileStore:
+    """A store in a directory of this machine (or of a network file system).
+
+    The URI is ``file://`` and the absolute path as it is: nothing is encoded, so blanks, ``#``,
+    ``%`` and quotes stand for themselves. A plain path is taken too.
+
+    Directories are no objects: they come with the first name in them and go with the last.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     store = FileStore(f"file://{directory}/a store")
+    ...     store.put_if_absent("a/b", b"one"), store.put_if_absent("a/b", b"two"), store.read("a/b")
+    (<Put.YES: 'yes'>, <Put.EXISTS: 'exists'>, b'one')
+    """
+
+    def __init__(self, uri: str) -> None:
+        scheme, separator, path = uri.partition("://")
+        if not separator:
+            path = os.path.abspath(uri)  # noqa: PTH100 - pathlib is dear where a node starts
+        elif scheme != "file" or not path.startswith("/"):
+            raise StoreError(
+                Problem("PST-R001", f"not the URI of a directory: {uri!r}", fix="write file:///absolute/path")
+            )
+        self._root = os.path.normpath(path)
+        if self._root.startswith("//"):  # POSIX lets normpath keep two slashes
+            self._root = self._root[1:]
+        self.uri = f"file://{self._root}"
+
+    def __repr__(self) -> str:
+        return f"FileStore({self.uri!r})"
+
+    def read(self, name: str) -> bytes:
+        """Give the bytes of a name."""
+        try:
+            with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+                return file.read()
+        except OSError as error:
+            self._trouble(error, name)
+
+    def size(self, name: str) -> int | None:
+        """Give the size in bytes, or None if absent."""
+        try:
+            status = os.stat(self._path(name))  # noqa: PTH116
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            self._trouble(error, name)
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def digest(self, name: str) -> tuple[int, str] | None:
+        """Give size and SHA-256 of the bytes, or None if absent."""
+        try:
+            with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+                return _pass_on(file, None)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return None
+            self._trouble(error, name)
+
+    def fetch(self, name: str, target: Path) -> tuple[int, str]:
+        """Copy to a new local file; what cannot be copied whole is not left there in half."""
+        try:
+            source = open(self._path(name), "rb", buffering=0)  # noqa: PTH123, SIM115
+        except OSError as error:
+            self._trouble(error, name)
+        with source:
+            try:
+                copy = _open_new(os.fspath(target))
+            except OSError as error:
+                raise _local(error, target) from error
+            try:
+                with copy:
+                    return _pass_on(source, copy)
+            except OSError as error:
+                os.unlink(target)  # noqa: PTH108
+                if error.errno in _ABSENT:
+                    self._trouble(error, name)
+                raise _local(error, target) from error
+            except BaseException:
+                os.unlink(target)  # noqa: PTH108
+                raise
+
+    def create(self, name: str) -> _Creation:
+        """Open a name for writing; visible, durable and read-only once the block ends well."""
+        return _Creation(self, name, self._path(name))
+
+    def put_if_absent(self, name: str, data: bytes) -> Put:
+        """Put whole bytes at a name that must not exist.
+
+        Also ``EXISTS`` is durable: whoever acts on what is there must not see it vanish.
+        """
+        path = self._path(name)
+        directory = os.path.dirname(path)  # noqa: PTH120
+        try:
+            if os.path.lexists(path):
+                return self._exists(path, directory, name)
+            temporary = self._in(directory, lambda: _write_new(f"{directory}/{_temporary()}", data))
+            try:
+                answer = _place(temporary, path)
+                if answer is not Put.UNKNOWN:
+                    _sync(directory)
+            finally:
+                _forget(temporary)
+        except OSError as error:
+            self._trouble(error, name, absent=False)
+        return answer
+
+    def _exists(self, path: str, directory: str, name: str) -> Put:
+        if os.path.isdir(path):  # noqa: PTH112
+            raise StoreError(Problem("PST-R008", f"names of this store begin with {name!r}: it is a directory", self.uri))
+        _sync(directory)
+        return Put.EXISTS
+
+    def move(self, source: str, target: str) -> None:
+        """Make the target name hold the source's bytes; what was there is replaced."""
+        old, new = self._path(source), self._path(target)
+        directory = os.path.dirname(new)  # noqa: PTH120
+        try:
+            status = os.stat(old, follow_symlinks=False)  # noqa: PTH116
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "no file", old)  # noqa: TRY301 - told below
+            if stat.S_IMODE(status.st_mode) != READ_ONLY:
+                os.chmod(old, READ_ONLY)  # noqa: PTH101
+            self._rename(old, new, directory)
+            if status.st_nlink > 1 and old != new:
+                _forget(old)  # two names of one file: rename would do nothing
+            _sync(directory)
+            origin = os.path.dirname(old)  # noqa: PTH120
+            if origin != directory and self._prune(origin) == origin:
+                _sync(origin)
+        except OSError as error:
+            self._trouble(error, source)
+
+    def delete(self, name: str) -> None:
+        """Remove a name; absent is fine."""
+        path = self._path(name)
+        try:
+            os.unlink(path)  # noqa: PTH108
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                self._trouble(error, name)
+            return
+        self._prune(os.path.dirname(path))  # noqa: PTH120
+
+    def probe(self) -> None:
+        """Put a fresh name twice: the second must be refused, else the store is."""
+        name = f"_probe/{os.urandom(8).hex()}"
+        answers = self.put_if_absent(name, b"first"), self.put_if_absent(name, b"second")
+        kept = self.read(name)
+        self.delete(name)
+        if answers != (Put.YES, Put.EXISTS) or kept != b"first":
+            raise StoreError(
+                Problem(
+                    "PST-R001",
+                    "the store cannot put if absent: what was there was replaced",
+                    self.uri,
+                    "choose a store on another file system",
+                )
+            )
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Give (name, size) of everything below a prefix, sorted by name.
+
+        Links are not followed out of the store, and never to a directory; files in the making
+        are not told.
+        """
+        prefix = prefix.rstrip("/")
+        if prefix:
+            size = self.size(prefix)
+            if size is not None:
+                yield prefix, size
+                return
+        yield from self._walk(self._path(prefix) if prefix else self._root, f"{prefix}/" if prefix else "")
+
+    def local_path(self, name: str) -> Path:
+        """Give the path of a name on this machine's file system."""
+        return Path(self._path(name))
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        check_name(name)
+        return f"{self._root}/{name}"
+
+    def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, int]]:
+        try:
+            with os.scandir(directory) as found:
+                entries = [
+                    (f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e)
+                    for e in found
+                    if not e.name.startswith(TEMPORARY)
+                ]
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return
+            self._trouble(error, prefix)
+        entries.sort(key=lambda pair: pair[0])  # with the slash, so that whole names are sorted
+        for name, entry in entries:
+            if name.endswith("/"):
+                yield from self._walk(entry.path, prefix + name)
+            elif self._is_inside(entry):
+                try:
+                    size = entry.stat().st_size
+                except FileNotFoundError:  # removed since it was listed
+                    continue
+                yield prefix + name, size
+
+    def _is_inside(self, entry: os.DirEntry[str]) -> bool:
+        if not entry.is_file():
+            return False
+        root = os.path.realpath(self._root)
+        return not entry.is_symlink() or os.path.realpath(entry.path).startswith(f"{root}/")
+
+    def _ensure(self, directory: str) -> None:
+        """Make a directory and its parents, and their entries durable, once a process.
+
+        A directory that is there may be one whose maker died before its entry was durable: so
+        the parent is synced also then. Above the store's root, only what is made here.
+        """
+        if directory in _durable:
+            return
+        parent = os.path.dirname(directory)  # noqa: PTH120
+        made = True
+        try:
+            os.mkdir(directory)  # noqa: PTH102
+        except FileExistsError:
+            made = False
+        except FileNotFoundError:
+            self._ensure(parent)
+            try:
+                os.mkdir(directory)  # noqa: PTH102
+            except FileExistsError:
+                made = False
+        below = len(directory) > len(self._root)
+        if not made and below:
+            self._ensure(parent)
+        if made or below:
+            _sync(parent)
+        _durable.add(directory)
+
+    def _in(self, directory: str, action: Callable[[], str]) -> str:
+        """Do something in a directory that is there, also if it is removed meanwhile."""
+        for _ in range(_TRIES):
+            self._ensure(directory)
+            try:
+                return action()
+            except FileNotFoundError:
+                self._forget_directory(directory)
+        self._ensure(directory)
+        return action()
+
+    def _rename(self, old: str, new: str, directory: str) -> None:
+        def rename() -> str:
+            os.rename(old, new)  # noqa: PTH104
+            return new
+
+        self._in(directory, rename) if os.path.lexists(old) else rename()
+
+    def _forget_directory(self, directory: str) -> None:
+        while len(directory) >= len(self._root):
+            _durable.discard(directory)
+            directory = os.path.dirname(directory)  # noqa: PTH120
+
+    def _prune(self, directory: str) -> str:
+        """Remove directories that are empty now; give the first that is not."""
+        while len(directory) > len(self._root):
+            try:
+                os.rmdir(directory)  # noqa: PTH106
+            except FileNotFoundError:
+                pass
+            except OSError:
+                break
+            _durable.discard(directory)
+            directory = os.path.dirname(directory)  # noqa: PTH120
+        return directory
+
+    def _trouble(self, error: OSError, name: str, *, absent: bool = True) -> NoReturn:
+        if isinstance(error, StoreError):
+            raise error
+        if absent and error.errno in _ABSENT:
+            raise ObjectNotFoundError(Problem("PST-R007", f"no object {name!r}", self.uri)) from error
+        raise _problem(error, name, self.uri) from error
+
+
+class _Creation:
+    """The context that `FileStore.create` gives."""
+
+    def __init__(self, store: FileStore, name: str, path: str) -> None:
+        self._store = store
+        self._name = name
+        self._path = path
+        self._directory = os.path.dirname(path)  # noqa: PTH120
+        self._temporary = ""
+        self._file: io.BufferedWriter
+
+    def __enter__(self) -> BinaryIO:
+        def opened() -> str:
+            path = f"{self._directory}/{_temporary()}"
+            self._file = io.BufferedWriter(_Sink(path, self._name, self._store.uri))
+            return path
+
+        try:
+            self._temporary = self._store._in(self._directory, opened)  # noqa: SLF001 - of this module
+        except OSError as error:
+            self._store._trouble(error, self._name, absent=False)  # noqa: SLF001
+        return self._file
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                return
+            self._file.flush()
+            descriptor = self._file.fileno()
+            os.fchmod(descriptor, READ_ONLY)
+            os.fsync(descriptor)
+            self._file.close()
+            os.rename(self._temporary, self._path)  # noqa: PTH104
+            self._temporary = ""
+            _sync(self._directory)
+        except OSError as trouble:
+            self._store._trouble(trouble, self._name, absent=False)  # noqa: SLF001
+        finally:
+            if self._temporary:
+                _forget(self._temporary)
+                try:
+                    self._file.close()  # flushes, which fails again on a full disk
+                except OSError:
+                    self._file.raw.close()
+
+
+class _Sink(io.FileIO):
+    """The raw file below a creation: says which store is full, also inside the block."""
+
+    def __init__(self, path: str, name: str, uri: str) -> None:
+        super().__init__(path, "xb")
+        self._where = name, uri
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # any buffer, as FileIO takes
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise _problem(error, *self._where) from error
+
+
+def _problem(error: OSError, name: str, where: str) -> StoreError:
+    if error.errno in _FULL:
+        return StoreError(
+            Problem(
+                "PST-R002",
+                f"no space left to write {name!r}",
+                where,
+                "free some space and give the same command again: it goes on where it was",
+            )
+        )
+    return StoreError(
+        Problem("PST-R001", f"{error.strerror or error}: {name!r}", where, "check the directory, its permissions and its disk")
+    )
+
+
+def _local(error: OSError, target: Path) -> StoreError:
+    """A trouble with the local copy, not with the store."""
+    return _problem(error, str(target), "the local disk")
+
+
+def _temporary() -> str:
+    return TEMPORARY + os.urandom(8).hex()
+
+
+def _write_new(path: str, data: bytes) -> str:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, data[written:])
+        os.fchmod(descriptor, READ_ONLY)
+        os.fsync(descriptor)
+    except BaseException:
+        _forget(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return path
+
+
+def _place(temporary: str, path: str) -> Put:
+    """Give a whole file its name, if nothing has that name: link, or rename without replacing."""
+    try:
+        os.link(temporary, path)  # noqa: PTH200
+    except FileExistsError:
+        return Put.EXISTS
+    except OSError as error:
+        if error.errno in _NO_ANSWER:
+            return Put.UNKNOWN
+        if error.errno not in _NO_LINKS:
+            raise
+        return _rename_exclusive(temporary, path, error)
+    return Put.YES
+
+
+def _rename_exclusive(temporary: str, path: str, refusal: OSError) -> Put:
+    import ctypes  # noqa: PLC0415 - only for file systems without hard links
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+    if rename is not None:
+        if rename(here, os.fsencode(temporary), here, os.fsencode(path), no_replace) == 0:
+            return Put.YES
+        if ctypes.get_errno() == errno.EEXIST:
+            return Put.EXISTS
+        if ctypes.get_errno() in _NO_ANSWER:
+            return Put.UNKNOWN
+    raise StoreError(
+        Problem(
+            "PST-R001",
+            f"the file system can neither link nor rename exclusively ({refusal.strerror})",
+            os.path.dirname(path),  # noqa: PTH120
+            "choose a store on another file system",
+        )
+    )
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+
+
+def _sync(directory: str) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_new(path: str) -> io.FileIO:
+    try:
+        return io.FileIO(path, "xb")
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        return io.FileIO(path, "xb")
+
+
+def _pass_on(source: io.FileIO, target: io.FileIO | None) -> tuple[int, str]:
+    """Read a file once, in blocks: digest it and, if asked, copy it."""
+    digest = hashlib.sha256()
+    size = 0
+    while block := source.read(BLOCK):
+        digest.update(block)
+        size += len(block)
+        if target is not None:
+            view = memoryview(block)
+            while view:
+                view = view[target.write(view) :]
+    return size, digest.hexdigest()
