@@ -1,0 +1,101 @@
+"""Arrow tables in the types that a registry means, and digests between bytes and digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ID = "binary16"
+DIGEST = "binary32"
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """Give the Arrow type of a value type of the universe, of ids, or of digests."""
+    import pyarrow as pa
+
+    return {
+        "int": pa.int64(), "time": pa.int64(), "str": pa.string(), "float": pa.float64(), "bool": pa.bool_(),
+        ID: pa.binary(16), DIGEST: pa.binary(32),
+    }[name]  # fmt: skip
+
+
+def conform(table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
+    """Give a table with exactly these columns and types; what is not there is null.
+
+    Raises
+    ------
+    ValueError
+        If it has a column that is not among them.
+    """
+    import pyarrow as pa
+
+    strange = [name for name in table.column_names if name not in kinds]
+    if strange:
+        raise ValueError(f"columns {strange} are not among {list(kinds)}")
+    return pa.table(
+        {
+            name: _cast(table[name], arrow_type(kind)) if name in table.column_names
+            else pa.nulls(table.num_rows, arrow_type(kind))
+            for name, kind in kinds.items()
+        }
+    )  # fmt: skip
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if column.type == kind:
+        return column
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), kind)])
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return column.cast(pa.binary()).cast(kind)
+    return column.cast(kind)
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """Give the table as databases take it: truth as numbers, no NaN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for position, column in enumerate(table.columns):
+        name = table.column_names[position]
+        if pa.types.is_boolean(column.type):
+            table = table.set_column(position, name, column.cast(pa.int64()))
+        elif pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)  # noqa: PLW2901 - the same column, mended
+            table = table.set_column(position, name, column)
+    return table
+
+
+def to_digits(column: pa.ChunkedArray) -> pa.Array:
+    """Give bytes as hexadecimal digits."""
+    import pyarrow as pa
+
+    values = (None if value is None else value.hex() for value in column.to_pylist())
+    return pa.array(values, pa.string())
+
+
+def to_bytes(column: pa.ChunkedArray | pa.Array, width: int) -> pa.Array:
+    """Give hexadecimal digits as bytes of a fixed width."""
+    import pyarrow as pa
+
+    values = (None if value is None else bytes.fromhex(value) for value in column.to_pylist())
+    return pa.array(values, pa.binary(width))
+
+
+def uuid_bytes(texts: Iterable[str | None]) -> pa.Array:
+    """Give UUID texts as 16 bytes each."""
+    import pyarrow as pa
+
+    values = (None if text is None else bytes.fromhex(text.replace("-", "")) for text in texts)
+    return pa.array(values, pa.binary(16))
+
+
+def uuid_text(value: bytes) -> str:
+    """Give 16 bytes as the text of a UUID."""
+    h = value.hex()
+    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"

@@ -1,0 +1,525 @@
+"""The registry: opening it, its small facts, and its columns."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from prestow.errors import IngestError, ProjectError, Problem
+from prestow.model import DatasetType
+from prestow.model.hashing import canonical_json
+from prestow.model.universe import Universe
+from prestow.registry import columns as col
+from prestow.registry import loading, schema
+from prestow.registry.batches import DatasetBatch, Inserted
+from prestow.registry.database import Mode, SQLite, sqlite_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class CollectionKind(StrEnum):
+    """What a collection is."""
+
+    RUN = "run"
+    CHAIN = "chain"
+    CALIBRATION = "calibration"
+    TAGGED = "tagged"
+
+
+class StoreKind(StrEnum):
+    """Whether prestow writes to a store."""
+
+    OUTPUT = "output"
+    READONLY = "readonly"
+
+
+class Registry:
+    """What exists. Safe for several threads and processes; writers wait for each other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from prestow.model.universe import Dimension
+    >>> toy = Universe("toy", 1, {"band": Dimension("band", "str")}, {})
+    >>> with tempfile.TemporaryDirectory() as d:
+    ...     with Registry.open(f"sqlite:///{d}/registry.db", toy, create=True) as registry:
+    ...         registry.register_run("demo")
+    ...         registry.chain_members("demo")
+    ('demo',)
+    """
+
+    def __init__(self, database: SQLite, universe: Universe) -> None:
+        self.universe = universe
+        self._db = database
+
+    @classmethod
+    def open(cls, url: str, universe: Universe, *, create: bool = False, read_only: bool = False) -> Self:
+        """Open the registry at a URL: ``sqlite:///path``, the path unquoted.
+
+        ``create`` makes it if there is none. ``read_only`` never changes a byte of the file.
+
+        Raises
+        ------
+        ProjectError
+            PST-G002 if there is none, it is no registry or one of another schema or universe,
+            it cannot be read or written, or it lies on a network file system.
+        """
+        mode = Mode.READ if read_only else Mode.CREATE if create else Mode.WRITE
+        database = SQLite(sqlite_path(url), mode)
+        try:
+            if mode is Mode.CREATE:
+                _make(database, universe)
+            _check(database, universe)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, universe)
+
+    def close(self) -> None:
+        """Close it; twice is fine."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- small facts -------------------------------------------------------------------------
+
+    def register_dataset_type(self, dataset_type: DatasetType) -> None:
+        """Make a dataset type known; known with other dimensions or format is PST-G004.
+
+        Its template is not kept: names are the pipeline's.
+        """
+        dimensions = canonical_json(list(dataset_type.dimensions))
+        facts = (dataset_type.name, dimensions, dataset_type.format)
+        with self._db.transaction():
+            known = self._db.rows(
+                "SELECT name, dimensions, format FROM dataset_type WHERE name = $1", dataset_type.name
+            )
+            if not known:
+                self._db.execute("INSERT INTO dataset_type (name, dimensions, format) VALUES ($1, $2, $3)", *facts)
+            elif known[0] != facts:
+                raise ProjectError(
+                    Problem(
+                        "PST-G004",
+                        f"dataset type '{dataset_type.name}' is registered with dimensions {known[0][1]} and format "
+                        f"{known[0][2]}, not {dimensions} and {dataset_type.format}",
+                        self._db.path,
+                        "give the new one another name",
+                    )
+                )
+
+    def dataset_types(self) -> dict[str, DatasetType]:
+        """Give every known dataset type, by name, without template."""
+        rows = self._db.rows("SELECT name, dimensions, format FROM dataset_type ORDER BY name")
+        return {name: DatasetType(name, tuple(json.loads(dims)), form) for name, dims, form in rows}
+
+    def register_run(self, name: str) -> None:
+        """Make a run known; again is fine."""
+        self._register_collections([name], CollectionKind.RUN)
+
+    def register_runs(self, names: Iterable[str]) -> None:
+        """Make several runs known in one transaction."""
+        self._register_collections(names, CollectionKind.RUN)
+
+    def register_chain(self, name: str, members: Sequence[str]) -> None:
+        """Set the members of a chain, in the order of search; runs or chains that are known.
+
+        A chain given again gets the new members.
+        """
+        with self._db.transaction():
+            ids = [self._collection(member)[0] for member in members]
+            self._register_collections([name], CollectionKind.CHAIN, inside=True)
+            chain, _ = self._collection(name)
+            self._db.execute("DELETE FROM collection_chain WHERE chain = $1", chain)
+            for position, member in enumerate(ids):
+                self._db.execute("INSERT INTO collection_chain VALUES ($1, $2, $3)", chain, position, member)
+            self._flatten(chain, name, ())
+
+    def chain_members(self, name: str) -> tuple[str, ...]:
+        """Give the runs of a collection, chains in chains flattened, each once, in order."""
+        number, kind = self._collection(name)
+        if kind != CollectionKind.CHAIN:
+            return (name,)
+        return tuple(dict.fromkeys(self._flatten(number, name, ())))
+
+    def collections(self) -> dict[str, CollectionKind]:
+        """Give the name and kind of every collection."""
+        rows = self._db.rows("SELECT name, kind FROM collection ORDER BY name")
+        return {name: CollectionKind(kind) for name, kind in rows}
+
+    def register_store(self, name: str, uri: str, kind: StoreKind | str = StoreKind.OUTPUT) -> None:
+        """Make a store known; known at another URI is PST-G004."""
+        with self._db.transaction():
+            known = self._db.rows("SELECT uri, kind FROM store WHERE name = $1", name)
+            if not known:
+                self._db.execute("INSERT INTO store (name, uri, kind) VALUES ($1, $2, $3)", name, uri, StoreKind(kind))
+            elif known[0] != (uri, StoreKind(kind).value):
+                raise ProjectError(
+                    Problem(
+                        "PST-G004", f"store '{name}' is registered at {known[0][0]} ({known[0][1]})", uri,
+                        "give the new store another name",
+                    )  # fmt: skip
+                )
+
+    def stores(self) -> dict[str, tuple[str, str]]:
+        """Give URI and kind of every store, by name."""
+        rows = self._db.rows("SELECT name, uri, kind FROM store ORDER BY name")
+        return {name: (uri, kind) for name, uri, kind in rows}
+
+    def bind(self, run: str, facts: Mapping[str, object]) -> dict[str, Any]:
+        """Bind a run to facts unless it is bound; give the facts that stand. Any: JSON values."""
+        with self._db.transaction():
+            self._register_collections([run], CollectionKind.RUN, inside=True)
+            known = self.binding(run)
+            if known is None:
+                number = self._collection(run)[0]
+                self._db.execute("INSERT INTO binding VALUES ($1, $2)", number, canonical_json(dict(facts)))
+                known = dict(facts)
+        return known
+
+    def binding(self, run: str) -> dict[str, Any] | None:  # Any: JSON values
+        """Give what a run is bound to, or None."""
+        rows = self._db.rows(
+            "SELECT b.facts FROM binding b JOIN collection c ON c.id = b.run WHERE c.name = $1", run
+        )
+        return json.loads(rows[0][0]) if rows else None
+
+    def add_parent(self, child: str, parent: str) -> None:
+        """Note that one run is the child of another; again is fine."""
+        with self._db.transaction():
+            self._register_collections([child, parent], CollectionKind.RUN, inside=True)
+            pair = (self._collection(child)[0], self._collection(parent)[0])
+            if not self._db.rows("SELECT 1 FROM run_parent WHERE child = $1 AND parent = $2", *pair):
+                self._db.execute("INSERT INTO run_parent VALUES ($1, $2)", *pair)
+
+    def parents(self, run: str) -> tuple[str, ...]:
+        """Give the parents of a run, sorted by name."""
+        rows = self._db.rows(
+            "SELECT p.name FROM run_parent r JOIN collection c ON c.id = r.child JOIN collection p ON p.id = r.parent "
+            "WHERE c.name = $1 ORDER BY p.name", run,
+        )  # fmt: skip
+        return tuple(name for (name,) in rows)
+
+    def counts(self) -> dict[str, int]:
+        """Give the number of rows of each table that people ask about."""
+        tables = ["dataset", "artifact", "quantum", "quantum_input", "collection", "dataset_type", "store", "deleted"]
+        tables += [f"dimension_{name}" for name in self.universe.dimensions]
+        return {name: int(self._db.rows(f"SELECT count(*) FROM {name}")[0][0]) for name in tables}
+
+    # --- columns in --------------------------------------------------------------------------
+
+    def insert_dimension_records(self, element: str, records: pa.Table) -> int:
+        """Add the records of a dimension that are not there; give how many.
+
+        Raises
+        ------
+        IngestError
+            PST-I006 if a record differs from the one that stands; nothing is added then.
+        """
+        kinds = self._record_kinds(element)
+        return self._insert_keyed(f"dimension_{element}", self.universe.close([element]), kinds, records)
+
+    def insert_relation(self, name: str, rows: pa.Table) -> int:
+        """Add the rows of a relation that are not there; give how many."""
+        keys = self.universe.close(self.universe.relations[name].between)
+        return self._insert_keyed(f"relation_{name}", keys, self._key_kinds(keys), rows)
+
+    def insert_datasets(self, batch: DatasetBatch) -> Inserted:
+        """Add what is absent and not deleted, in one transaction.
+
+        Rows that are there with equal facts are ignored. Those that disagree are reported as
+        contradictory, and for them, and all outputs of their quantum, nothing is changed.
+        Dataset types, runs and stores must be known.
+        """
+        types = self.dataset_types()
+        with self._db.transaction():
+            return loading.insert_datasets(self._db, self.universe, types, batch)
+
+    def insert_raw(
+        self, batch: DatasetBatch, *, dimensions: Mapping[str, pa.Table], relations: Mapping[str, pa.Table]
+    ) -> Inserted:
+        """Add dimension records, relation rows and datasets, all in one transaction or not at all."""
+        types = self.dataset_types()
+        with self._db.transaction():
+            for element, records in dimensions.items():
+                keys = self.universe.close([element])
+                loading.insert_keyed(self._db, f"dimension_{element}", keys, self._record_kinds(element), records)
+            for name, rows in relations.items():
+                keys = self.universe.close(self.universe.relations[name].between)
+                loading.insert_keyed(self._db, f"relation_{name}", keys, self._key_kinds(keys), rows)
+            inserted = loading.insert_datasets(self._db, self.universe, types, batch)
+            if inserted.contradictory:
+                raise IngestError(
+                    *(Problem("PST-I002", c.what, col.uuid_text(c.id)) for c in inserted.contradictory)
+                )
+            return inserted
+
+    def delete_datasets(self, ids: Collection[bytes]) -> None:
+        """Take datasets out for ever: their rows go, and no ingest brings them back."""
+        import pyarrow as pa
+
+        with self._db.transaction():
+            self._db.stage("s_gone", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
+            gone = "(SELECT id FROM s_gone)"
+            self._db.execute(f"DELETE FROM artifact WHERE dataset IN {gone}")
+            self._db.execute(f"DELETE FROM calibration WHERE dataset IN {gone}")
+            self._db.execute(f"DELETE FROM dataset WHERE id IN {gone}")
+            self._db.execute(f"INSERT INTO deleted SELECT id FROM s_gone WHERE id NOT IN (SELECT id FROM deleted)")  # noqa: F541, E501
+            self._db.execute("DROP TABLE s_gone")
+
+    # --- columns out -------------------------------------------------------------------------
+
+    def dimension_records(self, element: str) -> pa.Table:
+        """Give all records of a dimension: keys, implied values, metadata; sorted by key."""
+        kinds = self._record_kinds(element)
+        return self._keyed(f"dimension_{element}", self.universe.close([element]), kinds)
+
+    def relation(self, name: str) -> pa.Table:
+        """Give all rows of a relation, sorted."""
+        keys = self.universe.close(self.universe.relations[name].between)
+        return self._keyed(f"relation_{name}", keys, self._key_kinds(keys))
+
+    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
+        """Give the datasets of some types in some collections, one row each.
+
+        Columns: ``type, id, run``, each required dimension of any of the types, ``recipe,
+        planned_recipe, store, path, member, size, sha256, content, format, quantum, receipt``.
+        Where a dataset has replicas, the store registered first. With ``first``, of several
+        datasets of one type and data ID the first in the order of the collections; else all.
+        Sorted by type as given, then by data ID. Unknown types have no rows.
+        """
+        import pyarrow as pa
+
+        runs = tuple(dict.fromkeys(run for name in collections for run in self.chain_members(name)))
+        known = self.dataset_types()
+        dims = sorted({d for t in types if t in known for d in known[t].dimensions})
+        kinds = {
+            "type": "str", "id": col.ID, "run": "str", **self._key_kinds(dims), "recipe": col.ID,
+            "planned_recipe": col.ID, "store": "str", "path": "str", "member": "str", "size": "int",
+            "sha256": col.DIGEST, "content": col.DIGEST, "format": "str", "quantum": col.ID, "receipt": "str",
+        }  # fmt: skip
+        parts = [self._datasets_of(known[t], runs, kinds, first=first) for t in dict.fromkeys(types) if t in known]
+        empty = col.conform(pa.table({}), kinds)
+        return _digits(pa.concat_tables([empty, *parts]))
+
+    def _datasets_of(
+        self, dataset_type: DatasetType, runs: Sequence[str], kinds: Mapping[str, str], *, first: bool
+    ) -> pa.Table:
+        import pyarrow as pa
+
+        dims = dataset_type.dimensions
+        group = self._db.rows("SELECT id FROM dimension_group WHERE dimensions = $1", canonical_json(list(dims)))
+        if not group or not runs:
+            return col.conform(pa.table({}), kinds)
+        partition, order = ("d.data_id", "o.position, a.store, a.path") if first else ("d.id", "a.store, a.path")
+        keys = "".join(f', g."{d}"' for d in dims)
+        with self._db.scratch():
+            positions = pa.array(range(len(runs)), pa.int64())
+            self._db.stage("s_order", pa.table({"name": pa.array(runs, pa.string()), "position": positions}))
+            table = self._db.query(
+                f"SELECT * FROM (SELECT d.id AS id, o.name AS run{keys}, d.recipe AS recipe, "
+                "d.planned_recipe AS planned_recipe, s.name AS store, a.path AS path, a.member AS member, "
+                "a.size AS size, a.sha256 AS sha256, a.content AS content, a.format AS format, d.quantum AS quantum, "
+                "q.receipt AS receipt, o.position AS p_, "
+                f"row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS n_ "
+                "FROM dataset d JOIN dataset_type t ON t.id = d.type JOIN collection c ON c.id = d.run "
+                f"JOIN s_order o ON o.name = c.name JOIN data_id_{group[0][0]} g ON g.id = d.data_id "
+                "JOIN artifact a ON a.dataset = d.id JOIN store s ON s.id = a.store "
+                "LEFT JOIN quantum q ON q.id = d.quantum WHERE t.name = $1) AS found WHERE n_ = 1 "
+                "ORDER BY " + "".join(f'"{d}", ' for d in dims) + "p_",
+                dataset_type.name,
+            )
+        count = table.num_rows
+        table = table.drop_columns(["p_", "n_"])
+        table = table.append_column("type", pa.array([dataset_type.name] * count, pa.string()))
+        members = [member or None for member in table["member"].to_pylist()]
+        table = table.set_column(table.column_names.index("member"), "member", pa.array(members, pa.string()))
+        return col.conform(table, kinds)
+
+    def quanta(self, run: str) -> pa.Table:
+        """Give the settled quanta of a run, by task and data ID, as their receipts say."""
+        kinds = {
+            "id": col.ID, "task": "str", "data_id": "str", "job": "str", "state": "str", "code": "str",
+            "planned_recipe": col.ID, "actual_recipe": col.ID, "attempt": "str", "sealer": "str", "version": "str",
+            "receipt": "str",
+        }  # fmt: skip
+        table = self._db.query(
+            f"SELECT {', '.join('q.' + name for name in kinds)} FROM quantum q JOIN collection c ON c.id = q.run "
+            "WHERE c.name = $1 ORDER BY q.task, q.data_id", run,
+        )  # fmt: skip
+        return col.conform(table, kinds)
+
+    def quantum_inputs(self, run: str) -> pa.Table:
+        """Give the planned inputs of all settled quanta of a run, as they really were."""
+        kinds = {
+            "quantum": col.ID, "connection": "str", "input": col.ID, "state": "str", "code": "str",
+            "sha256": col.DIGEST, "planned_recipe": col.ID, "actual_recipe": col.ID,
+        }  # fmt: skip
+        table = self._db.query(
+            f"SELECT {', '.join('i.' + name for name in kinds)} FROM quantum_input i JOIN quantum q ON q.id = i.quantum "
+            "JOIN collection c ON c.id = q.run WHERE c.name = $1 ORDER BY i.quantum, i.connection, i.input", run,
+        )  # fmt: skip
+        return _digits(col.conform(table, kinds))
+
+    def committed(self, after: int = 0) -> pa.Table:
+        """Give the datasets committed after a sequence number, in order: ``sequence, id, type, run``."""
+        kinds = {"sequence": "int", "id": col.ID, "type": "str", "run": "str"}
+        table = self._db.query(
+            "SELECT d.sequence AS sequence, d.id AS id, t.name AS type, c.name AS run FROM dataset d "
+            "JOIN dataset_type t ON t.id = d.type JOIN collection c ON c.id = d.run WHERE d.sequence > $1 "
+            "ORDER BY d.sequence", after,
+        )  # fmt: skip
+        return col.conform(table, kinds)
+
+    def deleted(self) -> frozenset[str]:
+        """Give the ids of deleted datasets, as UUID texts."""
+        return frozenset(col.uuid_text(value) for (value,) in self._db.rows("SELECT id FROM deleted"))
+
+    def known(self, ids: Iterable[bytes]) -> dict[bytes, str]:
+        """Give, of these dataset ids, those that are here, each with the SHA-256 of its bytes."""
+        import pyarrow as pa
+
+        with self._db.scratch():
+            self._db.stage("s_asked", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
+            rows = self._db.rows("SELECT a.dataset, a.sha256 FROM artifact a JOIN s_asked s ON s.id = a.dataset")
+        return {dataset: sha256.hex() for dataset, sha256 in rows}
+
+    def dump(self) -> dict[str, list[list[Any]]]:
+        """Give all logical content, sorted, without inner keys and order of arrival, to compare.
+
+        Any: what the database holds.
+        """
+        kinds = ["dataset_type", "collection", "store", "deleted", "quantum", "quantum_input", "binding", "run_parent"]
+        result: dict[str, list[list[Any]]] = {}
+        names = {number: name for number, name in self._db.rows("SELECT id, name FROM collection")}  # noqa: C416 - pairs
+        for table in kinds:
+            arrow = self._db.query(f"SELECT * FROM {table}")
+            if "id" in arrow.column_names and table in ("dataset_type", "collection", "store"):
+                arrow = arrow.drop_columns(["id"])
+            result[table] = _rows(arrow, names)
+        result["collection_chain"] = _rows(self._db.query("SELECT * FROM collection_chain"), names)
+        for name in self.universe.dimensions:
+            result[f"dimension_{name}"] = _rows(self.dimension_records(name), {})
+        for name in self.universe.relations:
+            result[f"relation_{name}"] = _rows(self.relation(name), {})
+        runs = [name for name, kind in self.collections().items() if kind is CollectionKind.RUN]
+        result["dataset"] = _rows(self.datasets(sorted(self.dataset_types()), runs, first=False), {})
+        result["artifact"] = _rows(
+            self._db.query(
+                "SELECT a.dataset, s.name AS store, a.path, a.member, a.size, a.sha256, a.content, a.format "
+                "FROM artifact a JOIN store s ON s.id = a.store"
+            ), {},
+        )  # fmt: skip
+        return result
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _key_kinds(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: self.universe.dimensions[name].type for name in names}
+
+    def _record_kinds(self, element: str) -> dict[str, str]:
+        dimension = self.universe.dimensions[element]
+        return {
+            **self._key_kinds(self.universe.close([element])),
+            **self._key_kinds(dimension.implies),
+            **dimension.metadata,
+        }
+
+    def _insert_keyed(self, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table) -> int:
+        with self._db.transaction():
+            return loading.insert_keyed(self._db, table, keys, kinds, rows)
+
+    def _keyed(self, table: str, keys: Sequence[str], kinds: Mapping[str, str]) -> pa.Table:
+        names = ", ".join(f'"{name}"' for name in kinds)
+        order = ", ".join(f'"{name}"' for name in keys)
+        return col.conform(self._db.query(f"SELECT {names} FROM {table} ORDER BY {order}"), kinds)
+
+    def _collection(self, name: str) -> tuple[int, str]:
+        rows = self._db.rows("SELECT id, kind FROM collection WHERE name = $1", name)
+        if not rows:
+            known = ", ".join(list(self.collections())[:20]) or "none"
+            raise ProjectError(Problem("PST-G003", f"no collection '{name}'", self._db.path, f"known: {known}"))
+        return rows[0][0], rows[0][1]
+
+    def _register_collections(self, names: Iterable[str], kind: CollectionKind, *, inside: bool = False) -> None:
+        with contextlib.nullcontext() if inside else self._db.transaction():
+            for name in names:
+                known = self._db.rows("SELECT kind FROM collection WHERE name = $1", name)
+                if not known:
+                    self._db.execute("INSERT INTO collection (name, kind) VALUES ($1, $2)", name, kind)
+                elif known[0][0] != kind:
+                    raise ProjectError(
+                        Problem("PST-G004", f"collection '{name}' is a {known[0][0]}, not a {kind}", self._db.path)
+                    )
+
+    def _flatten(self, number: int, name: str, above: tuple[str, ...]) -> list[str]:
+        if name in above:
+            raise ProjectError(
+                Problem("PST-G005", f"chain '{name}' contains itself: {' > '.join((*above, name))}", self._db.path)
+            )
+        rows = self._db.rows(
+            "SELECT c.id, c.name, c.kind FROM collection_chain m JOIN collection c ON c.id = m.member "
+            "WHERE m.chain = $1 ORDER BY m.position", number,
+        )  # fmt: skip
+        result: list[str] = []
+        for inner, member, kind in rows:
+            result += self._flatten(inner, member, (*above, name)) if kind == CollectionKind.CHAIN else [member]
+        return result
+
+
+def _make(database: SQLite, universe: Universe) -> None:
+    if _has_meta(database):  # the common case takes no write lock
+        return
+    with database.transaction():
+        if _has_meta(database):
+            return
+        for statement in schema.statements(universe):
+            database.execute(statement)
+        facts = {"schema": schema.SCHEMA_VERSION, "universe": universe.canonical_text(), "sequence": "0"}
+        for key, value in facts.items():
+            database.execute("INSERT INTO meta VALUES ($1, $2)", key, value)
+
+
+def _has_meta(database: SQLite) -> bool:
+    return bool(database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"))
+
+
+def _check(database: SQLite, universe: Universe) -> None:
+    facts: dict[str, str] = {}
+    if _has_meta(database):
+        with contextlib.suppress(ProjectError):  # another program's table of that name
+            facts = dict(database.rows("SELECT key, value FROM meta"))
+    what, fix = "", ""
+    if "schema" not in facts:
+        what, fix = "the database is not a registry", "check the path, or make a new one with: prestow init"
+    elif facts["schema"] != schema.SCHEMA_VERSION:
+        what = f"the registry has schema version {facts['schema']}, this prestow reads {schema.SCHEMA_VERSION}"
+        fix = "use the prestow that made it, or make a new registry from the store"
+    elif facts["universe"] != universe.canonical_text():
+        what = f"the registry was made with another universe than '{universe.name}' version {universe.version}"
+        fix = "open it with the universe it was made with, or make a new registry"
+    if what:
+        raise ProjectError(Problem("PST-G002", what, database.path, fix))
+
+
+def _digits(table: pa.Table) -> pa.Table:
+    for name in ("sha256", "content"):
+        if name in table.column_names:
+            table = table.set_column(table.column_names.index(name), name, col.to_digits(table[name]))
+    return table
+
+
+def _rows(table: pa.Table, collections: Mapping[int, str]) -> list[list[Any]]:  # Any: what the database holds
+    data = table.to_pydict()
+    for name in ("run", "chain", "member", "child", "parent"):
+        if collections and name in data:
+            data[name] = [collections[value] for value in data[name]]
+    rows = [[v.hex() if isinstance(v, bytes) else v for v in row] for row in zip(*data.values(), strict=True)]
+    return sorted(rows, key=repr)
