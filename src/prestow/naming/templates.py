@@ -1,0 +1,451 @@
+"""Path templates: compiled once, refused where they cannot be read back, applied in columns.
+
+Owns the rule for odd characters, and what is wrong with a path or with many paths together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+
+from prestow.errors import ConfigurationError, PlanRefusedError, Problem, raise_all
+from prestow.model import DataId, Dataset
+from prestow.model.hashing import Scalar
+from prestow.model.universe import Universe
+
+RUN_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+"""What a run or collection may be called: one component of a path."""
+
+LONGEST_COMPONENT = 255  # bytes: what file systems allow
+CROWDED = 10_000  # entries in one directory, from which on it is said
+OVERCROWDED = 100_000  # entries in one directory, from which on it is refused
+
+_ODD = r"[^A-Za-z0-9._+-]"
+_TEXT_VALUE = r"(?:[A-Za-z0-9._+-]|%[0-9A-F]{2})+?"
+_INTEGER_VALUE = r"-?[0-9]+"
+_LITERAL = re.compile(r"[A-Za-z0-9._+/-]*")
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_NAME = re.compile(r"([a-z][a-z0-9_]*)(?::0([1-9][0-9]?)d)?")
+
+
+def encode(value: str) -> str:
+    """Give a text as it stands in a name: bytes outside ``[A-Za-z0-9._+-]`` become ``%XX``.
+
+    Examples
+    --------
+    >>> encode("B 600/é"), decode(encode("B 600/é"))
+    ('B%20600%2F%C3%A9', 'B 600/é')
+    """
+    return re.sub(_ODD, lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), value)
+
+
+def decode(name: str) -> str:
+    """Read what `encode` gave.
+
+    Raises
+    ------
+    ValueError
+        If no text is encoded so.
+    """
+    octets = re.sub(rb"%([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), name.encode())
+    text = octets.decode()
+    if encode(text) != name:
+        raise ValueError(f"not an encoded text: {name!r}")
+    return text
+
+
+def encode_column(column: pl.Expr) -> pl.Expr:
+    """Give a column of texts as they stand in names; twin of `encode`."""
+    return column.map_batches(_encode_series, return_dtype=pl.String, is_elementwise=True)
+
+
+def _encode_series(values: pl.Series) -> pl.Series:
+    # One Python call for each distinct odd value: a handful, such as the names of filters.
+    odd = values.filter(values.str.contains(_ODD)).unique().to_list()
+    return values.replace(odd, [encode(value) for value in odd]) if odd else values
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A placeholder of a template: ``{name}``, or ``{name:06d}`` with that width."""
+
+    name: str
+    integer: bool
+    width: int = 0
+
+    def render(self, value: object) -> str:
+        """Give a value as it stands in a name."""
+        return f"{value:0{self.width}d}" if isinstance(value, int) else encode(str(value))
+
+    def column(self) -> pl.Expr:
+        """Give the column of that name as it stands in names; twin of `render`."""
+        if not self.integer:
+            return encode_column(pl.col(self.name))
+        return pl.col(self.name).cast(pl.String).str.zfill(self.width)
+
+    @property
+    def pattern(self) -> str:
+        """What a value looks like in a name."""
+        if self.name == "run":
+            return f"{RUN_NAME}?"
+        return _INTEGER_VALUE if self.integer else _TEXT_VALUE
+
+
+@dataclass(frozen=True)
+class Template:
+    """A rule that gives each dataset of one type its path, and reads it back.
+
+    ``required`` are the dimensions that tell datasets apart; ``parts`` are literal texts and
+    fields (``{type}`` is literal here).
+    """
+
+    dataset_type: str
+    text: str
+    required: tuple[str, ...]
+    parts: tuple[str | Field, ...]
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields but the literal texts, in their order, ``run`` too."""
+        return tuple(part for part in self.parts if isinstance(part, Field))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The dimensions whose columns it asks for, sorted; implied ones too."""
+        return tuple(sorted({field.name for field in self.fields} - {"run"}))
+
+    @cached_property
+    def pattern(self) -> str:
+        """The regular expression that reads a path back, in the words of Python and Rust."""
+        return "".join(
+            f"({part.pattern})" if isinstance(part, Field) else re.escape(part) for part in self.parts
+        )
+
+    def path(self, run: str, values: Mapping[str, Scalar]) -> str:
+        """Give the path of one dataset.
+
+        Raises
+        ------
+        PlanRefusedError
+            If no rule can encode it (PST-P003): a missing value, a component ``..``, a leading
+            ``-``, more than 255 bytes.
+        """
+        known: dict[str, object] = {**values, "run": run}
+        missing = [field.name for field in self.fields if known.get(field.name) is None]
+        name = (
+            ""
+            if missing
+            else "".join(
+                part.render(known[part.name]) if isinstance(part, Field) else part for part in self.parts
+            )
+        )
+        reason = f"no value for {missing[0]}" if missing else wrong_with(name)
+        if not re.fullmatch(RUN_NAME, run):
+            reason = f"'{run}' cannot be the name of a run"
+        if reason:
+            where = f"{self.dataset_type}{{{DataId(values)}}}"
+            fix = f"change the value, or the template '{self.text}'"
+            raise PlanRefusedError(Problem("PST-P003", f"cannot name the file: {reason}", where, fix))
+        return name
+
+    def column(self, run: str | pl.Expr) -> pl.Expr:
+        """Give paths from one column for each field; null where a value is. Twin of `path`.
+
+        What `path` would refuse is left to `bad_names`.
+        """
+        parts = [
+            pl.lit(part) if isinstance(part, str) else _run(run) if part.name == "run" else part.column()
+            for part in self.parts
+        ]
+        return pl.concat_str(parts).alias("path")
+
+    def paths(self, frame: pl.DataFrame, run: str | pl.Expr) -> pl.Series:
+        """Give the path of each row."""
+        return frame.with_columns(self.column(run))["path"]
+
+    def reads_back(self, run: str | pl.Expr) -> pl.Expr:
+        """Say for each row whether its path gives its values again.
+
+        Where two texts stand in one component, as in ``{instrument}-{band}``, this depends on the
+        values: ``a-b`` and ``c`` would read as ``a`` and ``b-c``.
+        """
+        pattern = f"^{self.pattern}$"
+        path = self.column(run)
+        return (
+            pl.all_horizontal(
+                pl.lit(True),
+                *(
+                    path.str.extract(pattern, i) == (_run(run) if field.name == "run" else field.column())
+                    for i, field in enumerate(self.fields, 1)
+                ),
+            )
+            .fill_null(False)
+            .alias("reads_back")
+        )
+
+    def parse(self, path: str) -> tuple[str, dict[str, Scalar]] | None:
+        """Give run and values of a path that this template gave, else None.
+
+        Examples
+        --------
+        >>> u = Universe("toy", 1, {}, {})
+        >>> compile_template("{run}/schema.json", (), u, dataset_type="schema").parse("demo/schema.json")
+        ('demo', {})
+        """
+        match = re.fullmatch(self.pattern, path)
+        if match is None:
+            return None
+        found: dict[str, Scalar] = {}
+        try:
+            for field, text in zip(self.fields, match.groups(), strict=True):
+                found.setdefault(field.name, int(text) if field.integer else decode(text))
+            run = str(found.pop("run", ""))
+            # equal again, or it is another spelling: '7' where '07' is the name
+            return (run, found) if self.path(run or "x", found) == path else None
+        except (ValueError, PlanRefusedError):
+            return None
+
+
+def _run(run: str | pl.Expr) -> pl.Expr:
+    return pl.lit(run) if isinstance(run, str) else run
+
+
+def wrong_with(path: str) -> str | None:
+    """Say why a path cannot be the name of a file, or None; twin of `bad_names`."""
+    for component in path.split("/"):
+        if component in ("", ".", ".."):
+            return f"'{component}' cannot be part of a name"
+        if component.startswith("-"):
+            return f"'{component}' begins with '-'"
+        if len(component) > LONGEST_COMPONENT:
+            return f"'{component[:20]}…' has {len(component)} bytes, {LONGEST_COMPONENT} are allowed"
+    return None
+
+
+def compile_template(
+    text: str,
+    dimensions: Iterable[str],
+    universe: Universe,
+    *,
+    dataset_type: str,
+    run_field: bool = True,
+) -> Template:
+    """Compile a path template, or raise with everything that is wrong with it.
+
+    Parameters
+    ----------
+    text : str
+        Literal text and ``{field}`` or ``{field:06d}``: required dimensions (each must be there),
+        implied ones, ``run``, ``type``.
+    dimensions : iterable of str
+        Required dimensions, closed.
+    run_field : bool
+        Whether ``{run}`` must be there.
+
+    Raises
+    ------
+    ConfigurationError
+        PST-C030. Where a dimension is missing it names two datasets that would share a path.
+
+    Examples
+    --------
+    >>> from prestow.naming.universe import load_universe
+    >>> t = compile_template(
+    ...     "{run}/bias/{instrument}-{detector:02d}.fits",
+    ...     ["detector", "instrument"], load_universe(), dataset_type="bias",
+    ... )
+    >>> t.path("demo", {"instrument": "sim", "detector": 3})
+    'demo/bias/sim-03.fits'
+    >>> t.parse("demo/bias/sim-03.fits")
+    ('demo', {'instrument': 'sim', 'detector': 3})
+    """
+    required = tuple(sorted(dimensions))
+    allowed = {name: universe.dimensions[name].type == "int" for name in universe.expand(required)}
+    complaints: list[tuple[str, str]] = []  # what is wrong, what to do
+    parts = _split(text, allowed, universe, dataset_type, complaints)
+    complaints += _wrong_literals(text, parts)
+    complaints += _unreadable(parts)
+    names = {part.name for part in parts if isinstance(part, Field)}
+    if run_field and "run" not in names:
+        what = "it has no {run}: every run would write the same names"
+        complaints.append((what, f"write '{{run}}/{text}'"))
+    template = Template(dataset_type, text, required, tuple(parts))
+    complaints += [_collision(template, name, universe) for name in required if name not in names]
+    where = f"template of {dataset_type}"
+    raise_all(
+        (Problem("PST-C030", f"'{text}': {what}", where, fix) for what, fix in complaints), ConfigurationError
+    )
+    return template
+
+
+def default_template(dataset_type: str, dimensions: Iterable[str], suffix: str) -> str:
+    """Give the template of a dataset type that has none.
+
+    Examples
+    --------
+    >>> default_template("isr", ["instrument", "detector", "visit"], ".fits")
+    '{run}/isr/isr-{detector}-{instrument}-{visit}.fits'
+    """
+    return f"{{run}}/{dataset_type}/{dataset_type}{''.join(f'-{{{d}}}' for d in sorted(dimensions))}{suffix}"
+
+
+def _split(
+    text: str,
+    allowed: Mapping[str, bool],
+    universe: Universe,
+    dataset_type: str,
+    complaints: list[tuple[str, str]],
+) -> list[str | Field]:
+    """Cut a template into literal texts, of which no two are neighbours, and fields."""
+    parts: list[str | Field] = []
+    literal = ""
+    for i, piece in enumerate(_FIELD.split(text)):
+        if i % 2 == 0:
+            literal += piece
+            continue
+        match = _NAME.fullmatch(piece)
+        if match is None:
+            complaints.append((f"{{{piece}}} is not a field", "write {name}, or {name:06d} for an integer"))
+            continue
+        name, width = match[1], int(match[2] or 0)
+        if name == "type" and not width:
+            literal += dataset_type
+        elif name != "run" and name not in allowed:
+            known = universe.canonical(name)
+            if known in allowed:
+                fix = f"write {{{known}}}"
+            elif known is not None:
+                fix = f"{dataset_type} does not have this dimension"
+            else:
+                fix = f"fields here: run, type, {', '.join(sorted(allowed))}"
+            complaints.append((f"unknown field {{{name}}}", fix))
+        elif width and not allowed.get(name, False):
+            complaints.append((f"{{{piece}}} is text, and has no digits", f"write {{{name}}}"))
+        else:
+            parts += [literal, Field(name, allowed.get(name, False), width)]
+            literal = ""
+    return [part for part in [*parts, literal] if part != ""]
+
+
+def _wrong_literals(text: str, parts: list[str | Field]) -> list[tuple[str, str]]:
+    """Find literal text that no path may hold, and components that no value can mend."""
+    complaints: list[tuple[str, str]] = []
+    for part in parts:
+        if isinstance(part, str) and (bad := _LITERAL.match(part)) and bad.end() < len(part):
+            what = f"{part[bad.end()]!r} is not allowed in a name"
+            complaints.append((what, "use letters, digits and . _ + - /"))
+    if text.startswith("/"):
+        return [*complaints, ("it is absolute", "names are relative to the store: leave out the first '/'")]
+    shape = "".join("{}" if isinstance(part, Field) else part for part in parts)
+    for component in shape.split("/"):
+        if component in ("", ".", ".."):
+            complaints.append((f"'{component}' cannot be part of a name", "name each directory"))
+        elif component.startswith("-"):
+            complaints.append((f"'{component}' begins with '-'", "let a letter stand first"))
+    if shape.startswith("_"):
+        complaints.append(("names that begin with '_' are the store's own", "let it begin with {run}"))
+    return complaints
+
+
+def _unreadable(parts: list[str | Field]) -> list[tuple[str, str]]:
+    """Find fields whose end cannot be told from what follows."""
+    complaints = []
+    for part, following in itertools.pairwise(parts):
+        if isinstance(part, Field) and isinstance(following, Field):
+            what = f"{{{part.name}}}{{{following.name}}} cannot be read back: nothing stands between them"
+            complaints.append((what, f"write {{{part.name}}}-{{{following.name}}}"))
+        elif isinstance(part, Field) and part.integer and str(following)[0].isdigit():
+            what = f"{{{part.name}}}{str(following)[0]} cannot be read back: a digit follows an integer"
+            complaints.append((what, f"write {{{part.name}}}-{following}"))
+    return complaints
+
+
+def _collision(template: Template, missing: str, universe: Universe) -> tuple[str, str]:
+    """Say which two datasets would share a name without a dimension."""
+
+    def sample(name: str, which: int) -> Scalar:
+        return which if universe.dimensions[name].type == "int" else "ab"[which]
+
+    first, second = (
+        Dataset(
+            template.dataset_type,
+            DataId({name: sample(name, which if name == missing else 0) for name in template.required}),
+            "demo",
+        )
+        for which in (0, 1)
+    )
+    what = f"{first} and {second} would have one name: {{{missing}}} is missing"
+    head, dot, suffix = template.text.rpartition(".")
+    stem = head if dot and "/" not in suffix and "}" not in suffix else template.text
+    mended = f"{stem}-{{{missing}}}{template.text[len(stem) :]}"
+    return what, f"add {{{missing}}}, for example '{mended}'"
+
+
+def bad_names(paths: pl.Series) -> pl.DataFrame:
+    """Give ``row``, ``path`` and ``reason`` of paths that cannot be names of files."""
+    path = pl.col("path")
+    component = r"(?:^|/)"
+    reason = (
+        pl.when(path.is_null())
+        .then(pl.lit("a value that its template asks for is missing"))
+        .when(path.str.contains(rf"{component}\.{{0,2}}(?:/|$)"))
+        .then(pl.lit("a component is empty, '.' or '..'"))
+        .when(path.str.contains(rf"{component}-"))
+        .then(pl.lit("a component begins with '-'"))
+        .when(
+            (path.str.len_bytes() > LONGEST_COMPONENT)
+            & (path.str.split("/").list.eval(pl.element().str.len_bytes()).list.max() > LONGEST_COMPONENT)
+        )
+        .then(pl.lit(f"a component has more than {LONGEST_COMPONENT} bytes"))
+    )
+    frame = paths.alias("path").to_frame().with_row_index("row")
+    return frame.lazy().with_columns(reason.alias("reason")).filter(pl.col("reason").is_not_null()).collect()
+
+
+def twins(paths: pl.Series) -> pl.DataFrame:
+    """Give ``row``, ``path`` and ``folded`` of paths that are equal, or equal but for case.
+
+    Sorted by the folded path and row, so that twins stand together. Paths are ASCII, so lower case is
+    all there is to folding.
+    """
+    frame = paths.alias("path").to_frame().with_row_index("row")
+    folded = frame.with_columns(pl.col("path").str.to_lowercase().alias("folded")).drop_nulls()
+    return folded.filter(pl.col("folded").is_duplicated()).sort("folded", "row")
+
+
+def _parents(paths: pl.Series) -> pl.Series:
+    return paths.str.extract(r"^(.*)/[^/]*$", 1).fill_null("")
+
+
+def _directories(paths: pl.Series) -> pl.Series:
+    """Give every directory above the paths, each once; the topmost is empty."""
+    level = _parents(paths).unique()
+    found = level
+    while level.len() > (level == "").sum():
+        level = _parents(level.filter(level != "")).unique()
+        found = pl.concat([found, level])
+    return found.unique()
+
+
+def shadowed(paths: pl.Series) -> pl.DataFrame:
+    """Give ``row`` and ``path`` of paths that are also a directory of another, but for case."""
+    directories = _directories(paths.drop_nulls().str.to_lowercase())
+    frame = paths.alias("path").to_frame().with_row_index("row")
+    return frame.filter(pl.col("path").str.to_lowercase().is_in(directories.implode()))
+
+
+def crowded(paths: pl.Series, *, limit: int = CROWDED) -> pl.DataFrame:
+    """Give ``directory`` and ``entries`` of directories with more than so many, fullest first.
+
+    Files and directories count. More than `OVERCROWDED` are to be refused.
+    """
+    paths = paths.drop_nulls().unique()
+    directories = _directories(paths)
+    inside = pl.concat([_parents(paths), _parents(directories.filter(directories != ""))])
+    counted = inside.alias("directory").to_frame().group_by("directory").agg(pl.len().alias("entries"))
+    return counted.filter(pl.col("entries") > limit).sort(["entries", "directory"], descending=[True, False])
