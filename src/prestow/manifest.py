@@ -8,6 +8,7 @@ store.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,21 @@ class ManifestOutput:
     local: str
 
 
+def needed(minimum: str | float, planned: int) -> int:
+    """Give how many of the planned inputs of a connection must be there.
+
+    Examples
+    --------
+    >>> needed("all", 3), needed(1, 3), needed(0.5, 3), needed(0, 3)
+    (3, 1, 2, 0)
+    """
+    if isinstance(minimum, str):
+        return planned
+    if isinstance(minimum, float) and 0 < minimum < 1:
+        return math.ceil(minimum * planned - 1e-9)  # 0.1 of 30 is 3, not 4
+    return int(minimum)
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Which datasets a quantum has under one name: indices into the manifest's inputs or outputs.
@@ -70,6 +86,10 @@ class Connection:
     datasets: tuple[int, ...]
     minimum: str | int | float = "all"
     optional: bool = False
+
+    def met(self, made: int) -> bool:
+        """Whether so many made inputs are enough."""
+        return made >= needed(self.minimum, len(self.datasets))
 
 
 @dataclass(frozen=True, slots=True)

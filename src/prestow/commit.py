@@ -1,0 +1,213 @@
+"""Settle and promote: how outputs become products, exactly once.
+
+Owns the names of receipts, asides and reports, and the four acts on them: settle, read, promote,
+clean. Serves the node, the engines and ingest. Never decides what a quantum's state ought to be.
+
+Truths: settled is for ever; a made receipt means that its bytes are at the planned name or aside.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prestow.errors import ObjectNotFoundError, Problem, StoreError
+from prestow.manifest import Receipt, ReceiptOutput
+from prestow.stores import Put, Store, Walkable
+
+RECEIPTS = "_receipts"
+ASIDE = "_aside"
+ATTEMPTS = "_attempts"
+DELETED = "_records/deleted"
+
+_WAITS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between tries to read a receipt back: past the life of an NFS cache of absences."""
+
+
+def receipt_name(run: str, task: str, quantum: str) -> str:
+    """Give the name of a quantum's receipt: never a function of job, plan or attempt.
+
+    Examples
+    --------
+    >>> receipt_name("demo", "isr", "0f3a")
+    '_receipts/demo/isr/0f/0f3a.json'
+    """
+    return f"{RECEIPTS}/{run}/{task}/{quantum[:2]}/{quantum}.json"
+
+
+def aside_name(quantum: str, attempt: str, n: int) -> str:
+    """Give the name that the n-th output of an attempt has until it is promoted."""
+    return f"{ASIDE}/{quantum}/{attempt}/{n}"
+
+
+def report_name(job: str, attempt: str) -> str:
+    """Give the name of an attempt's report."""
+    return f"{ATTEMPTS}/{job}/{attempt}.json"
+
+
+def deleted_name(dataset: str) -> str:
+    """Give the name of the record that says a dataset was deleted on purpose."""
+    return f"{DELETED}/{dataset[:2]}/{dataset}.json"
+
+
+def read_receipt(store: Store, name: str) -> Receipt | None:
+    """Give the receipt of that name, or None: then it is not settled as far as can be seen.
+
+    Raises
+    ------
+    StoreError
+        If something is there that is not a receipt (PST-R001): receipts are never torn, so a
+        person has to look.
+    """
+    try:
+        data = store.read(name)
+    except ObjectNotFoundError:
+        return None
+    try:
+        return Receipt.from_json(data.decode())
+    except ValueError as error:
+        raise StoreError(
+            Problem("PST-R001", f"not a receipt: {error}", f"{store.uri}: {name}", "find out who wrote it; prestow never does")
+        ) from error
+
+
+def settle(
+    store: Store, receipt: Receipt, *, sleep: Callable[[float], object] = time.sleep
+) -> tuple[Receipt, bool]:
+    """Commit a receipt, and give the winner's and whether it is this one.
+
+    Any answer but a clean yes is read back: an acknowledgement can be lost, and the refusal can
+    be of one's own earlier try.
+
+    Raises
+    ------
+    StoreError
+        If the store neither takes the receipt nor shows one (PST-R001). It may have been
+        committed nevertheless, so nothing of the attempt may be removed then.
+    """
+    name = receipt_name(receipt.run, receipt.task, receipt.quantum)
+    data = receipt.to_json().encode()
+    for wait in _WAITS:
+        if wait:
+            sleep(wait)
+        if store.put_if_absent(name, data) is Put.YES:
+            return receipt, True
+        winner = read_receipt(store, name)
+        if winner is not None:
+            return winner, (winner.attempt, winner.sealer) == (receipt.attempt, receipt.sealer)
+    raise StoreError(
+        Problem(
+            "PST-R001",
+            f"the receipt is refused but cannot be read back, after {len(_WAITS)} tries",
+            f"{store.uri}: {name}",
+            "see whether the store can be read and written, then run the job again",
+        )
+    )
+
+
+class Promoted(StrEnum):
+    """What promoting one output came to."""
+
+    DONE = "done"  # the planned name had the bytes already
+    MOVED = "moved"  # it has them now
+    DELETED = "deleted"  # removed on purpose; stays so
+    TO_RESTORE = "to_restore"  # the bytes are neither here nor aside: make them again
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One made output and what promoting it came to."""
+
+    output: ReceiptOutput
+    result: Promoted
+
+
+def verifies(store: Store, name: str, output: ReceiptOutput) -> bool:
+    """Tell whether a name holds the bytes that an output's receipt commits to."""
+    return store.size(name) == output.size and store.digest(name) == (output.size, output.sha256)
+
+
+def promote(
+    store: Store, receipt: Receipt, *, deleted: Container[str] = (), fresh: bool = False
+) -> list[Promotion]:
+    """Make every planned name hold the bytes of its receipt, from wherever they are.
+
+    Anyone may do this, any number of times, at the same time. What else is at a planned name is
+    debris and overwritten.
+
+    Parameters
+    ----------
+    store : Store
+        The output store.
+    receipt : Receipt
+        A committed one: what `settle` or `read_receipt` gave.
+    deleted : container of str
+        Ids of datasets under a ``deleted`` record.
+    fresh : bool
+        The bytes were written and committed by this very process: once moved, their size is
+        looked at, but they are not read a third time.
+    """
+    if receipt.state != "made":
+        return []
+    return [
+        Promotion(output, _promote_one(store, output, deleted, fresh=fresh))
+        for output in receipt.outputs
+        if output.state == "made"
+    ]
+
+
+def _promote_one(store: Store, output: ReceiptOutput, deleted: Container[str], *, fresh: bool) -> Promoted:
+    if output.id in deleted:
+        return Promoted.DELETED
+    if verifies(store, output.path, output):
+        return Promoted.DONE
+    try:
+        store.move(str(output.aside), output.path)
+    except ObjectNotFoundError:
+        # somebody else may have promoted it between the two looks
+        return Promoted.DONE if verifies(store, output.path, output) else Promoted.TO_RESTORE
+    good = store.size(output.path) == output.size if fresh else verifies(store, output.path, output)
+    return Promoted.MOVED if good else Promoted.TO_RESTORE
+
+
+def clean(store: Store, *, runs: Iterable[str] = ()) -> tuple[str, ...]:
+    """Remove asides that nobody can need any more, and give their names.
+
+    An aside goes only when its quantum is settled, and by another attempt or with the planned
+    name verified. What is not settled stays, however old: its attempt may only be asleep. Only
+    quanta of these runs are looked at, or of all.
+    """
+    if not isinstance(store, Walkable):
+        raise StoreError(Problem("PST-R001", "this store cannot be listed", store.uri))
+    asides = [name for name, _ in store.walk(ASIDE)]  # first: what comes later is not looked at
+    if not asides:
+        return ()
+    wanted = {name.split("/")[1] for name in asides}
+    receipts = {
+        quantum: name
+        for prefix in ([f"{RECEIPTS}/{run}" for run in runs] or [RECEIPTS])
+        for name, _ in store.walk(prefix)
+        if (quantum := name.rsplit("/", 1)[-1].removesuffix(".json")) in wanted
+    }
+    return tuple(_cleaned(store, asides, receipts))
+
+
+def _cleaned(store: Store, asides: Iterable[str], receipts: dict[str, str]) -> Iterator[str]:
+    known: dict[str, Receipt | None] = {}
+    for name in asides:
+        quantum, attempt = name.split("/")[1:3]
+        if quantum not in known:
+            known[quantum] = read_receipt(store, receipts[quantum]) if quantum in receipts else None
+        receipt = known[quantum]
+        if receipt is not None and _spare(store, receipt, attempt, name):
+            store.delete(name)
+            yield name
+
+
+def _spare(store: Store, receipt: Receipt, attempt: str, name: str) -> bool:
+    if receipt.state != "made" or receipt.attempt != attempt:
+        return True
+    mine = next((o for o in receipt.outputs if o.aside == name), None)
+    return mine is None or verifies(store, mine.path, mine)

@@ -1,0 +1,292 @@
+"""Run one quantum: a Python callable or a command line, its words captured."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from prestow.errors import PrestowError, Problem, TaskError
+from prestow.manifest import ManifestQuantum
+from prestow.tasks import NothingToDo, Quantum
+
+TAIL = 20
+DECLINED = 66
+"""The exit code by which a command declines."""
+
+FIXED = {
+    "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "SOURCE_DATE_EPOCH": "0",
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1",
+    "POLARS_MAX_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+}  # fmt: skip
+"""The environment of a command, so that the same recipe gives the same bytes anywhere."""
+
+_FIELD = re.compile(r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9_]*)|(seed|code))\}")
+_CONFESSION = "prestow-decline:"
+
+
+def run_python(  # noqa: PLR0913 - the edge of a quantum
+    definition: ManifestQuantum, quantum: Quantum, *, code: str, work: str, temporary: str, log: str, debugger: bool
+) -> None:
+    """Call the entry with the quantum and its configuration; what it says goes to the log.
+
+    Raises
+    ------
+    NothingToDo
+        As the task raised it.
+    PrestowError
+        Where the task did what it must not (its own code), or failed in any way (PST-N007).
+    """
+    with _place(work, temporary), _captured(log, debugger=debugger):
+        try:
+            function, config = _entry(definition)
+            arguments = (quantum, config)[: _takes(function)]
+            if debugger:
+                import pdb  # noqa: PLC0415, T100 - asked for
+
+                pdb.Pdb().runcall(function, *arguments)
+            else:
+                function(*arguments)
+        except (NothingToDo, PrestowError) as error:
+            if isinstance(error, PrestowError):
+                _trace(error)
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            _trace(error)
+            if debugger:
+                import pdb  # noqa: PLC0415, T100 - asked for
+
+                pdb.post_mortem(error.__traceback__)
+            raise _failed(error, code) from error
+
+
+def run_command(  # noqa: PLR0913 - the edge of a quantum
+    definition: ManifestQuantum, quantum: Quantum, *, code: str, work: str, temporary: str, log: str
+) -> None:
+    """Run the command's words, never through a shell; what it says goes to the log.
+
+    Raises
+    ------
+    NothingToDo
+        If it exits with 66.
+    TaskError
+        If it cannot be started, or exits with anything but 0 (PST-N007).
+    """
+    import signal  # noqa: PLC0415 - dear, and not for Python tasks
+    import subprocess  # noqa: PLC0415
+
+    words = list(expand(definition, quantum, code))
+    environment = {**os.environ, **FIXED, "TMPDIR": temporary, "PRESTOW_SEED": str(quantum.seed)}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in (code, os.environ.get("PYTHONPATH", "")) if p)
+    with open(log, "ab") as sink:
+        try:
+            process = subprocess.Popen(
+                words, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, process_group=0
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise TaskError(Problem("PST-N007", f"cannot start {words[0]!r}: {reason}", _where(quantum))) from error
+        try:
+            status = process.wait()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+    if status == DECLINED:
+        last = next(iter(tail(log)[-1:]), "")
+        code_ = last.partition(_CONFESSION)[2].strip() if _CONFESSION in last else ""
+        raise NothingToDo(code_ if re.fullmatch(r"[a-z][a-z0-9_]*", code_) else "declined")
+    if status:
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        raise TaskError(Problem("PST-N007", f"{os.path.basename(words[0])} {how}", _where(quantum)))
+
+
+def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator[str]:
+    """Give the command's words with their fields filled in.
+
+    A word that is exactly ``{inputs.x}`` or ``{outputs.y}`` becomes one word for each path.
+    """
+    config: Mapping[str, Any] = definition.config  # Any: JSON values
+    for n, word in enumerate(definition.command or ()):
+        if n == 0 and word in ("python", "python3"):
+            yield sys.executable
+            continue
+        whole = _FIELD.fullmatch(word)
+        if whole and whole[1] in ("inputs", "outputs"):
+            yield from (str(path) for path in quantum.paths(whole[2]))
+            continue
+
+        def value(match: re.Match[str]) -> str:
+            kind, name = match[1], match[2]
+            if kind is None:
+                return str(quantum.seed) if match[3] == "seed" else code
+            if kind in ("inputs", "outputs"):
+                paths = quantum.paths(name)
+                if len(paths) != 1:
+                    raise TaskError(
+                        Problem("PST-N007", f"{match[0]} inside a word must be one file, and is {len(paths)}", _where(quantum), "let it stand alone")
+                    )
+                return str(paths[0])
+            table = config if kind == "config" else quantum.data_id
+            if name not in table:
+                raise TaskError(Problem("PST-N007", f"{match[0]} in the command is unknown", _where(quantum)))
+            found = table[name]
+            if isinstance(found, str):
+                return found
+            from prestow.model.hashing import canonical_json  # noqa: PLC0415
+
+            return canonical_json(found)
+
+        yield _FIELD.sub(value, word)
+
+
+def tail(log: str, lines: int = TAIL) -> tuple[str, ...]:
+    """Give the last lines of a log, of which it may have none."""
+    try:
+        with open(log, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - (1 << 16)))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-lines:])
+
+
+def all_lines(log: str) -> list[str]:
+    """Give every line of a log."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _where(quantum: Quantum) -> str:
+    return f"{quantum.task}{{{','.join(f'{k}={quantum.data_id[k]}' for k in sorted(quantum.data_id))}}}"
+
+
+def _entry(definition: ManifestQuantum) -> tuple[Any, Any]:  # Any: the workflow's own objects
+    import importlib  # noqa: PLC0415
+
+    module_name, _, name = str(definition.entry).partition(":")
+    module = importlib.import_module(module_name)
+    function: Any = module
+    for part in name.split("."):
+        function = getattr(function, part)
+    if definition.config_class is None:
+        return function, dict(definition.config)
+    made = getattr(module, definition.config_class)
+    fields = made.__dataclass_fields__
+    return function, made(**{k: _fit(v, fields[k].type) if k in fields else v for k, v in definition.config.items()})
+
+
+def _takes(function: Any) -> int:  # noqa: ANN401 - any callable
+    code = getattr(function, "__code__", None)
+    return 1 if code is not None and code.co_argcount == 1 and not code.co_flags & 0x04 else 2
+
+
+def _fit(value: Any, annotation: object) -> Any:  # noqa: ANN401 - JSON values
+    """Give JSON's lists back as the tuples that the configuration's annotations ask for."""
+    if not isinstance(value, list):
+        if isinstance(value, int) and not isinstance(value, bool) and str(getattr(annotation, "__name__", annotation)) == "float":
+            return float(value)
+        return value
+    text = annotation if isinstance(annotation, str) else repr(annotation)
+    text = text.replace("typing.", "").strip().removeprefix("Optional[").lower()
+    inner = text.partition("[")[2]
+    items = [_fit(item, inner) for item in value]
+    return tuple(items) if text.startswith("tuple") else items
+
+
+def _failed(error: BaseException, code: str) -> TaskError:
+    place = _own_line(error, code)
+    text = str(error).strip()
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    fix = "see the log" if place else ""
+    return TaskError(Problem("PST-N007", f"{what} ({place})" if place else what, place, fix))
+
+
+def _own_line(error: BaseException, code: str) -> str:
+    """Give the last line of the traceback that is the workflow's own, else the last of all."""
+    own = last = ""
+    trace = error.__traceback__
+    here = os.path.dirname(__file__)
+    while trace is not None:
+        name, line = trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        if code and name.startswith(f"{code}/"):
+            own = f"{name[len(code) + 1 :]}:{line}"
+        elif not name.startswith((here, "<frozen")):
+            last = f"{name}:{line}"
+        trace = trace.tb_next
+    return own or last
+
+
+def _trace(error: BaseException) -> None:
+    import traceback  # noqa: PLC0415 - only of what failed
+
+    traceback.print_exception(error, file=sys.stderr)
+
+
+@contextmanager
+def _place(work: str, temporary: str) -> Iterator[None]:
+    """Be in the quantum's own directory, with its own place for temporary files."""
+    try:
+        before = os.getcwd()
+    except FileNotFoundError:
+        before = "/"
+    old = os.environ.get("TMPDIR")
+    module = sys.modules.get("tempfile")
+    old_directory = getattr(module, "tempdir", None)
+    os.environ["TMPDIR"] = temporary
+    if module is not None:
+        module.tempdir = temporary  # type: ignore[attr-defined]  # tempfile remembers its first answer
+    os.chdir(work)
+    try:
+        yield
+    finally:
+        os.chdir(before if os.path.isdir(before) else "/")
+        if old is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = old
+        module = sys.modules.get("tempfile")
+        if module is not None:
+            module.tempdir = old_directory  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _captured(log: str, *, debugger: bool) -> Iterator[None]:
+    """Let all that is written to the standard streams, and by logging and warnings, go to the log."""
+    if debugger:
+        yield
+        return
+    kept = sys.stdout, sys.stderr
+    with open(log, "a", encoding="utf-8", errors="backslashreplace", buffering=1) as sink:
+        sys.stdout = sys.stderr = sink
+        handler = _logging(sink)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = kept
+            if handler is not None:
+                sys.modules["logging"].getLogger().removeHandler(handler)
+
+
+def _logging(sink: TextIO) -> Any:  # noqa: ANN401 - a handler, if logging is imported at all
+    """Send the root logger's records to the log, where somebody set up handlers of its own."""
+    module = sys.modules.get("logging")
+    if module is None or not module.root.handlers:
+        return None  # then logging's last resort writes to sys.stderr, which is the log
+    handler = module.StreamHandler(sink)
+    module.root.addHandler(handler)
+    return handler
+
+
+def text_of(problems: Sequence[Problem]) -> str:
+    """Give problems as one line for people."""
+    return "; ".join(f"{p.what}" for p in problems)

@@ -1,0 +1,106 @@
+"""What running a manifest came to, and the attempt report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prestow.manifest import REPORT_SCHEMA, Manifest, Receipt, Values
+from prestow.model import State
+
+VERSIONS = (
+    "prestow", "numpy", "scipy", "astropy", "ccdproc", "astroalign", "sep", "photutils", "skimage", "pandas", "torch",
+)  # fmt: skip
+"""Libraries whose versions a report tells, where the task imported them; never the environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A quantum that failed in this attempt; it is not settled and can be tried again."""
+
+    quantum: str
+    task: str
+    data_id: Values
+    code: str
+    message: str
+    log_tail: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give the failure as plain values."""
+        return {
+            "quantum": self.quantum, "task": self.task, "data_id": dict(self.data_id), "code": self.code,
+            "message": self.message, "log_tail": list(self.log_tail), "seconds": round(self.seconds, 6),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one execution of a manifest came to.
+
+    Parameters
+    ----------
+    job, attempt : str
+        The job's name; the id of this execution.
+    states : mapping of quantum id to State
+        Of every quantum of the job, in order.
+    receipts : mapping of quantum id to Receipt
+        The winners' receipts of all settled ones, whoever made them.
+    failures : tuple of Failure
+        In order. A settled quantum may stand here too, when its bytes could not be promoted.
+    not_yet : tuple of str
+        Input quanta that are not settled: nothing was run.
+    report : dict
+        The attempt report, as it was put into the store.
+    """
+
+    job: str
+    attempt: str
+    states: Mapping[str, State]
+    receipts: Mapping[str, Receipt]
+    failures: tuple[Failure, ...] = ()
+    not_yet: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON values
+
+    @property
+    def settled(self) -> bool:
+        """Whether every quantum of the job is settled."""
+        return all(state.settled for state in self.states.values())
+
+
+def make_report(
+    manifest: Manifest, attempt: str, seconds: float, quanta: Sequence[Mapping[str, Any]], findings: Sequence[str]
+) -> dict[str, Any]:  # Any: JSON values
+    """Give what an attempt went through. Information for people, never truth."""
+    import resource  # noqa: PLC0415 - only where something ran
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "schema": REPORT_SCHEMA,
+        "job": manifest.job,
+        "plan": manifest.plan,
+        "run": manifest.run,
+        "attempt": attempt,
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "seconds": round(seconds, 6),
+        "cpu_seconds_of_process": round(usage.ru_utime + usage.ru_stime, 6),
+        "peak_memory": max(usage.ru_maxrss, children.ru_maxrss) * 1024,
+        "versions": versions(),
+        "quanta": list(quanta),
+        "findings": list(findings),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of those listed libraries that are imported already."""
+    found = {"python": ".".join(str(n) for n in sys.version_info[:3])}
+    for name in VERSIONS:
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if isinstance(version, str):
+            found[name] = version
+    return found

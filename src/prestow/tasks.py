@@ -1,0 +1,227 @@
+"""What a task author imports: the quantum with its inputs and outputs, and `NothingToDo`.
+
+Owns the task's view of a job. Serves the workflow's code and the node. Never finds a file that
+the manifest does not name.
+
+A task is a function ``run(quantum, config)``::
+
+    from prestow.tasks import NothingToDo, Quantum
+
+    def run(quantum: Quantum, config: Config) -> None:
+        pixels = quantum.get("raw")
+        quantum.put("isr", pixels - config.pedestal)
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prestow.errors import NotInManifestError, Problem, TaskError
+from prestow.formats import open_format
+
+Values = Mapping[str, str | int]
+Measure = float | int | str | bool
+
+_CODE = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class NothingToDo(Exception):  # noqa: N818 - no error: a rightful answer
+    """Raised by a task that has nothing to make; its quantum is then *declined*.
+
+    Parameters
+    ----------
+    code : str
+        Why, as one fixed word ``[a-z][a-z0-9_]*``; it enters the files of those who do without.
+    reason : str
+        Free text for people; stays in the receipt.
+    """
+
+    def __init__(self, code: str = "declined", reason: str = "") -> None:
+        if not _CODE.fullmatch(code):
+            raise ValueError(f"the code of a decline must match [a-z][a-z0-9_]*, not {code!r}")
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A dataset to read: where it lies in the local repository."""
+
+    type: str
+    data_id: Values
+    path: Path
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A planned input that was not made, and why."""
+
+    type: str
+    data_id: Values
+    state: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A dataset to write: where it must lie in the local repository."""
+
+    type: str
+    data_id: Values
+    path: Path
+    format: str = ""
+
+
+_Item = TypeVar("_Item", Input, Absent, Output)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantum:
+    """One task on one data ID: all that it may read and must write.
+
+    Parameters
+    ----------
+    task : str
+        The task's label.
+    data_id : mapping
+        What this quantum is about.
+    seed : int
+        For random numbers, 0 <= seed < 2**32; the same whenever the same thing is made.
+    inputs : mapping of connection to tuple of Input
+        Those that were made, in the order of the plan.
+    absent : mapping of connection to tuple of Absent
+        Those that were planned and not made.
+    outputs : mapping of connection to tuple of Output
+        What must be written.
+    measures : dict
+        What `measure` was told.
+    """
+
+    task: str
+    data_id: Values
+    seed: int
+    inputs: Mapping[str, tuple[Input, ...]]
+    absent: Mapping[str, tuple[Absent, ...]]
+    outputs: Mapping[str, tuple[Output, ...]]
+    measures: dict[str, Measure] = field(default_factory=dict)
+
+    def get(self, name: str, as_: str | None = None, **data_id: str | int) -> Any:  # noqa: ANN401 - as asked
+        """Read one input by its format.
+
+        Parameters
+        ----------
+        name : str
+            Connection or dataset type.
+        as_ : str, optional
+            What the format should give; see the format.
+        **data_id
+            Values that single out one of several.
+
+        Raises
+        ------
+        NotInManifestError
+            If the manifest does not name it, or it was not made (PST-N001).
+        """
+        found = self._input(name, data_id)
+        return open_format(found.format).read(found.path, as_)
+
+    def put(self, name: str, value: object, **data_id: str | int) -> Path:
+        """Write one output by its format, at its planned place, and give that place.
+
+        Raises
+        ------
+        NotInManifestError
+            If it was not planned, or is there already (PST-N002).
+        """
+        found = self._output(name, data_id)
+        if found is None:
+            raise NotInManifestError(
+                Problem("PST-N002", f"the output {_text(name, data_id)} was not planned", self._where(), self._known(self.outputs))
+            )
+        if os.path.lexists(found.path):
+            raise NotInManifestError(
+                Problem("PST-N002", f"the output {_text(name, data_id)} was put already", self._where(), "put each output once")
+            )
+        open_format(found.format).write(found.path, value)
+        return found.path
+
+    def path(self, name: str, **data_id: str | int) -> Path:
+        """Give the local path of one input or output, by connection or dataset type."""
+        if name not in self.inputs:
+            found = self._output(name, data_id)
+            if found is not None:
+                return found.path
+        return self._input(name, data_id).path
+
+    def paths(self, name: str) -> list[Path]:
+        """Give the local paths of all made inputs (or all outputs) of one connection."""
+        if name in self.inputs:
+            return [item.path for item in self.inputs[name]]
+        if name in self.outputs:
+            return [item.path for item in self.outputs[name]]
+        raise NotInManifestError(
+            Problem("PST-N001", f"there is no connection '{name}'", self._where(), self._known(self.inputs))
+        )
+
+    def measure(self, name: str, value: Measure) -> None:
+        """Note a number, text or truth value in the receipt.
+
+        Raises
+        ------
+        TaskError
+            If it is none of these, or not finite (PST-N007).
+        """
+        plain: object = getattr(value, "item", lambda: value)()  # a scalar of numpy
+        if not isinstance(plain, str | int | float) or (isinstance(plain, float) and not math.isfinite(plain)):
+            raise TaskError(
+                Problem("PST-N007", f"a measure must be a finite number, text or truth value: {name} = {value!r}", self._where())
+            )
+        self.measures[name] = plain
+
+    def _input(self, name: str, data_id: Values) -> Input:
+        found = _matching(self.inputs, name, data_id)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            what, fix = f"{len(found)} inputs match {_text(name, data_id)}", "say which by its data ID, or use paths()"
+        elif gone := _matching(self.absent, name, data_id):
+            code = f":{gone[0].code}" if gone[0].code else ""
+            what = f"the input {_text(name, data_id)} is absent: {gone[0].state}{code}"
+            fix = "look at quantum.absent before you get it"
+        else:
+            what, fix = f"the input {_text(name, data_id)} is not in the plan", self._known(self.inputs)
+        raise NotInManifestError(Problem("PST-N001", what, self._where(), fix))
+
+    def _output(self, name: str, data_id: Values) -> Output | None:
+        found = _matching(self.outputs, name, data_id)
+        if len(found) > 1:
+            raise NotInManifestError(
+                Problem("PST-N002", f"{len(found)} outputs match {_text(name, data_id)}", self._where(), "say which by its data ID")
+            )
+        return found[0] if found else None
+
+    def _where(self) -> str:
+        return _text(self.task, self.data_id)
+
+    def _known(self, connections: Iterable[str]) -> str:
+        names = ", ".join(n for n in connections if not n.startswith("_"))
+        return f"connections declared here: {names or 'none'}; declare it in the pipeline"
+
+
+def _text(name: str, data_id: Values) -> str:
+    return f"{name}{{{','.join(f'{k}={data_id[k]}' for k in sorted(data_id))}}}" if data_id else name
+
+
+def _matching(table: Mapping[str, tuple[_Item, ...]], name: str, data_id: Values) -> list[_Item]:
+    pool = table.get(name)
+    if pool is None:
+        pool = tuple(item for items in table.values() for item in items if item.type == name)
+    return [item for item in pool if all(item.data_id.get(k) == v for k, v in data_id.items())]
