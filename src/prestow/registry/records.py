@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from prestow.errors import Problem, StoreError
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.stores import Put, Store, Walkable
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RECORD_SCHEMA = "prestow.record/1"
 KINDS = (
     "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted",
@@ -25,7 +27,8 @@ def record_name(kind: str, key: str) -> str:
     safe = quote(key, safe="+")
     if len(safe) > 200 or safe.startswith((".", "-")):  # noqa: PLR2004 - of 255 that a file system allows
         safe = sha256_hex(key.encode())
-    return f"_records/{kind}/{sha256_hex(key.encode())[:2]}/{safe}.json"
+    folder = key[:2] if _UUID.fullmatch(key) else sha256_hex(key.encode())[:2]
+    return f"_records/{kind}/{folder}/{safe}.json"
 
 
 def put_record(store: Store, kind: str, key: str, facts: Mapping[str, Any]) -> Put:
