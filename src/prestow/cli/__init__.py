@@ -1,0 +1,40 @@
+"""The commands: parse, call one function of the project, show, and say by the exit code how it went.
+
+Owns the command line and what is printed. Serves people and their scripts. Never does work of its
+own: whatever a command does, a few lines of Python with `prestow.open` do too.
+
+A command's module is imported when the command is used, and not before: ``prestow --help`` and
+completion pay for click alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from prestow.errors import Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and give its exit code; never raises.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Instead of those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that is not text in this locale must not end a command.
+        errors = "surrogateescape" if (stream.encoding or "").lower().startswith("utf") else "backslashreplace"
+        with contextlib.suppress(AttributeError):  # a test's stream
+            stream.reconfigure(errors=errors)  # type: ignore[union-attr]  # a TextIO that is a TextIOWrapper
+    from prestow.cli import failure  # noqa: PLC0415 - the edge imports what it needs
+    from prestow.cli.group import prestow  # noqa: PLC0415 - click
+
+    try:
+        result = prestow.main(args=words, prog_name="prestow", standalone_mode=False)
+    except BaseException as error:  # noqa: BLE001 - the one edge of the program: everything becomes an exit code
+        return int(failure.report(error, words))
+    return int(result) if isinstance(result, int) else int(Exit.OK)

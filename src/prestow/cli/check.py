@@ -1,0 +1,28 @@
+"""``prestow check``: every file a person wrote, all errors at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prestow.cli.group import shared_options
+from prestow.cli.output import Output, count_text
+
+
+@click.command(short_help="Check every file a person wrote; all errors at once.")
+@click.option("--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value.")
+@shared_options
+def check(overrides: tuple[str, ...], output: Output, directory: Path) -> None:
+    """Check the project file, the universe, the pipeline with its tasks, and the instruments."""
+    import prestow.project  # noqa: PLC0415 - only when used
+
+    project = prestow.project.open(directory)
+    report = project.check(overrides=overrides)
+    output.answer(
+        "check",
+        {"files": list(report.files), "tasks": list(report.tasks), "dataset_types": list(report.dataset_types)},
+        f"ok: {', '.join(report.files)}   "
+        f"({count_text(len(report.tasks), 'task')}, {count_text(len(report.dataset_types), 'dataset type')})",
+        following="prestow plan",
+    )

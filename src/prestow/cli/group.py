@@ -1,0 +1,100 @@
+"""The command ``prestow`` itself: its subcommands by name, and the options that all of them have."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from prestow import __version__
+from prestow.cli.output import Output, colour_wanted
+
+COMMANDS = {
+    "init": ("prestow.cli.init:init", "Make a working example: pipeline, tasks and tiny inputs."),
+    "ingest": ("prestow.cli.ingest:ingest", "Take in raw files, or the outputs of a run."),
+    "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
+    "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
+    "show": ("prestow.cli.show:show", "Show what is in a plan."),
+    "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),
+    "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
+    "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),
+    "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or list the exit codes."),
+    "completion": ("prestow.cli.completion:completion", "Print the completion script of a shell."),
+}
+"""Name -> (module:attribute, one line of help). In the order in which they are used."""
+
+ALIASES = {"register": "ingest"}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Give the names, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import and give a command, or None."""
+        target = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if target is None:
+            return None
+        module, _, attribute = target[0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the list of commands without importing one of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def shared_options(command: Command) -> Command:
+    """Give a command the options that all have; it gets ``output`` and ``directory`` for them.
+
+    They may stand before or after the command's name; what stands after wins.
+    """
+
+    @functools.wraps(command)
+    @click.pass_context
+    def wrapper(ctx: click.Context, /, **given: Any) -> Any:  # noqa: ANN401 - click's parameters
+        before = ctx.find_root().params if ctx.parent is not None else {}
+        chosen = {name: given.pop(name) or before.get(name) for name in ("json_", "quiet", "verbose", "no_color", "directory")}
+        return command(**given, **_spoken(chosen))
+
+    return _with_options(wrapper)
+
+
+def _spoken(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's values
+    verbosity = -1 if chosen["quiet"] else int(chosen["verbose"] or 0)
+    output = Output(json=bool(chosen["json_"]), verbosity=verbosity, color=colour_wanted(not chosen["no_color"]))
+    return {"output": output, "directory": Path(chosen["directory"] or ".")}
+
+
+def _with_options(command: Command) -> Command:
+    options = (
+        click.option("--json", "json_", is_flag=True, help="One JSON object on standard output."),
+        click.option("-q", "--quiet", is_flag=True, help="Nothing but the answer and errors."),
+        click.option("-v", "--verbose", count=True, help="More about what is going on."),
+        click.option("--no-color", is_flag=True, help="No colour; so does NO_COLOR in the environment."),
+        click.option("-C", "directory", metavar="DIR", type=click.Path(), help="The project's directory."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: prestow doctor --list-exit-codes",
+)
+@click.version_option(__version__, prog_name="prestow", message="%(prog)s %(version)s")
+@_with_options
+def prestow(**_: Any) -> None:  # noqa: ANN401 - read by the command, from its context
+    """Batch science with every file name known before the first job runs."""

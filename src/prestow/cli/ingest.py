@@ -1,0 +1,80 @@
+"""``prestow ingest``: raw files by their headers, or the outputs of a run by their receipts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from prestow.cli.group import shared_options
+from prestow.cli.output import Output, count_text, is_terminal, size_text
+from prestow.errors import Exit, Problem, ProjectError
+
+
+@click.command(short_help="Take in raw files, or the outputs of a run.")
+@click.argument("words", metavar="[FILES... | PLAN]", nargs=-1, type=click.Path())
+@click.option("--raw", is_flag=True, help="Take in raw FILES (or directories of them) by their headers.")
+@click.option("--instrument", metavar="NAME", help="With --raw: whose files they are.")
+@click.option("--transfer", type=click.Choice(["copy", "link", "in-place"]), default="copy", show_default=True, help="With --raw: how.")
+@click.option("--skip-bad", is_flag=True, help="With --raw: take the good files, name the others.")
+@click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
+@click.option(
+    "--level", type=click.Choice(["receipt", "full"]), default="full", show_default=True,
+    help="What is checked: sizes and stories against receipts, or every byte.",
+)
+@shared_options
+def ingest(
+    words: tuple[str, ...], raw: bool, instrument: str | None, transfer: str, skip_bad: bool, run_: str | None, level: str,
+    output: Output, directory: Path,
+) -> int:
+    """Take in raw files, or the outputs of a plan (the newest, by default) or a run.
+
+    Twice is once. Nothing is taken in when something is wrong with it.
+    """
+    if raw or instrument:
+        if not words or not instrument:
+            missing = "--instrument NAME" if words else "FILES"
+            raise ProjectError(Problem("PST-G005", f"{missing} is missing", fix="prestow ingest --raw FILES --instrument NAME"))
+        return _ingest_raw(words, instrument, transfer, skip_bad, output, directory)
+    if len(words) > 1 or (words and run_):
+        raise ProjectError(
+            Problem("PST-G005", f"one plan or one run, not: {' '.join(words)}", fix="for raw files: prestow ingest --raw FILES --instrument NAME")
+        )
+    return _ingest_outputs(words[0] if words else None, run_, level, output, directory)
+
+
+def _ingest_raw(words: tuple[str, ...], instrument: str, transfer: str, skip_bad: bool, output: Output, directory: Path) -> int:
+    import prestow.project
+
+    project = prestow.project.open(directory)
+
+    def progress(done: int, total: int) -> None:
+        sys.stderr.write(f"\r  {done:,} of {total:,} files" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+
+    shown = progress if output.verbosity >= 0 and is_terminal(sys.stderr) else None
+    report = project.ingest_raw(words, instrument, transfer=transfer, skip_bad=skip_bad, progress=shown)
+    for problem in report.skipped:
+        output.note(str(problem))
+    text = f"ingested {count_text(report.added, 'raw file')} ({size_text(report.size)}) of {instrument}"
+    if report.known:
+        text += f", {report.known:,} were there already"
+    if report.skipped:
+        text += f", {len(report.skipped):,} skipped"
+    facts = {
+        "instrument": instrument, "added": report.added, "known": report.known, "size": report.size,
+        "skipped": [problem.as_dict() for problem in report.skipped],
+    }
+    output.answer("ingest", facts, text, following="prestow plan")
+    return Exit.INGEST if report.skipped else Exit.OK
+
+
+def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Output, directory: Path) -> int:
+    import prestow.project
+
+    project = prestow.project.open(directory)
+    report = project.ingest(plan, run=run, level=level)
+    runs = ", ".join(report.runs)
+    output.answer("ingest", {"runs": list(report.runs)}, f"ingested into run {runs}", following="prestow status")
+    return Exit.OK

@@ -1,0 +1,206 @@
+"""``prestow show``: what is in a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prestow.cli.group import shared_options
+from prestow.cli.output import Output, count_text, table
+from prestow.errors import Problem, ProjectError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from prestow.plan import Plan
+    from prestow.project import Project
+
+LINES = 40  # of a listing for people; --files and --json have them all
+
+
+@click.command(short_help="Show what is in a plan.")
+@click.argument("words", metavar="[PLAN] [WHAT]", nargs=-1)
+@click.option("--files", is_flag=True, help="Every planned file name, one a line.")
+@click.option("--where", default="", metavar="SELECTION", help="Only quanta for which this holds.")
+@shared_options
+def show(words: tuple[str, ...], files: bool, where: str, output: Output, directory: Path) -> None:  # noqa: FBT001 - a flag of the command line
+    """Show what is in PLAN (an id or its beginning, a path, or latest, the default).
+
+    WHAT is a task, a dataset type, a job, a planned file, or a selection such as "visit=12 and
+    detector<5". Without it: the tasks, with their counts.
+    """
+    import prestow.project  # noqa: PLC0415 - only when used
+
+    project = prestow.project.open(directory)
+    plan, what = _plan_and_what(project, words)
+    tables = plan.tables
+    if not what and not where and not files:
+        _show_tasks(plan, output)
+        return
+    jobs = tables["jobs"]
+    job = jobs.filter(jobs["name"] == what) if what else jobs.head(0)
+    if len(job) and not files and not where:
+        _show_job(plan, job.row(0, named=True), output)
+        return
+    quanta, outputs = _select(project, plan, what, where)
+    if files:
+        _show_files(plan, quanta, outputs, output)
+    else:
+        _show_quanta(plan, quanta, output)
+
+
+def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]:
+    if len(words) > 2:  # noqa: PLR2004 - PLAN and WHAT
+        problem = Problem("PST-G005", f"too many words: {' '.join(words)}", fix="put a selection in quotes: prestow show 'visit=12'")
+        raise ProjectError(problem)
+    if len(words) == 2:  # noqa: PLR2004 - PLAN and WHAT
+        return project.find_plan(words[0]), words[1]
+    if words and (words[0] == "latest" or project.plans_like(words[0])):
+        return project.find_plan(words[0]), ""
+    return project.find_plan(), words[0] if words else ""
+
+
+def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give the quanta, and the planned outputs, that are meant."""
+    from prestow.query import parse_selection  # noqa: PLC0415 - only when used
+
+    quanta, datasets = plan.tables["quanta"], plan.tables["datasets"]
+    planned = datasets.filter(datasets["planned"])
+    if what:
+        if what in set(quanta["task"]):
+            quanta = quanta.filter(quanta["task"] == what)
+        elif what in set(planned["type"]):
+            planned = planned.filter(planned["type"] == what)
+            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
+        elif len(named := planned.filter(planned["path"] == what)):
+            planned = named
+            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
+        elif len(job := plan.tables["jobs"].filter(plan.tables["jobs"]["name"] == what)):
+            quanta = quanta.filter(quanta["job"].is_in(job["job"].implode()))
+        elif _is_word(what):
+            problem = Problem("PST-R004", f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}", fix="prestow show --files")
+            raise ProjectError(problem)
+        else:
+            where = f"({what}) and ({where})" if where else what
+    if where:
+        quanta = quanta.filter(parse_selection(where, project.universe).expression(quanta.columns))
+    planned = planned.filter(planned["producer"].is_in(quanta["quantum"].implode()))
+    return quanta, planned
+
+
+def _is_word(text: str) -> bool:
+    return not any(mark in text for mark in "=<> ")
+
+
+def _show_tasks(plan: Plan, output: Output) -> None:
+    counts = _counts(plan)
+    width = max(len(row["task"]) for row in counts)
+    lines = [f"plan {plan.id[:8]}  run {plan.run}"]
+    for i, row in enumerate(counts):
+        last = i == len(counts) - 1
+        lines.append(f"{'└─' if last else '├─'} {row['task']:{width}}  {count_text(row['quanta'], 'quantum', 'quanta')} in {count_text(row['jobs'], 'job')}")
+        stem = "   " if last else "│  "
+        lines.append(f"{stem}  reads   {_listed(row['reads'])}")
+        lines.append(f"{stem}  writes  {_listed(row['writes'])}")
+    output.answer(
+        "show", {"plan": plan.id, "run": plan.run, "tasks": counts}, "\n".join(lines), following=f"prestow show {counts[-1]['task']} --files"
+    )
+
+
+def _listed(types: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in types.items()) or "nothing"
+
+
+def _counts(plan: Plan) -> list[dict[str, Any]]:  # Any: rows for people
+    t = plan.tables
+    quanta = t["quanta"].select("quantum", "task", "job")
+    types = t["datasets"].select("dataset", "type")
+    reads = t["inputs"].select("quantum", "dataset").join(quanta, on="quantum").join(types, on="dataset")
+    writes = t["outputs"].select("quantum", "dataset").join(quanta, on="quantum").join(types, on="dataset")
+    result = []
+    for task in quanta["task"].unique(maintain_order=True):
+        own = quanta.filter(quanta["task"] == task)
+        result.append({
+            "task": task,
+            "quanta": len(own),
+            "jobs": own["job"].n_unique(),
+            "reads": _by_type(reads.filter(reads["task"] == task)),
+            "writes": _by_type(writes.filter(writes["task"] == task)),
+        })
+    return result
+
+
+def _by_type(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows.unique(["type", "dataset"]).group_by("type").len().sort("type").iter_rows())
+
+
+def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output: Output) -> None:
+    if not output.json:
+        text = "\n".join(planned["path"])
+        if text:
+            output.answer("show", {}, text)
+        return
+    producers = quanta.select("quantum", "task", "job").join(plan.tables["jobs"].select("job", job_name="name"), on="job")
+    rows = planned.join(producers, left_on="producer", right_on="quantum", how="left", maintain_order="left")
+    files = [
+        {"path": r["path"], "type": r["type"], "data_id": json.loads(r["data_id"]), "task": r["task"], "job": r["job_name"]}
+        for r in rows.iter_rows(named=True)
+    ]
+    output.answer("show", {"plan": plan.id, "run": plan.run, "files": files}, "")
+
+
+def _show_quanta(plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
+    shown = quanta if output.json else quanta.head(LINES)
+    names = dict(plan.tables["jobs"].select("job", "name").iter_rows())
+    rows = [{"task": r["task"], "job": names[r["job"]], **_papers(plan, r)} for r in shown.iter_rows(named=True)]
+    text = table(("task", "job", "in", "out"), [(r["task"], r["job"], len(r["inputs"]), " ".join(o["path"] for o in r["outputs"])) for r in rows])
+    if len(shown) < len(quanta):
+        text += f"\n  and {len(quanta) - len(shown):,} more: prestow show … --files"
+    following = f"prestow show {rows[0]['job']}" if rows else "prestow show"
+    output.answer("show", {"plan": plan.id, "run": plan.run, "quanta": rows}, text, following=following)
+
+
+def _show_job(plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row
+    quanta = plan.tables["quanta"]
+    own = quanta.filter(quanta["job"] == job["job"])
+    edges, names = plan.tables["job_edges"], plan.tables["jobs"].select("job", "name")
+    after = names.filter(names["job"].is_in(edges.filter(edges["child"] == job["job"])["parent"].implode()))["name"].to_list()
+    before = names.filter(names["job"].is_in(edges.filter(edges["parent"] == job["job"])["child"].implode()))["name"].to_list()
+    rows = [{"task": r["task"], "data_id": json.loads(r["data_id"]), **_papers(plan, r)} for r in own.iter_rows(named=True)]
+    lines = [f"job {job['name']}  plan {plan.id[:8]}  run {plan.run}"]
+    for row in rows:
+        lines.append(f"  {row['task']}  " + " ".join(f"{k}={v}" for k, v in row["data_id"].items()))
+        lines += [f"    <- {i['connection']:12} {i['type']}  {i['name']}" for i in row["inputs"][:LINES]]
+        if len(row["inputs"]) > LINES:
+            lines.append(f"       and {len(row['inputs']) - LINES:,} more")
+        lines += [f"    -> {o['connection']:12} {o['path']}{'  (optional)' if o['optional'] else ''}" for o in row["outputs"]]
+    lines += [f"  after   {_first_few(after)}"] if after else []
+    lines += [f"  before  {_first_few(before)}"] if before else []
+    output.answer(
+        "show", {"plan": plan.id, "run": plan.run, "job": job["name"], "quanta": rows, "after": after, "before": before},
+        "\n".join(lines), following=f"prestow debug {job['name']}",
+    )
+
+
+def _first_few(names: list[str], few: int = 5) -> str:
+    return ", ".join(names[:few]) + (f" and {len(names) - few:,} more" if len(names) > few else "")
+
+
+def _papers(plan: Plan, quantum: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:  # Any: rows
+    t = plan.tables
+    inputs = t["inputs"].filter(t["inputs"]["quantum"] == quantum["quantum"]).join(t["datasets"], on="dataset", maintain_order="left")
+    inputs = inputs.join(t["locations"].select("dataset", "store", place="path"), on="dataset", how="left", maintain_order="left")
+    outputs = t["outputs"].filter(t["outputs"]["quantum"] == quantum["quantum"]).join(t["datasets"], on="dataset", maintain_order="left")
+    return {
+        "inputs": [
+            {"connection": r["connection"], "type": r["type"], "data_id": json.loads(r["data_id"]), "name": r["path"] or f"{r['store']}:{r['place']}"}
+            for r in inputs.iter_rows(named=True)
+        ],
+        "outputs": [
+            {"connection": r["connection"], "type": r["type"], "path": r["path"], "optional": r["optional"]}
+            for r in outputs.iter_rows(named=True)
+        ],
+    }

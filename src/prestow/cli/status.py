@@ -1,0 +1,53 @@
+"""``prestow status``: the state of every quantum of a plan, in one table that sums."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prestow.cli.group import shared_options
+from prestow.cli.output import Output, table
+from prestow.errors import Exit
+
+STATES = ("made", "declined", "lost", "blocked", "failed", "pending")
+
+
+@click.command(short_help="Show the state of every quantum of a plan.")
+@click.argument("plan", required=False)
+@click.option("--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost.")
+@shared_options
+def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -> int:  # noqa: FBT001 - a flag of the command line
+    """Show how many quanta of each task of PLAN are in which state; always all of them."""
+    import prestow.project  # noqa: PLC0415 - only when used
+
+    project = prestow.project.open(directory)
+    found = project.find_plan(plan or "latest")
+    counts = project.status(found)
+    rows = [(task, counts.tasks[task]) for task in counts.tasks]
+    total = {state: sum(states.get(state, 0) for _, states in rows) for state in (*STATES, "reused")}
+    output.answer(
+        "status",
+        {"plan": found.id, "run": found.run, "tasks": dict(rows), "total": total},
+        f"plan {found.id[:8]}  run {found.run}\n"
+        + table(
+            ("task", *STATES, "reused", "sum"),
+            [
+                (name, *(states.get(state, 0) or "." for state in (*STATES, "reused")), sum(states.get(state, 0) for state in (*STATES, "reused")))
+                for name, states in (*rows, ("total", total))
+            ],
+            total=True,
+        ),
+        following=_following(total),
+    )
+    if not exit_code:
+        return Exit.OK
+    if total["failed"] or (total["blocked"] and not total["lost"]):
+        return Exit.FAILED
+    return Exit.LOSSES if total["lost"] else Exit.OK
+
+
+def _following(total: dict[str, int]) -> str:
+    if total["failed"] or total["pending"]:
+        return "prestow run"
+    return "prestow ingest"

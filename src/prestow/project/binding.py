@@ -1,0 +1,170 @@
+"""Which run a plan goes to, what the run is bound to, and where inputs are searched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prestow.errors import PlanRefusedError, Problem
+from prestow.model.hashing import canonical_json, sha256_hex
+from prestow.pipeline.definition import Pipeline
+from prestow.registry import CollectionKind, Registry, put_record
+from prestow.registry.records import read_record
+from prestow.stores import Put, Store
+
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+RAW = "raw-"
+_CHILD = re.compile(r"(.+)\+([0-9]+)")
+_SEALED = frozenset({"lost", "blocked"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a plan goes: its run, the runs that it is a child of (nearest first), and what it is bound to."""
+
+    run: str
+    parents: tuple[str, ...]
+    facts: Mapping[str, Any]  # Any: JSON values
+
+    @property
+    def chain(self) -> str:
+        """The output chain: everything of the first run and its children, newest first."""
+        return chain_name((*self.parents, self.run)[0] if not self.parents else self.parents[-1])
+
+
+def chain_name(first_run: str) -> str:
+    """Give the name of the output chain of a run and its children."""
+    return f"{first_run}.all"
+
+
+def check_run(run: str) -> str:
+    """Give a run's name back, or refuse it.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-P003 if it cannot be a directory's name everywhere.
+    """
+    if not RUN.fullmatch(run) or len(run) > 100 or run.startswith(RAW):  # noqa: PLR2004 - leaves room in 255
+        raise PlanRefusedError(
+            Problem(
+                "PST-P003", f"not a run's name: {run!r}",
+                fix="letters, digits and . _ + - only, not beginning with a sign or 'raw-', at most 100",
+            )
+        )
+    return run
+
+
+def choose(registry: Registry, pipeline: Pipeline, facts: Mapping[str, Any], *, run: str | None, child_of: str | None) -> Target:
+    """Say where a plan goes. Nothing is written.
+
+    A child run is ``<first>+1``, ``<first>+2`` …: the newest one, as long as nothing in it was
+    sealed as lost, else the next.
+    """
+    if child_of is None:
+        name = check_run(run or pipeline.name)
+        return Target(name, ancestors(registry, name), facts)
+    parent = check_run(child_of)
+    known = registry.collections()
+    if known.get(parent) is not CollectionKind.RUN:
+        runs = ", ".join(n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW))
+        raise PlanRefusedError(Problem("PST-P001", f"there is no run '{parent}' to be the child of", fix=f"runs: {runs or 'none'}"))
+    family = (parent, *ancestors(registry, parent))
+    if run is not None:
+        return Target(check_run(run), family, facts)
+    first = family[-1]
+    numbers = [int(match[2]) for match in map(_CHILD.fullmatch, known) if match and match[1] == first]
+    newest = max(numbers, default=0)
+    if newest:
+        name = f"{first}+{newest}"
+        states = set(registry.quanta(name)["state"].to_pylist())
+        if name != parent and not states & _SEALED:
+            return Target(name, ancestors(registry, name), facts)
+        family = (name, *ancestors(registry, name))
+    return Target(f"{first}+{newest + 1}", family, facts)
+
+
+def ancestors(registry: Registry, run: str) -> tuple[str, ...]:
+    """Give the runs that a run is a child of, nearest first."""
+    found: list[str] = []
+    todo = [run]
+    while todo:
+        known = registry.collections()
+        for parent in registry.parents(todo.pop(0)) if run in known else ():
+            if parent not in found:
+                found.append(parent)
+                todo.append(parent)
+    return tuple(found)
+
+
+def bound_facts(pipeline: Pipeline, overrides: tuple[str, ...]) -> dict[str, Any]:  # Any: JSON values
+    """Give what a run is bound to at its first plan: pipeline, configuration and code."""
+    tasks = [
+        {
+            "label": t.label, "dimensions": list(t.dimensions), "entry": t.entry, "command": list(t.command or ()),
+            "config": dict(t.config), "inputs": [[c.name, c.type, c.minimum, c.where] for c in t.inputs],
+            "outputs": [[c.name, c.type, c.optional] for c in t.outputs], "where": t.where,
+        }
+        for t in pipeline.tasks
+    ]
+    types = [[d.name, list(d.dimensions), d.format, d.template] for _, d in sorted(pipeline.dataset_types.items())]
+    code = pipeline.code.sha256 if pipeline.code else ""
+    text = canonical_json({"name": pipeline.name, "tasks": tasks, "types": types, "code": code})
+    return {"pipeline": sha256_hex(text.encode())[:32], "name": pipeline.name, "code": code, "overrides": list(overrides)}
+
+
+def bind(registry: Registry, store: Store, target: Target) -> None:
+    """Bind a run to what it makes, for ever; again with the same is fine.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-P006 if it is bound to something else, be it by somebody at this very moment.
+    """
+    standing: Mapping[str, Any] = target.facts
+    facts = {**target.facts, "parents": list(target.parents)}
+    if put_record(store, "bound", target.run, facts) is not Put.YES:
+        standing = read_record(store, "bound", target.run)
+        refuse_other(target, standing)
+    standing = registry.bind(target.run, facts)
+    refuse_other(target, standing)
+    for parent in target.parents[:1]:
+        put_record(store, "child-of", target.run, {"child": target.run, "parent": parent})
+        registry.add_parent(target.run, parent)
+
+
+def refuse_other(target: Target, standing: Mapping[str, Any] | None) -> None:
+    """Refuse what a run is not bound to."""
+    if standing is None or standing.get("pipeline") == target.facts["pipeline"]:
+        return
+    changed = "its code" if standing.get("code") != target.facts["code"] else "its configuration or tasks"
+    raise PlanRefusedError(
+        Problem(
+            "PST-P006",
+            f"run '{target.run}' is bound to pipeline '{standing.get('name')}' @ {str(standing.get('pipeline'))[:8]}, and {changed} changed since",
+            f"run {target.run}",
+            f"give the new one another run: prestow plan --run {target.run}-2",
+        )
+    )
+
+
+def inputs_searched(registry: Registry, target: Target) -> tuple[str, ...]:
+    """Give the collections in which inputs are searched: parents, nearest first, then all raw runs."""
+    raws = tuple(name for name, kind in sorted(registry.collections().items()) if kind is CollectionKind.RUN and name.startswith(RAW))
+    return (*target.parents, *raws)
+
+
+def register(registry: Registry, store: Store, target: Target) -> None:
+    """Make the run known, and its chain: a child stands before its parents."""
+    registry.register_run(target.run)
+    put_record(store, "run", target.run, {"run": target.run})
+    members = (target.run, *target.parents)
+    newer = [m for m in _members(registry, target.chain) if m not in members]
+    registry.register_chain(target.chain, (*newer, *members))
+    put_record(store, "chain", f"{target.chain} {sha256_hex(canonical_json(members).encode())[:16]}", {"chain": target.chain, "members": list(members)})
+
+
+def _members(registry: Registry, chain: str) -> tuple[str, ...]:
+    return registry.chain_members(chain) if chain in registry.collections() else ()

@@ -1,0 +1,267 @@
+"""A project: what `prestow.yaml` names, opened when it is needed, and what can be done with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from prestow.errors import ConfigurationError, PrestowError, Problem, ProjectError, raise_all
+from prestow.project import plans as plan_files
+from prestow.project.configuration import Configuration, find_root, read_configuration
+
+if TYPE_CHECKING:
+    from prestow.ingest import IngestReport, Level, RawReport, Transfer
+    from prestow.instruments import Instrument
+    from prestow.model.universe import Universe
+    from prestow.node import Outcome
+    from prestow.pipeline.definition import Pipeline
+    from prestow.plan import Plan
+    from prestow.registry import Registry
+    from prestow.results.status import Status
+    from prestow.stores import Store
+
+STORE = "archive"
+"""Name, in the registry and in plans, of the one store that raw frames and products go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was checked and found good."""
+
+    files: tuple[str, ...]
+    tasks: tuple[str, ...]
+    dataset_types: tuple[str, ...]
+
+
+class Project:
+    """One project. Whatever it opens stays open until `close`.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        A checked ``prestow.yaml``.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.root = configuration.root
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] = ".") -> Self:
+        """Open the project at, or above, a directory.
+
+        Raises
+        ------
+        ProjectError
+            PST-G001 if there is none.
+        ConfigurationError
+            With every problem of its ``prestow.yaml``.
+        """
+        return cls(read_configuration(find_root(Path(path))))
+
+    def close(self) -> None:
+        """Close the registry; twice is fine."""
+        if "registry" in self.__dict__:
+            self.registry.close()
+            del self.registry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what it names -----------------------------------------------------------------------
+
+    @cached_property
+    def universe(self) -> Universe:
+        """The dimensions."""
+        from prestow.naming.universe import load_universe
+
+        return load_universe(self.configuration.universe)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry; PST-G002 if there is none yet."""
+        return self._open_registry(create=False)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store that raw frames and products go to."""
+        from prestow.stores import open_store
+
+        return open_store(self.configuration.store)
+
+    def stores(self) -> dict[str, str]:
+        """Give the URI of every store, by name."""
+        known = {name: uri for name, (uri, _) in self.registry.stores().items()}
+        return {**known, STORE: self.configuration.store}
+
+    def load_pipeline(self, overrides: Sequence[str] = ()) -> Pipeline:
+        """Load and check the pipeline, with ``task.key=value`` on top of its configuration."""
+        from prestow.pipeline import load_pipeline
+
+        return load_pipeline(self.configuration.pipeline, self.universe, overrides=overrides)
+
+    def instrument(self, name: str) -> Instrument:
+        """Give an instrument: one of the project's own files, or one that prestow ships."""
+        from prestow.instruments import load_instrument
+
+        own = {path.stem: path for path in self.configuration.instruments}
+        return load_instrument(own.get(name, name))
+
+    def _open_registry(self, *, create: bool) -> Registry:
+        from prestow.registry import Registry
+
+        return Registry.open(self.configuration.registry, self.universe, create=create)
+
+    def _make_registry(self) -> Registry:
+        if "registry" not in self.__dict__:
+            self.registry = self._open_registry(create=True)
+        return self.registry
+
+    # --- what can be done --------------------------------------------------------------------
+
+    def check(self, *, overrides: Sequence[str] = ()) -> Checked:
+        """Check every file a person wrote.
+
+        Raises
+        ------
+        ConfigurationError
+            With every problem of every file.
+        """
+        from prestow.instruments import load_instrument
+
+        problems: list[Problem] = []
+        files = ["prestow.yaml"]
+        pipeline: Pipeline | None = None
+        try:
+            universe_good = bool(self.universe.dimensions)
+            if self.configuration.universe:
+                files.append(self._shown(self.configuration.universe))
+        except PrestowError as error:
+            universe_good = False
+            problems += error.problems
+        if universe_good:  # without dimensions everything else would be wrong too
+            try:
+                pipeline = self.load_pipeline(overrides)
+                files.append(self._shown(self.configuration.pipeline))
+            except PrestowError as error:
+                problems += error.problems
+            for path in self.configuration.instruments:
+                try:
+                    load_instrument(path)
+                    files.append(self._shown(path))
+                except PrestowError as error:
+                    problems += error.problems
+        raise_all(problems, ConfigurationError)
+        assert pipeline is not None
+        return Checked(tuple(files), tuple(t.label for t in pipeline.tasks), tuple(sorted(pipeline.dataset_types)))
+
+    def ingest_raw(
+        self, files: Iterable[str | os.PathLike[str]], instrument: str, *, transfer: Transfer | str = "copy",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> RawReport:
+        """Take raw files in by their headers; what is there already is left as it is.
+
+        A directory stands for the files in it.
+        """
+        from prestow.ingest import Transfer, ingest_raw
+
+        rules = self.instrument(instrument)
+        found = list(_expand(Path(file) for file in files))
+        registry = self._make_registry()
+        return ingest_raw(found, rules, registry, self.store, transfer=Transfer(transfer), progress=progress)
+
+    def plan(
+        self, where: str = "", *, run: str | None = None, overrides: Sequence[str] = (), child_of: str | None = None,
+        dry_run: bool = False,
+    ) -> Plan:
+        """Resolve a request to the last name, and freeze it in the project's ``plans/``.
+
+        Parameters
+        ----------
+        where : str
+            A selection over what exists; all, if empty.
+        run : str, optional
+            Where the outputs go; the pipeline's name, if not given.
+        overrides : sequence of str
+            Configuration, as ``task.key=value``.
+        child_of : str, optional
+            Make again what was lost in that run, in a child run.
+        dry_run : bool
+            Only look: nothing is written, and the run is not bound.
+
+        Raises
+        ------
+        PlanRefusedError
+            With all problems; then nothing was written.
+        """
+        from prestow.plan import Request, build_plan, open_plan, write_plan
+        from prestow.project import binding
+
+        pipeline = self.load_pipeline(overrides)
+        facts = binding.bound_facts(pipeline, tuple(overrides))
+        target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
+        binding.refuse_other(target, self.registry.binding(target.run))
+        request = Request(
+            run=target.run, where=where, pipeline=pipeline, universe=self.universe, child_of=child_of,
+            chain=binding.inputs_searched(self.registry, target), store=STORE,
+        )
+        plan = build_plan(request, self.registry)
+        if dry_run:
+            return plan
+        binding.bind(self.registry, self.store, target)
+        binding.register(self.registry, self.store, target)
+        if pipeline.code is not None:
+            self.store.put_if_absent(f"_code/{pipeline.code.sha256}.zip", pipeline.code.data)
+        path = write_plan(plan, self.plans_directory)
+        plan_files.point_to(self.plans_directory, plan.id)
+        return open_plan(path)
+
+    # --- plans -------------------------------------------------------------------------------
+
+    @property
+    def plans_directory(self) -> Path:
+        """Where the plans are."""
+        return self.root / "plans"
+
+    def plans(self) -> tuple[str, ...]:
+        """Give the ids of all plans, sorted."""
+        return tuple(path.name for path in plan_files.plan_directories(self.plans_directory))
+
+    def plans_like(self, text: str) -> tuple[Path, ...]:
+        """Give the directories of the plans that a text may mean; none is fine."""
+        return plan_files.matching(self.plans_directory, text)
+
+    def find_plan(self, text: str | os.PathLike[str] = plan_files.LATEST) -> Plan:
+        """Open the plan of that id, beginning of an id, or path; the newest by default."""
+        from prestow.plan import open_plan
+
+        return open_plan(plan_files.find_plan_directory(self.plans_directory, os.fspath(text)))
+
+    def _plan(self, plan: Plan | str | os.PathLike[str]) -> Plan:
+        return self.find_plan(plan) if isinstance(plan, str | os.PathLike) else plan
+
+    def _shown(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+def _expand(files: Iterable[Path]) -> Iterable[Path]:
+    problems = []
+    for path in files:
+        try:
+            if path.is_dir():
+                yield from sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+                continue
+            path.stat()
+        except OSError as error:
+            reason = (error.strerror or "unreadable").lower()
+            problems.append(Problem("PST-I005", f"cannot be read: {reason}", str(path), "check the path and its permissions"))
+            continue
+        yield path
+    raise_all(problems, ProjectError)
