@@ -53,7 +53,7 @@ class TaskDefinition:
     entry : str or None
         ``module:function`` in the workflow's code.
     command : tuple of str or None
-        Words with ``{inputs.x}``, ``{outputs.y}``, ``{config.k}``, ``{data_id.d}``, ``{seed}``.
+        Words with ``{inputs.x}``, ``{outputs.y}``, ``{config.k}``, ``{data_id.d}``, ``{seed}``, ``{code}``.
     config_class : str or None
         Name of the configuration dataclass in the entry's module.
     config : mapping

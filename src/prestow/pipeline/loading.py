@@ -1,0 +1,298 @@
+"""Reading a pipeline: every problem of its file at once, each at its line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from prestow.documents import Key, read_document
+from prestow.errors import ConfigurationError, Problem, raise_all
+from prestow.formats import open_format
+from prestow.model import DatasetType
+from prestow.model.hashing import canonical_json, task_digest
+from prestow.model.universe import Universe
+from prestow.naming.templates import Template, compile_template, default_template
+from prestow.naming.universe import check_schema
+from prestow.pipeline.code import bundle, collect
+from prestow.pipeline.configuration import Entry, WrongValueError, plain, read_entry
+from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
+from prestow.pipeline.reading import Override, Reader, SelectionCheck, read_task
+from prestow.pipeline.wiring import check_wiring, in_order
+from prestow.plugins import names as plugin_names
+
+SCHEMA = "prestow.pipeline/1"
+
+
+def load_pipeline(
+    path: Path,
+    universe: Universe,
+    *,
+    overrides: Mapping[str, str] | Sequence[str] = (),
+    check_where: SelectionCheck | None = None,
+) -> Pipeline:
+    """Read a pipeline and all that it names: configuration from source, templates, code.
+
+    Parameters
+    ----------
+    path : Path
+        Its YAML; files under ``code:`` are relative to it.
+    overrides : mapping or sequence of str
+        Values of configuration, ``task.key=value``; a value is YAML.
+    check_where : callable, optional
+        `prestow.query.check_selection`, to have selections checked too.
+
+    Raises
+    ------
+    ConfigurationError
+        With every problem found, each at its place.
+    """
+    reader = Reader(read_document(path), universe, check_where)
+    top = reader.section(
+        (),
+        reader.document.data,
+        ("schema", "name", "dataset_types", "tasks"),
+        ("code", "clusters", "description"),
+    )
+    reader.problems += check_schema(reader.document, top, SCHEMA)
+    name = reader.text(("name",), top.get("name", "")) if "name" in top else ""
+    files, places = _code(reader, path.parent, top.get("code", []))
+    declared = _dataset_types(reader, top.get("dataset_types"))
+    given = _overrides(reader, overrides)
+    dimensions = {n: t.dimensions for n, t in declared.items()}
+
+    def read_code(at: Key, entry: str) -> Entry:
+        found = read_entry(entry, files, places, reader.problems)
+        if isinstance(found, str):
+            reader.note("PST-C025", at, found, "check 'run:' and the files under 'code:'")
+            return Entry(readable=False)
+        return found
+
+    tasks = [
+        read_task(
+            reader,
+            str(label),
+            body,
+            types=dimensions,
+            read_code=read_code,
+            overrides=given.pop(str(label), {}),
+        )
+        for label, body in reader.mapping(("tasks",), top.get("tasks")).items()
+        if reader.word(("tasks", str(label)), label, "a task")
+    ]
+    if "tasks" in top and not tasks:
+        reader.note("PST-C013", ("tasks",), "a pipeline has at least one task", "add one")
+    for label, values in given.items():
+        for override in values.values():
+            known = ", ".join(task.label for task in tasks)
+            what = f"there is no task '{label}'"
+            reader.problems.append(Problem("PST-C010", what, override.place, f"known: {known}"))
+    types = {**declared, **_prototypes(reader, tasks, declared)}
+    writers = check_wiring(reader, tasks, types)
+    ordered = in_order(reader, tasks, writers)
+    types = _with_templates(reader, types, writers)
+    clusters = _clusters(reader, top.get("clusters"), tasks)
+    raise_all(reader.problems)
+    code = bundle(files) if files else None
+    return Pipeline(name, reader.document.source, ordered, dict(sorted(types.items())), clusters, code)
+
+
+def _code(reader: Reader, directory: Path, section: object) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Give contents, and names for people, of the code's files by their names in the zip."""
+    files: dict[str, bytes] = {}
+    places: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for i, listed in enumerate(reader.texts(("code",), section)):
+        found, problems = collect(directory / listed)
+        for problem in problems:
+            reader.note(problem.code, ("code", i), problem.what, problem.fix)
+        if not found and not problems:
+            reader.note("PST-C025", ("code", i), f"there are no files in '{listed}'", "leave it out")
+        base = next(iter(found), "").partition("/")[0]
+        if base and base in owners:
+            what = f"'{listed}' and '{owners[base]}' would both be '{base}' on the node"
+            reader.note("PST-C013", ("code", i), what, "rename one of them")
+        owners[base] = listed
+        files |= found
+        places |= {n: str(directory / listed) + n[len(base) :] for n in found}
+    return files, places
+
+
+def _dataset_types(reader: Reader, section: object) -> dict[str, DatasetType]:
+    found: dict[str, DatasetType] = {}
+    known = plugin_names("formats")
+    for name, body in reader.mapping(("dataset_types",), section).items():
+        path: Key = ("dataset_types", str(name))
+        if not reader.word(path, name, "a dataset type"):
+            continue
+        top = reader.section(path, body, ("dimensions", "format"), ("template", "description"))
+        kind = reader.text((*path, "format"), top["format"]) if "format" in top else ""
+        if kind and kind not in known:
+            reader.unknown("PST-C024", (*path, "format"), "unknown format", kind, known)
+        found[str(name)] = DatasetType(
+            str(name),
+            reader.dimensions((*path, "dimensions"), top.get("dimensions", [])),
+            kind,
+            reader.text((*path, "template"), top.get("template", "")),
+        )
+        if top.get("template") == "":
+            reader.note("PST-C013", (*path, "template"), "the template is empty", "leave it out")
+    return found
+
+
+def _prototypes(
+    reader: Reader, tasks: Sequence[TaskDefinition], declared: Mapping[str, DatasetType]
+) -> dict[str, DatasetType]:
+    """Give the dataset types of what the node itself writes."""
+    found: dict[str, DatasetType] = {}
+    for task in tasks:
+        for prototype in task.prototypes:
+            name = f"{task.label}_{prototype}"
+            if name in declared:
+                what = f"'{name}' is what the node writes for {task.label}"
+                reader.note("PST-C013", ("dataset_types", name), what, "choose another name", at_key=True)
+            found[name] = DatasetType(name, task.dimensions, "json")
+    return found
+
+
+def _with_templates(
+    reader: Reader, types: Mapping[str, DatasetType], writers: Mapping[str, str]
+) -> dict[str, DatasetType]:
+    """Give the types with a template each that is written, checked; note what is refused."""
+    found: dict[str, DatasetType] = {}
+    owners: dict[tuple[object, ...], str] = {}
+    for name, kind in types.items():
+        found[name] = kind
+        if name not in writers or kind.format not in plugin_names("formats"):
+            continue
+        text = kind.template or default_template(name, kind.dimensions, open_format(kind.format).suffix)
+        path: Key = ("dataset_types", name, "template")
+        try:
+            template = compile_template(text, kind.dimensions, reader.universe, dataset_type=name)
+        except ConfigurationError as error:
+            for problem in error.problems:
+                reader.note(problem.code, path, problem.what, problem.fix)
+            continue
+        other = owners.setdefault(template.parts, name)
+        if other != name:
+            what = f"'{text}' is the template of '{other}' too: both would have the same names"
+            reader.note("PST-C030", path, what, "write {type} in one of them")
+        found[name] = replace(kind, template=text)
+    return found
+
+
+def _overrides(
+    reader: Reader, overrides: Mapping[str, str] | Sequence[str]
+) -> dict[str, dict[str, Override]]:
+    """Give values from the command line by task and key."""
+    lines = [f"{k}={v}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
+    found: dict[str, dict[str, Override]] = {}
+    for line in lines:
+        place = f"--set {line}"
+        target, equals, text = line.partition("=")
+        label, dot, key = target.strip().partition(".")
+        if not (equals and dot and label and key):
+            what = f"'{line}' is not a value for a task's configuration"
+            reader.problems.append(Problem("PST-G005", what, place, "write task.key=value"))
+            continue
+        try:
+            value = plain(yaml.safe_load(text))
+        except (yaml.YAMLError, ValueError) as error:
+            reason = error.what if isinstance(error, WrongValueError) else "it is not YAML"
+            what = f"'{text}' cannot be read as a value: {reason}"
+            reader.problems.append(Problem("PST-C011", what, place, "put text in quotes"))
+            continue
+        found.setdefault(label, {})[key] = Override(text, value, place)
+    return found
+
+
+def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) -> tuple[Cluster, ...]:
+    by_label = {task.label: task for task in tasks}
+    taken: dict[str, str] = {}
+    found: list[Cluster] = []
+    for name, body in reader.mapping(("clusters",), section).items():
+        path: Key = ("clusters", str(name))
+        if not reader.word(path, name, "a cluster"):
+            continue
+        if name in by_label:
+            reader.note("PST-C013", path, f"'{name}' is a task too", "choose another name", at_key=True)
+        top = reader.section(path, body, ("tasks", "dimensions"))
+        members = reader.choices((*path, "tasks"), top.get("tasks", []), by_label, "task")
+        dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", []))
+        if "tasks" in top and not members:
+            reader.note("PST-C013", (*path, "tasks"), "a cluster has at least one task", "name them")
+        for member in members:
+            if member in taken:
+                what = f"'{member}' is in the cluster '{taken[member]}' already"
+                reader.note("PST-C013", (*path, "tasks"), what, "leave it out of one of them")
+            taken[member] = str(name)
+            lacking = set(dimensions) - set(reader.universe.expand(by_label[member].dimensions))
+            if lacking:
+                what = f"'{member}' does not have {', '.join(sorted(lacking))}"
+                fix = "a cluster's tasks share its dimensions"
+                reader.note("PST-C013", (*path, "dimensions"), what, fix)
+        found.append(Cluster(str(name), members, dimensions))
+    return tuple(found)
+
+
+def compile_templates(pipeline: Pipeline, universe: Universe) -> dict[str, Template]:
+    """Give the template of each dataset type that the pipeline writes."""
+    return {
+        name: compile_template(kind.template, kind.dimensions, universe, dataset_type=name)
+        for name, kind in pipeline.dataset_types.items()
+        if kind.template
+    }
+
+
+def task_digests(pipeline: Pipeline) -> dict[str, str]:
+    """Give for each task the digest that its planned recipes begin with.
+
+    It covers what decides a quantum's products: entry or command, configuration, code, and which
+    outputs of which format there are; not its policies, resources, or the names it lies under.
+    """
+    code = pipeline.code.sha256 if pipeline.code else None
+    return {task.label: task_digest(task.label, _making(pipeline, task), code) for task in pipeline.tasks}
+
+
+def _making(pipeline: Pipeline, task: TaskDefinition) -> dict[str, object]:
+    return {
+        "entry": task.entry,
+        "command": list(task.command) if task.command is not None else None,
+        "config": dict(task.config),
+        "outputs": sorted(
+            [o.name, o.type, pipeline.dataset_types[o.type].format, o.optional] for o in task.outputs
+        ),
+    }
+
+
+def definition_text(pipeline: Pipeline) -> str:
+    """Give the logical content as one text: what a run is bound to, and what a plan's hash covers.
+
+    Without places in the file system, resources and hints: those may change within a run.
+    """
+    return canonical_json(
+        {
+            "name": pipeline.name,
+            "code": pipeline.code.sha256 if pipeline.code else None,
+            "dataset_types": {
+                n: [list(t.dimensions), t.format, t.template] for n, t in pipeline.dataset_types.items()
+            },
+            "tasks": [
+                {
+                    **_making(pipeline, task),
+                    "label": task.label,
+                    "dimensions": list(task.dimensions),
+                    "inputs": [[i.name, i.type, i.minimum, i.where] for i in task.inputs],
+                    "where": task.where,
+                    "on_failure": task.on_failure,
+                    "tries": task.tries,
+                    "ignore": list(task.ignore),
+                    "prototypes": list(task.prototypes),
+                }
+                for task in pipeline.tasks
+            ],
+            "clusters": [[c.name, list(c.tasks), list(c.dimensions)] for c in pipeline.clusters],
+        }
+    )
