@@ -127,11 +127,11 @@ class FileStore:
         try:
             if os.path.lexists(path):
                 return self._exists(path, directory, name)
-            temporary = self._in(directory, lambda: _write_new(f"{directory}/{_temporary()}", data))
+            temporary, new = self._in(directory, lambda: _write_new(f"{directory}/{_temporary()}", data))
             try:
                 answer = _place(temporary, path)
                 if answer is not Put.UNKNOWN:
-                    _sync(directory)
+                    self._commit(directory, new)
             finally:
                 _forget(temporary)
         except OSError as error:
@@ -141,7 +141,9 @@ class FileStore:
     def _exists(self, path: str, directory: str, name: str) -> Put:
         if os.path.isdir(path):  # noqa: PTH112
             raise StoreError(Problem("PST-R008", f"names of this store begin with {name!r}: it is a directory", self.uri))
-        _sync(directory)
+        new: list[str] = []
+        self._ensure(directory, new)
+        self._commit(directory, new)
         return Put.EXISTS
 
     def move(self, source: str, target: str) -> None:
@@ -154,10 +156,10 @@ class FileStore:
                 raise FileNotFoundError(errno.ENOENT, "no file", old)  # noqa: TRY301 - told below
             if stat.S_IMODE(status.st_mode) != READ_ONLY:
                 os.chmod(old, READ_ONLY)  # noqa: PTH101
-            self._rename(old, new, directory)
+            made = self._rename(old, new, directory)
             if status.st_nlink > 1 and old != new:
                 _forget(old)  # two names of one file: rename would do nothing
-            _sync(directory)
+            self._commit(directory, made)
             origin = os.path.dirname(old)  # noqa: PTH120
             if origin != directory and self._prune(origin) == origin:
                 _sync(origin)
@@ -244,13 +246,13 @@ class FileStore:
         root = os.path.realpath(self._root)
         return not entry.is_symlink() or os.path.realpath(entry.path).startswith(f"{root}/")
 
-    def _ensure(self, directory: str) -> None:
-        """Make a directory and its parents, and their entries durable, once a process.
+    def _ensure(self, directory: str, new: list[str]) -> None:
+        """Make a directory and its parents; add those whose entry is not known to be durable.
 
-        A directory that is there may be one whose maker died before its entry was durable: so
-        the parent is synced also then. Above the store's root, only what is made here.
+        A directory that is there may be one whose maker died before its entry was durable: it is
+        synced, too, once a process. Above the store's root, only what is made here.
         """
-        if directory in _durable:
+        if directory in _durable or directory in new:
             return
         parent = os.path.dirname(directory)  # noqa: PTH120
         made = True
@@ -259,35 +261,54 @@ class FileStore:
         except FileExistsError:
             made = False
         except FileNotFoundError:
-            self._ensure(parent)
+            self._ensure(parent, new)
             try:
                 os.mkdir(directory)  # noqa: PTH102
             except FileExistsError:
                 made = False
-        below = len(directory) > len(self._root)
-        if not made and below:
-            self._ensure(parent)
-        if made or below:
-            _sync(parent)
-        _durable.add(directory)
+        if len(directory) > len(self._root):
+            self._ensure(parent, new)
+            new.append(directory)
+        elif made:
+            new.append(directory)
 
-    def _in(self, directory: str, action: Callable[[], str]) -> str:
-        """Do something in a directory that is there, also if it is removed meanwhile."""
-        for _ in range(_TRIES):
-            self._ensure(directory)
+    def _in(self, directory: str, action: Callable[[], str]) -> tuple[str, list[str]]:
+        """Do something in a directory that is there, also if it is removed meanwhile.
+
+        Give what the action gave, and the directories that `_commit` has to make durable.
+        """
+        new: list[str] = []
+        for left in reversed(range(_TRIES)):
+            self._ensure(directory, new)
             try:
-                return action()
+                return action(), new
             except FileNotFoundError:
+                if not left:
+                    raise
+                new.clear()
                 self._forget_directory(directory)
-        self._ensure(directory)
-        return action()
+        raise AssertionError  # the last try returned or raised
 
-    def _rename(self, old: str, new: str, directory: str) -> None:
+    def _commit(self, directory: str, new: list[str]) -> None:
+        """Make the entries of a directory durable, and its own and its parents' where new.
+
+        The parents come last and not as they are made: after the first of these syncs a
+        journalling file system has little left to do for the others.
+        """
+        _sync(directory)
+        for made in reversed(new):
+            try:
+                _sync(os.path.dirname(made))  # noqa: PTH120
+            except FileNotFoundError:  # others moved our file on, and removed what was empty
+                continue
+            _durable.add(made)
+
+    def _rename(self, old: str, new: str, directory: str) -> list[str]:
         def rename() -> str:
             os.rename(old, new)  # noqa: PTH104
             return new
 
-        self._in(directory, rename) if os.path.lexists(old) else rename()
+        return self._in(directory, rename)[1]
 
     def _forget_directory(self, directory: str) -> None:
         while len(directory) >= len(self._root):
@@ -324,6 +345,7 @@ class _Creation:
         self._path = path
         self._directory = os.path.dirname(path)  # noqa: PTH120
         self._temporary = ""
+        self._new: list[str] = []
         self._file: io.BufferedWriter
 
     def __enter__(self) -> BinaryIO:
@@ -333,7 +355,7 @@ class _Creation:
             return path
 
         try:
-            self._temporary = self._store._in(self._directory, opened)  # noqa: SLF001 - of this module
+            self._temporary, self._new = self._store._in(self._directory, opened)  # noqa: SLF001 - of this module
         except OSError as error:
             self._store._trouble(error, self._name, absent=False)  # noqa: SLF001
         return self._file
@@ -351,7 +373,7 @@ class _Creation:
             self._file.close()
             os.rename(self._temporary, self._path)  # noqa: PTH104
             self._temporary = ""
-            _sync(self._directory)
+            self._store._commit(self._directory, self._new)  # noqa: SLF001
         except OSError as trouble:
             self._store._trouble(trouble, self._name, absent=False)  # noqa: SLF001
         finally:

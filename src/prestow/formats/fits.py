@@ -1,0 +1,315 @@
+"""FITS: the story in the primary header and in a table, checksums right, all else untouched.
+
+**The content digest** is the SHA-256 of, for each HDU but ``PSTINPUT``: a line with the number of
+its science cards and the size of its data; those cards, byte for byte and in order; the data
+without padding. Science cards are all but those of the story, ``CHECKSUM`` and ``DATASUM`` (with
+their CONTINUEs), blank ones and END. Bytes after the last HDU count, if there are any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from prestow.errors import Problem, TaskError
+from prestow.formats import Stamped, Story
+from prestow.formats.fits_cards import (
+    BLOCK,
+    Value,
+    combine,
+    damaged,
+    data_size,
+    end_in,
+    finish_header,
+    ones_sum,
+    padded,
+    values_of,
+)
+from prestow.formats.fits_story import (
+    TABLE,
+    read_cards_of_story,
+    read_rows,
+    science_cards,
+    story_cards,
+    story_table,
+)
+
+_CHUNK: Final = BLOCK * 364  # about 1 MiB, in whole blocks
+_HELD: Final = 64 << 20  # data of an HDU up to this size is read once, larger data twice
+_BLANK: Final = b" " * 80
+
+
+class FITS:
+    """A FITS file of any HDUs. Damage is a `TaskError` with PST-N008 that says where."""
+
+    name = "fits"
+    suffix = ".fits"
+
+    def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
+        """Write the file with its story; every HDU gets a right DATASUM and CHECKSUM.
+
+        The cards of the story stand last in the primary header, the table ``PSTINPUT`` is the
+        last HDU. A story that is there (the product's, or one copied from a parent) is replaced.
+        No other card is touched. What is missing of the last padding is added.
+        """
+        try:
+            cards, table = story_cards(story), story_table(story)
+        except ValueError as error:
+            raise damaged(f"the story cannot be written: {error}", str(source), "use names of ASCII letters") from error
+        out = _Digesting(sink)
+        content = _Content()
+        with _Source(source) as file:
+            for unit in file.units():
+                if unit.is_table:
+                    continue
+                header = b"".join(science_cards(unit.header))
+                content.begin(unit)
+                held = [] if unit.size <= _HELD else None
+                total = 0
+                for block in file.data(unit):
+                    total = combine(total, ones_sum(block))
+                    content.add(block)
+                    if held is not None:
+                        held.append(block)
+                out.write(finish_header(header + (b"" if unit.index else cards), total))
+                for block in file.data(unit) if held is None else held:
+                    out.write(block)
+            out.write(table)
+            for block in file.rest():
+                content.extra(block)
+                out.write(block)
+        return Stamped(out.size, out.sha256.hexdigest(), content.hexdigest())
+
+    def read_story(self, path: Path) -> Story | None:
+        """Give the story of a file, or None if it has none."""
+        values: dict[str, Value] = {}
+        rows = None
+        with _Source(path) as file:
+            for unit in file.units():
+                if unit.index == 0:
+                    values = unit.values
+                    if "PSTVERS" not in values:
+                        return None
+                elif unit.is_table:
+                    data = b"".join(file.data(unit))
+                    rows = read_rows(unit.values, data[: unit.size], unit.where)
+        if rows is None:
+            raise damaged(f"the story has no table {TABLE}", str(path))
+        return read_cards_of_story(values, rows, str(path))
+
+    def content_digest(self, path: Path) -> str:
+        """Give the SHA-256 of pixels, columns and science headers (defined at the module's top)."""
+        return inspect(path)[3]
+
+    def check(self, path: Path) -> None:
+        """Raise PST-N008 if a header has no END, or data is shorter than its header says."""
+        with _Source(path) as file:
+            for _ in file.units():
+                pass
+
+    def read(self, path: Path, as_: str | None = None) -> Any:  # noqa: ANN401 - as asked
+        """Read with astropy: an ``hdulist`` (default), ``ccddata``, ``array``, ``table``, ``header``.
+
+        All is in memory and the file closed. ``ccddata`` takes ``SCI``, ``VAR`` and ``MASK``
+        where there are such extensions, else the first image.
+        """
+        return _with_astropy(path).read(path, as_)
+
+    def write(self, path: Path, value: Any) -> None:  # noqa: ANN401 - one of several classes of astropy
+        """Write an HDU or list of HDUs, array, CCDData or Table to a new file, with astropy."""
+        _with_astropy(path).write(path, value)
+
+
+def read_cards(path: Path, hdu: int = 0) -> dict[str, Value]:
+    """Give the values of a header by keyword, commentary left out, as `values_of` says."""
+    with _Source(path) as file:
+        if hdu == 0:
+            return values_of(file.header(0))
+        for unit in file.units():
+            if unit.index == hdu:
+                return unit.values
+    raise damaged(f"there is no HDU {hdu}", str(path))
+
+
+def inspect(path: Path) -> tuple[dict[str, Value], int, str, str]:
+    """Give the values of the primary header, size, SHA-256 and content digest, in one reading."""
+    content = _Content()
+    cards: dict[str, Value] = {}
+    with _Source(path, hashlib.sha256()) as file:
+        for unit in file.units():
+            cards = cards if unit.index else unit.values
+            counts = not unit.is_table
+            if counts:
+                content.begin(unit)
+            for block in file.data(unit):
+                if counts:
+                    content.add(block)
+        for block in file.rest():
+            content.extra(block)
+        return cards, file.size, file.sha256.hexdigest(), content.hexdigest()
+
+
+@dataclass(slots=True)
+class _Unit:
+    """One HDU: where it is, its header, and how much data follows."""
+
+    index: int
+    header: bytes
+    values: dict[str, Value]
+    size: int
+    start: int
+    where: str
+
+    @property
+    def is_table(self) -> bool:
+        """Whether this is the table of a story."""
+        return self.values.get("EXTNAME") == TABLE and self.values.get("XTENSION") == "BINTABLE"
+
+
+class _Source:
+    """A FITS file read from its beginning, without seeking as long as all data is asked for."""
+
+    def __init__(self, path: Path, digest: Any = None) -> None:  # noqa: ANN401 - hashlib has no public type
+        self._path = path
+        try:
+            self._file = open(path, "rb", buffering=0)
+            self.size = os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise damaged(f"cannot be read: {error.strerror}", str(path), "check the path and its permissions") from error
+        self.sha256 = digest
+        self._at = 0
+
+    def __enter__(self) -> _Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def units(self) -> Iterator[_Unit]:
+        """Give the HDUs; the data of each may be read with `data` before the next is asked for."""
+        index = 0
+        while index == 0 or self._extension_follows(index):
+            header = self.header(index)
+            values = values_of(header)
+            where = f"{self._path}, HDU {index}"
+            if values.get("EXTNAME"):
+                where += f" ({values['EXTNAME']})"
+            size = data_size(values, where)
+            unit = _Unit(index, header, values, size, self._at, where)
+            if self.size - self._at < size:
+                raise damaged(f"the data end after {self.size - self._at:,} of {size:,} bytes", where)
+            yield unit
+            self._go(min(unit.start + padded(size), self.size))
+            index += 1
+
+    def header(self, index: int) -> bytes:
+        """Read the blocks of a header up to its END."""
+        blocks = []
+        where = f"{self._path}, HDU {index}"
+        while not blocks or not end_in(blocks[-1]):
+            block = self._read(BLOCK)
+            if not blocks and index == 0 and block[:9] != b"SIMPLE  =":
+                raise damaged("the file is empty" if not self.size else "not a FITS file: it does not begin with SIMPLE", where)
+            if len(block) < BLOCK:
+                raise damaged(f"the header has no END: the file is cut off after {self.size:,} bytes", where)
+            blocks.append(block)
+        return b"".join(blocks)
+
+    def data(self, unit: _Unit) -> Iterator[bytes]:
+        """Give the data of an HDU in blocks, with its padding; what is missing of that is made."""
+        self._go(unit.start)
+        left = padded(unit.size)
+        while left > 0:
+            block = self._read(min(left, _CHUNK))
+            if len(block) < min(left, _CHUNK):
+                fill = b" " if unit.values.get("XTENSION") == "TABLE" else b"\0"
+                block = block.ljust(min(left, _CHUNK), fill)
+            left -= len(block)
+            yield block
+
+    def rest(self) -> Iterator[bytes]:
+        """Give what stands after the last HDU."""
+        while block := self._read(_CHUNK):
+            yield block
+
+    def _extension_follows(self, index: int) -> bool:
+        if self.size == self._at:
+            return False
+        # A look ahead that the digest does not see.
+        head = os.pread(self._file.fileno(), 8, self._at)
+        if len(head) < 8 and b"XTENSION".startswith(head):  # noqa: PLR2004
+            raise damaged("the header has no END: the file is cut off", f"{self._path}, HDU {index}")
+        return head == b"XTENSION"
+
+    def _read(self, size: int) -> bytes:
+        try:
+            block = self._file.read(size) or b""
+            while len(block) < size and self._at + len(block) < self.size:
+                more = self._file.read(size - len(block))
+                if not more:
+                    raise damaged("the file became shorter while it was read", str(self._path))
+                block += more
+        except OSError as error:
+            raise damaged(f"cannot be read: {error.strerror}", str(self._path)) from error
+        self._at += len(block)
+        if self.sha256 is not None:
+            self.sha256.update(block)
+        return block
+
+    def _go(self, place: int) -> None:
+        if place != self._at:
+            self._file.seek(place)
+            self._at = place
+
+
+class _Content:
+    """The content digest in the making."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._left = 0
+        self.hexdigest = self._digest.hexdigest
+
+    def begin(self, unit: _Unit) -> None:
+        """Take in the header of an HDU."""
+        cards = [line for line in science_cards(unit.header) if line != _BLANK]
+        self._digest.update(f"{len(cards)} {unit.size}\n".encode())
+        self._digest.update(b"".join(cards))
+        self._left = unit.size
+
+    def add(self, block: bytes) -> None:
+        """Take in data; what is padding is left out."""
+        self._digest.update(block if len(block) <= self._left else memoryview(block)[: self._left])
+        self._left = max(0, self._left - len(block))
+
+    def extra(self, block: bytes) -> None:
+        """Take in bytes after the last HDU."""
+        self._digest.update(block)
+
+
+class _Digesting:
+    """A sink that knows size and SHA-256 of what went through."""
+
+    def __init__(self, sink: BinaryIO) -> None:
+        self._sink = sink
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._sink.write(data)
+        self.sha256.update(data)
+        self.size += len(data)
+
+
+def _with_astropy(path: Path) -> Any:  # noqa: ANN401 - a module
+    try:
+        from prestow.formats import fits_astropy
+    except ImportError as error:
+        raise TaskError(
+            Problem("PST-N008", f"reading and writing pixels needs astropy ({error})", str(path), "pip install 'prestow[fits]'")
+        ) from error
+    return fits_astropy

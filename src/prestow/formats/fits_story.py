@@ -1,0 +1,155 @@
+"""The story in FITS: cards of the primary header, and the table ``PSTINPUT``.
+
+Standard library only, as `prestow.formats.fits_cards`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from prestow.formats import STORY_SCHEMA, Story, StoryInput, StoryRoot
+from prestow.formats.fits_cards import Value, card, cards_of, damaged, finish_header, ones_sum, padded
+from prestow.model.data_id import DataId
+from prestow.model.hashing import canonical_json
+
+TABLE: Final = "PSTINPUT"
+_MOST_ABSENT: Final = 999  # three digits in a keyword; the table has them all
+
+_CARDS: Final = (
+    # keyword, attribute of the story, comment
+    ("PSTTYPE", "type", "dataset type"),
+    ("PSTID", "id", "dataset id"),
+    ("PSTRUN", "run", "run"),
+    ("PSTTASK", "task", "task"),
+    ("PSTTVERS", "version", "version of the task's code"),
+    ("PSTRCPE", "recipe", "actual recipe"),
+    ("PSTPRCP", "planned_recipe", "planned recipe"),
+    ("PSTNPLAN", "planned", "inputs planned"),
+    ("PSTNUSED", "used", "inputs used"),
+)
+_KEYS: Final = frozenset(
+    f"{key:8}".encode() for key in ("PSTVERS", "PSTDATA", *(row[0] for row in _CARDS), "CHECKSUM", "DATASUM")
+)
+_COLUMNS: Final = ("ROLE", "CONNECT", "TYPE", "DATAID", "ID", "STATE", "CODE", "SHA256", "RECIPE")
+
+
+def science_cards(header: bytes) -> Iterator[bytes]:
+    """Give the cards that are not of a story (nor of its parents' stories) or a checksum.
+
+    Only the keywords that prestow writes are taken for its own: a camera's ``PSTART`` stays.
+    """
+    dropped = False
+    for line in cards_of(header):
+        key = line[:8]
+        if key == b"CONTINUE" and dropped:
+            continue
+        dropped = key in _KEYS or (key[:5] == b"PSTAB" and key[5:].isdigit())
+        if not dropped:
+            yield line
+
+
+def story_cards(story: Story) -> bytes:
+    """Give the cards of a story."""
+    cards = [card("PSTVERS", STORY_SCHEMA, "schema of these cards (prestow)")]
+    cards += [card(key, _printable(getattr(story, name)), comment) for key, name, comment in _CARDS]
+    cards.append(card("PSTDATA", _ascii_json(story.data_id), "data ID"))
+    absent = [given for given in story.inputs if given.state != "made"]
+    for number, given in enumerate(absent[:_MOST_ABSENT], 1):
+        state = f"{given.state}:{given.code}" if given.code else given.state
+        name = str(DataId.from_json(given.data_id)).encode("ascii", "backslashreplace").decode()
+        cards.append(card(f"PSTAB{number:03}", _printable(f"{given.type}{{{name}}}: {state}"), "absent input"))
+    return b"".join(cards)
+
+
+def story_table(story: Story) -> bytes:
+    """Give the extension that lists the inputs, whole: header, rows, padding."""
+    rows = [
+        ("parent", i.connection, i.type, _ascii_json(i.data_id), i.id, i.state, i.code, i.sha256, i.recipe)
+        for i in story.inputs
+    ] + [("root", "", r.type, _ascii_json(r.data_id), r.id, "", "", "", "") for r in story.roots]
+    widths = [max([1, *(len(row[column]) for row in rows)]) for column in range(len(_COLUMNS))]
+    data = b"".join(
+        _ascii(text).ljust(width, b"\0") for row in rows for text, width in zip(row, widths, strict=True)
+    )
+    data = data.ljust(padded(len(data)), b"\0")
+    header = [
+        card("XTENSION", "BINTABLE", "binary table"),
+        card("BITPIX", 8, "bytes"),
+        card("NAXIS", 2, "a table"),
+        card("NAXIS1", sum(widths), "bytes in a row"),
+        card("NAXIS2", len(rows), "rows"),
+        card("PCOUNT", 0, "no heap"),
+        card("GCOUNT", 1, "one table"),
+        card("TFIELDS", len(_COLUMNS), "columns"),
+        card("EXTNAME", TABLE, "what this product was made from (prestow)"),
+    ]
+    for number, (name, width) in enumerate(zip(_COLUMNS, widths, strict=True), 1):
+        header += [card(f"TTYPE{number}", name), card(f"TFORM{number}", f"{width}A")]
+    return finish_header(b"".join(header), ones_sum(data)) + data
+
+
+def read_cards_of_story(values: dict[str, Value], rows: Sequence[dict[str, str]], where: str) -> Story:
+    """Give the story from the values of the primary header and the rows of the table."""
+    if values["PSTVERS"] != STORY_SCHEMA:
+        raise damaged(f"the story has schema {values['PSTVERS']!r}, not {STORY_SCHEMA}", where, "use a newer prestow")
+    try:
+        found = {name: values[key] for key, name, _ in _CARDS}
+        return Story(
+            **found,  # type: ignore[arg-type]  # checked below, all at once
+            data_id=_canonical(values["PSTDATA"]),
+            inputs=tuple(
+                StoryInput(
+                    r["CONNECT"], r["TYPE"], _canonical(r["DATAID"]), r["ID"], r["STATE"], r["CODE"], r["SHA256"], r["RECIPE"]
+                )
+                for r in rows
+                if r["ROLE"] == "parent"
+            ),
+            roots=tuple(
+                StoryRoot(r["TYPE"], _canonical(r["DATAID"]), r["ID"]) for r in rows if r["ROLE"] == "root"
+            ),
+        )
+    except (KeyError, ValueError) as error:
+        raise damaged(f"the story cannot be read: {error}", where) from error
+
+
+def read_rows(values: dict[str, Value], data: bytes, where: str) -> list[dict[str, str]]:
+    """Give the rows of the table as text by column."""
+    try:
+        columns = []
+        start = 0
+        for number in range(1, int(values["TFIELDS"] or 0) + 1):
+            width = int(str(values[f"TFORM{number}"]).removesuffix("A"))
+            columns.append((str(values[f"TTYPE{number}"]), start, start + width))
+            start += width
+        return [
+            {name: row[a:b].split(b"\0")[0].decode("ascii").rstrip(" ") for name, a, b in columns}
+            for row in _rows(data, start)
+        ]
+    except (KeyError, ValueError) as error:
+        raise damaged(f"the table {TABLE} cannot be read: {error}", where) from error
+
+
+def _rows(data: bytes, width: int) -> Iterable[bytes]:
+    return (data[start : start + width] for start in range(0, len(data), width)) if width else ()
+
+
+def _ascii_json(text: str) -> str:
+    """FITS text is ASCII: JSON says the rest with escapes, and `_canonical` takes it back."""
+    return text if text.isascii() and text.isprintable() else json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def _canonical(text: Value) -> str:
+    return canonical_json(json.loads(str(text)))
+
+
+def _printable(value: str | int) -> str | int:
+    if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        raise ValueError(f"FITS cannot hold {value!r}")
+    return value
+
+
+def _ascii(text: str) -> bytes:
+    _printable(text)
+    return text.encode("ascii")
