@@ -56,7 +56,9 @@ class Document:
             number = f"{line:4d}| "
             excerpt = f"{number}{self.lines[line - 1]}\n{' ' * 4}| {' ' * (column - 1)}^"
         dotted = ".".join(str(part) for part in path)
-        return Problem(code, f"{dotted}: {what}" if dotted else what, f"{self.source}:{line}:{column}", fix, excerpt)
+        return Problem(
+            code, f"{dotted}: {what}" if dotted else what, f"{self.source}:{line}:{column}", fix, excerpt
+        )
 
     def check_keys(
         self, path: Key, value: object, *, required: Iterable[str] = (), optional: Iterable[str] = ()
@@ -91,8 +93,13 @@ class Document:
 
 
 _KINDS = {
-    dict: "a mapping", list: "a list", str: "text", int: "an integer", float: "a number",
-    bool: "true or false", type(None): "null",
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
 }
 
 
@@ -147,7 +154,7 @@ def parse_document(text: str, source: str = "<text>") -> Document:
     return Document(source, data, marks, key_marks, lines)
 
 
-def _walk(  # noqa: PLR0913 - one recursion over one tree
+def _walk(  # noqa: PLR0917 - one recursion over one tree
     loader: yaml.SafeLoader,
     node: yaml.Node,
     path: Key,
@@ -166,14 +173,27 @@ def _walk(  # noqa: PLR0913 - one recursion over one tree
             key = loader.construct_object(key_node, deep=True)
             place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if not isinstance(key, str | int):
-                problems.append(Problem("PST-C011", f"a key must be text, not {kind_of(key)}", f"{source}:{place[0]}:{place[1]}"))
+                problems.append(
+                    Problem(
+                        "PST-C011",
+                        f"a key must be text, not {kind_of(key)}",
+                        f"{source}:{place[0]}:{place[1]}",
+                    )
+                )
                 continue
             if key in result:
                 problems.append(
-                    Problem("PST-C003", f"key '{key}' stands twice", f"{source}:{place[0]}:{place[1]}", "leave one of them out")
+                    Problem(
+                        "PST-C003",
+                        f"key '{key}' stands twice",
+                        f"{source}:{place[0]}:{place[1]}",
+                        "leave one of them out",
+                    )
                 )
             key_marks[(*path, key)] = place
-            result[key] = _walk(loader, value_node, (*path, key), marks, key_marks, problems, source, depth + 1)
+            result[key] = _walk(
+                loader, value_node, (*path, key), marks, key_marks, problems, source, depth + 1
+            )
         return result
     if isinstance(node, yaml.SequenceNode):
         return [

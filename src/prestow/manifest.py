@@ -179,17 +179,23 @@ class Manifest:
             raise ValueError(f"not a manifest of schema {MANIFEST_SCHEMA}")
         try:
             return cls(
-                job=d["job"], plan=d["plan"], run=d["run"], store=d["store"], stores=d["stores"],
+                job=d["job"],
+                plan=d["plan"],
+                run=d["run"],
+                store=d["store"],
+                stores=d["stores"],
                 resources=d["resources"],
                 quanta=tuple(
-                    ManifestQuantum(**{
-                        **q,
-                        "inputs": {n: _connection(c) for n, c in q["inputs"].items()},
-                        "outputs": {n: _connection(c) for n, c in q["outputs"].items()},
-                        "command": None if q["command"] is None else tuple(q["command"]),
-                        "ignore": tuple(q["ignore"]),
-                        "prototypes": tuple(q["prototypes"]),
-                    })
+                    ManifestQuantum(
+                        **{
+                            **q,
+                            "inputs": {n: _connection(c) for n, c in q["inputs"].items()},
+                            "outputs": {n: _connection(c) for n, c in q["outputs"].items()},
+                            "command": None if q["command"] is None else tuple(q["command"]),
+                            "ignore": tuple(q["ignore"]),
+                            "prototypes": tuple(q["prototypes"]),
+                        }
+                    )
                     for q in d["quanta"]
                 ),
                 inputs=tuple(ManifestInput(**i) for i in d["inputs"]),
@@ -301,11 +307,13 @@ class Receipt:
         if not isinstance(d, dict) or d.pop("schema", None) != RECEIPT_SCHEMA:
             raise ValueError(f"not a receipt of schema {RECEIPT_SCHEMA}")
         try:
-            return cls(**{
-                **d,
-                "inputs": tuple(ReceiptInput(**i) for i in d["inputs"]),
-                "outputs": tuple(ReceiptOutput(**o) for o in d["outputs"]),
-                "roots": tuple(Root(**r) for r in d["roots"]),
-            })
+            return cls(
+                **{
+                    **d,
+                    "inputs": tuple(ReceiptInput(**i) for i in d["inputs"]),
+                    "outputs": tuple(ReceiptOutput(**o) for o in d["outputs"]),
+                    "roots": tuple(Root(**r) for r in d["roots"]),
+                }
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a receipt: {error}") from error

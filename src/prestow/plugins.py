@@ -55,6 +55,6 @@ def load(group: str, name: str) -> Any:  # noqa: ANN401 - what a plug-in is, its
 
 
 def _entry_points(group: str) -> dict[str, str]:
-    from importlib.metadata import entry_points  # noqa: PLC0415 - dear, and rarely needed
+    from importlib.metadata import entry_points
 
     return {point.name: point.value for point in entry_points(group=f"prestow.{group}")}

@@ -72,7 +72,7 @@ def problems_of(error: BaseException) -> tuple[Problem, ...]:
     if isinstance(error, OSError) and error.errno in _REFUSED and error.filename is not None:
         reason = (error.strerror or "refused").lower()
         fix = "check the path, its permissions and the file system"
-        return (Problem("PST-R007", f"the system refuses: {reason}", os.fsdecode(error.filename), fix),)
+        return (Problem("PST-R009", f"the system refuses: {reason}", os.fsdecode(error.filename), fix),)
     return ()
 
 

@@ -101,7 +101,21 @@ def story_to_plain(story: Story) -> dict[str, Any]:
     """Give a story as plain values, as it stands in JSON and YAML under the key ``prestow``."""
     return {
         "schema": STORY_SCHEMA,
-        **{n: getattr(story, n) for n in ("type", "id", "run", "data_id", "task", "version", "recipe", "planned_recipe", "planned", "used")},
+        **{
+            n: getattr(story, n)
+            for n in (
+                "type",
+                "id",
+                "run",
+                "data_id",
+                "task",
+                "version",
+                "recipe",
+                "planned_recipe",
+                "planned",
+                "used",
+            )
+        },
         "inputs": [{n: getattr(i, n) for n in StoryInput.__dataclass_fields__} for i in story.inputs],
         "roots": [{n: getattr(r, n) for n in StoryRoot.__dataclass_fields__} for r in story.roots],
     }
@@ -119,10 +133,12 @@ def story_from_plain(plain: Mapping[str, Any]) -> Story:
     if d.pop("schema", None) != STORY_SCHEMA:
         raise ValueError("not a story of this schema")
     try:
-        return Story(**{
-            **d,
-            "inputs": tuple(StoryInput(**i) for i in d["inputs"]),
-            "roots": tuple(StoryRoot(**r) for r in d["roots"]),
-        })
+        return Story(
+            **{
+                **d,
+                "inputs": tuple(StoryInput(**i) for i in d["inputs"]),
+                "roots": tuple(StoryRoot(**r) for r in d["roots"]),
+            }
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a story: {error}") from error

@@ -114,7 +114,12 @@ class DataId(Mapping[str, Scalar]):
             match = _ITEM.match(text, position)
             if match is None or match[1] in values:
                 raise ConfigurationError(
-                    Problem("PST-C026", f"not a data ID: {text!r}", f"column {position + 1}", "write name=value,name=value")
+                    Problem(
+                        "PST-C026",
+                        f"not a data ID: {text!r}",
+                        f"column {position + 1}",
+                        "write name=value,name=value",
+                    )
                 )
             raw = match[2]
             if raw.startswith('"'):

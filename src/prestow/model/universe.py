@@ -175,7 +175,7 @@ class Universe:
         if dimension.type == "int":
             try:
                 if isinstance(value, bool) or not isinstance(value, int | str):
-                    raise ValueError  # noqa: TRY301 - one place says what is wrong
+                    raise ValueError  # noqa: TRY004, TRY301 - one place says what is wrong
                 result = int(value)
             except ValueError:
                 return Problem("PST-C026", f"{name} must be an integer, not {value!r}", "data ID")
