@@ -23,7 +23,7 @@ from prestow.formats.fits_cards import (
     combine,
     damaged,
     data_size,
-    end_in,
+    end_of,
     finish_header,
     ones_sum,
     padded,
@@ -210,7 +210,7 @@ class _Source:
         """Read the blocks of a header up to its END."""
         blocks = []
         where = f"{self._path}, HDU {index}"
-        while not blocks or not end_in(blocks[-1]):
+        while not blocks or end_of(blocks[-1]) < 0:
             block = self._read(BLOCK)
             if not blocks and index == 0 and block[:9] != b"SIMPLE  =":
                 raise damaged("the file is empty" if not self.size else "not a FITS file: it does not begin with SIMPLE", where)

@@ -7,6 +7,8 @@ Written from the FITS standard 4.0: sections 4 (headers), 4.2.1.2 (long strings)
 
 from __future__ import annotations
 
+import re
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +22,14 @@ _END: Final = b"END".ljust(CARD)
 _KEY: Final = 8
 _ROOM: Final = 67  # for the escaped text of one card of a long string, before the ``&``
 _BITPIX: Final = (8, 16, 32, 64, -32, -64)
+_OPEN: Final = "\n"  # no keyword: the one whose text a CONTINUE would go on with
+_CARD: Final = re.compile(
+    # What nearly all cards are, in one match: a keyword, and a text without quotes or a word.
+    r"^(?:HIERARCH +|(?=.{8}=)(?!COMMENT|HISTORY|CONTINUE))([A-Z0-9_.-]+(?: [A-Z0-9_.-]+)*) *= *"
+    r"(?:'([^'\n]*[^'&\n])' *(?:/.*)?|([^'/\s]+) *(?:/.*)?)$|^(.+)$",
+    re.MULTILINE,
+)
+_LOGICAL: Final = ("T", "F")
 _COMMENTARY: Final = ("COMMENT", "HISTORY", "", "CONTINUE", "END")
 
 Value = str | int | float | bool | None
@@ -42,14 +52,12 @@ def cards_of(header: bytes) -> Iterator[bytes]:
         yield card
 
 
-def end_in(block: bytes) -> bool:
-    """Whether this block of a header has its END."""
-    start = block.find(b"END     ")
-    while start >= 0:
-        if start % CARD == 0:
-            return True
-        start = block.find(b"END     ", start + 1)
-    return False
+def end_of(header: bytes) -> int:
+    """Give where the END of a header stands, or -1."""
+    start = header.find(b"END     ")
+    while start > 0 and start % CARD:
+        start = header.find(b"END     ", start + 1)
+    return start
 
 
 def values_of(header: bytes) -> dict[str, Value]:
@@ -60,43 +68,51 @@ def values_of(header: bytes) -> dict[str, Value]:
     is not ASCII (which FITS forbids, and cameras write) is read as UTF-8 where it is that, else
     as Latin-1.
     """
-    text = header.decode("latin-1")  # one character a byte, so that positions hold
-    foreign = not header.isascii()
+    end = end_of(header)
+    cards = struct.unpack(f"{CARD}s" * (end // CARD), header[:end])
+    lines = b"\n".join(cards).decode("latin-1")  # one character a byte, so that positions hold
+    if b"\n" in header:  # which FITS forbids
+        lines = b"\n".join([line.replace(b"\n", b" ") for line in cards]).decode("latin-1")
     values: dict[str, Value] = {}
-    last = ""  # the keyword whose text a CONTINUE would go on with
-    for start in range(0, len(text), CARD):
-        line = text[start : start + CARD]
-        key = line[:_KEY].rstrip().upper()
-        if line[_KEY] == "=" and key not in _COMMENTARY:
-            field = line[9:].lstrip()
-        elif key == "CONTINUE" and last:
-            field = line[10:].lstrip()
-            if field[:1] == "'":
-                piece = _text(field)
-                values[last] = f"{str(values[last])[:-1]}{_unicode(piece) if foreign else piece}"
-                if piece[-1:] == "&":
-                    continue
-            last = ""
-            continue
-        elif key == "HIERARCH" and "=" in line:
-            key, _, field = line[9:].partition("=")
-            key, field = " ".join(key.upper().split()), field.lstrip()
-        elif key == "END":
-            break
-        else:
-            last = ""
-            continue
-        last = ""
-        if key in values:
-            continue
-        if field[:1] == "'":
+    for key, string, token, odd in _CARD.findall(lines):
+        if odd:
+            _odd(odd, values)
+        elif key not in values:
+            values[key] = _plain(token) if token else string.rstrip(" ")
+    values.pop(_OPEN, None)
+    if not header.isascii():
+        return {key: _unicode(value) if isinstance(value, str) else value for key, value in values.items()}
+    return values
+
+
+def _odd(line: str, values: dict[str, Value]) -> None:
+    """Take in a card that is not a keyword with a simple value."""
+    key = line[:_KEY].rstrip().upper()
+    if key == "CONTINUE":
+        last = values.pop(_OPEN, None)
+        field = line[10:].lstrip()
+        if last is not None and field[:1] == "'":
             piece = _text(field)
-            values[key] = _unicode(piece) if foreign else piece
+            values[str(last)] = f"{str(values[str(last)])[:-1]}{piece}"
             if piece[-1:] == "&":
-                last = key
+                values[_OPEN] = last
+        return
+    values.pop(_OPEN, None)
+    if key == "HIERARCH" and "=" in line:
+        key, _, field = line[9:].partition("=")
+        key = " ".join(key.upper().split())
+    elif line[_KEY : _KEY + 1] == "=" and key not in _COMMENTARY:
+        field = line[9:]
+    else:
+        return
+    if key not in values:
+        field = field.lstrip()
+        if field[:1] == "'":
+            values[key] = piece = _text(field)
+            if piece[-1:] == "&":
+                values[_OPEN] = key
         else:
             values[key] = _plain(field.partition("/")[0].strip())
-    return values
 
 
 def _text(field: str) -> str:
@@ -116,22 +132,17 @@ def _unicode(text: str) -> str:
 
 
 def _plain(token: str) -> Value:
-    if not token:
-        return None
-    if token == "T":  # noqa: S105 - the FITS value
-        return True
-    if token == "F":  # noqa: S105 - the FITS value
-        return False
-    if token[0] in "+-.0123456789" and "_" not in token:
-        try:
-            return int(token)
-        except ValueError:
-            pass
-        try:
-            return float(token.replace("D", "E").replace("d", "e"))
-        except ValueError:
-            pass
-    return token
+    if token.isdecimal():
+        return int(token)
+    if token in _LOGICAL:
+        return token == "T"
+    if token and token[0] in "+-.0123456789" and "_" not in token:  # which Python takes in a number
+        for number in (float, int) if "." in token else (int, float):
+            try:
+                return number(token.replace("D", "E").replace("d", "e"))
+            except ValueError:
+                continue
+    return token or None
 
 
 def data_size(values: dict[str, Value], where: str) -> int:
