@@ -1,0 +1,141 @@
+"""Pipeline and universe as the plain values of ``plan.yaml``, and their digests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prestow.model import DatasetType
+from prestow.model.hashing import canonical_json, sha256_hex
+from prestow.model.universe import Dimension, Relation, Universe
+from prestow.pipeline.definition import (
+    Cluster,
+    InputConnection,
+    OnFailure,
+    OutputConnection,
+    Pipeline,
+    TaskDefinition,
+)
+
+Plain = dict[str, Any]  # Any: whatever JSON holds
+"""Plain values, as JSON and YAML hold them."""
+
+_POLICY = ("on_failure", "tries", "resources", "hints")  # of a task: how it is run, not what it makes
+
+
+def pipeline_to_plain(pipeline: Pipeline) -> Plain:
+    """Give a pipeline as plain values, without its code and without where its values came from."""
+    return {
+        "name": pipeline.name,
+        "code": None
+        if pipeline.code is None
+        else {"sha256": pipeline.code.sha256, "size": len(pipeline.code.data)},
+        "dataset_types": {
+            name: {"dimensions": list(t.dimensions), "format": t.format, "template": t.template}
+            for name, t in sorted(pipeline.dataset_types.items())
+        },
+        "tasks": [_task_to_plain(task) for task in pipeline.tasks],
+        "clusters": [
+            {"name": c.name, "tasks": list(c.tasks), "dimensions": list(c.dimensions)} for c in pipeline.clusters
+        ],
+    }
+
+
+def _task_to_plain(task: TaskDefinition) -> Plain:
+    return {
+        "label": task.label,
+        "dimensions": list(task.dimensions),
+        "entry": task.entry,
+        "command": None if task.command is None else list(task.command),
+        "config_class": task.config_class,
+        "config": dict(task.config),
+        "where": task.where,
+        "inputs": [{"name": c.name, "type": c.type, "minimum": c.minimum, "where": c.where} for c in task.inputs],
+        "outputs": [{"name": c.name, "type": c.type, "optional": c.optional} for c in task.outputs],
+        "on_failure": str(task.on_failure),
+        "tries": task.tries,
+        "ignore": list(task.ignore),
+        "prototypes": list(task.prototypes),
+        "resources": dict(task.resources),
+        "hints": dict(task.hints),
+    }
+
+
+def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
+    """Read what `pipeline_to_plain` gave; the code is left out."""
+    return Pipeline(
+        name=plain["name"],
+        source="",
+        tasks=tuple(_task_from_plain(task) for task in plain["tasks"]),
+        dataset_types={
+            name: DatasetType(name, tuple(t["dimensions"]), t["format"], t["template"])
+            for name, t in plain["dataset_types"].items()
+        },
+        clusters=tuple(Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"])) for c in plain["clusters"]),
+    )
+
+
+def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
+    return TaskDefinition(**{
+        **plain,
+        "dimensions": tuple(plain["dimensions"]),
+        "command": None if plain["command"] is None else tuple(plain["command"]),
+        "inputs": tuple(InputConnection(**c) for c in plain["inputs"]),
+        "outputs": tuple(OutputConnection(**c) for c in plain["outputs"]),
+        "on_failure": OnFailure(plain["on_failure"]),
+        "ignore": tuple(plain["ignore"]),
+        "prototypes": tuple(plain["prototypes"]),
+    })
+
+
+def pipeline_digest(pipeline: Pipeline) -> str:
+    """Give the digest of what a pipeline makes: to this a run is bound.
+
+    How it is run (policy on failures, tries, resources, clusters) is not in it: more memory needs no
+    new run.
+    """
+    plain = pipeline_to_plain(pipeline)
+    del plain["clusters"]
+    for task in plain["tasks"]:
+        for name in _POLICY:
+            del task[name]
+    return sha256_hex(canonical_json(plain).encode())
+
+
+def definition_digest(pipeline: Pipeline) -> str:
+    """Give the digest of all of a pipeline that a plan depends on: all but the forecasts."""
+    plain = pipeline_to_plain(pipeline)
+    for task in plain["tasks"]:
+        del task["hints"]
+    return sha256_hex(canonical_json(plain).encode())
+
+
+def universe_to_plain(universe: Universe) -> Plain:
+    """Give a universe as plain values, aliases too."""
+    return {
+        "name": universe.name,
+        "version": universe.version,
+        "dimensions": {
+            d.name: {
+                "type": d.type, "requires": list(d.requires), "implies": list(d.implies), "aliases": list(d.aliases),
+                "metadata": dict(d.metadata),
+            }
+            for d in universe.dimensions.values()
+        },
+        "relations": {r.name: list(r.between) for r in universe.relations.values()},
+    }  # fmt: skip
+
+
+def universe_from_plain(plain: Mapping[str, Any]) -> Universe:
+    """Read what `universe_to_plain` gave."""
+    return Universe(
+        plain["name"],
+        plain["version"],
+        {
+            name: Dimension(
+                name, d["type"], tuple(d["requires"]), tuple(d["implies"]), tuple(d["aliases"]), dict(d["metadata"])
+            )
+            for name, d in plain["dimensions"].items()
+        },
+        {name: Relation(name, (between[0], between[1])) for name, between in plain["relations"].items()},
+    )

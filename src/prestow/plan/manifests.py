@@ -1,0 +1,232 @@
+"""From a plan to what each job is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+
+from prestow.commit import receipt_name
+from prestow.manifest import Code, Connection, Location, Manifest, ManifestInput, ManifestOutput, ManifestQuantum
+from prestow.naming import identity
+from prestow.pipeline.definition import OnFailure, TaskDefinition
+from prestow.plan.plan import Plan
+from prestow.plan.state import ROW
+
+BATCH = 2000  # jobs whose rows are in Python at one time
+
+Row = dict[str, Any]  # Any: one row of a table
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """What is the same for every manifest of a call."""
+
+    plan: Plan
+    store: str
+    stores: Mapping[str, str]
+    tasks: Mapping[str, TaskDefinition]
+
+
+def manifests(
+    plan: Plan,
+    jobs: Iterable[int] | None = None,
+    *,
+    store: str,
+    stores: Mapping[str, str],
+    reuse: pl.DataFrame | None = None,
+) -> Iterator[Manifest]:
+    """Give the manifest of each of these jobs, in the order given; of all by default.
+
+    Parameters
+    ----------
+    store : str
+        Name of the store that outputs go to.
+    stores : mapping of name to URI
+        All stores known; a manifest has those that its job needs.
+    reuse : DataFrame, optional
+        Outputs that are taken from elsewhere: quantum and dataset (rows of the plan), id, run,
+        store, path, size, sha256, content, receipt. Their quanta are in no manifest; who reads
+        them finds them there. Without a ``sha256`` an output was rightfully not made there, as
+        its receipt says.
+    """
+    if jobs is None:
+        jobs = range(plan.tables.scan("jobs").select(pl.len()).collect().item())
+    wanted = list(jobs)
+    site = _Site(plan, store, dict(stores), {task.label: task for task in plan.definition.tasks})
+    taken = _taken(reuse)
+    for start in range(0, len(wanted), BATCH):
+        yield from _batch(site, wanted[start : start + BATCH], taken)
+
+
+def _taken(reuse: pl.DataFrame | None) -> tuple[frozenset[int], dict[int, Row]]:
+    if reuse is None or not reuse.height:
+        return frozenset(), {}
+    rows = reuse
+    for name in ("sha256", "content"):
+        if rows.schema[name] == pl.Binary:
+            rows = rows.with_columns(pl.col(name).bin.encode("hex"))
+    if rows.schema["id"] != pl.String:
+        rows = rows.with_columns(identity.uuid_text(pl.col("id")))
+    return frozenset(reuse["quantum"].to_list()), {row["dataset"]: row for row in rows.iter_rows(named=True)}
+
+
+def _batch(site: _Site, jobs: Sequence[int], taken: tuple[frozenset[int], dict[int, Row]]) -> Iterator[Manifest]:
+    # From here on one job at a time: a manifest is a document, and there is one for each job.
+    tables = site.plan.tables
+    chosen = _select(tables.scan("jobs"), "job", jobs)
+    if not chosen.height:
+        return
+    quanta = _select(tables.scan("quanta"), "job", jobs, ("quantum", "task", "data_id", "id", "recipe", "job"))
+    numbers = quanta["quantum"].to_list()
+    inputs = _select(tables.scan("inputs"), "quantum", numbers)
+    outputs = _select(tables.scan("outputs"), "quantum", numbers)
+    ids = identity.uuid_text(pl.col("id"))
+    quanta = quanta.with_columns(ids, identity.recipe_text(pl.col("recipe")))
+    datasets = _datasets(site, pl.concat([inputs["dataset"], outputs["dataset"]]).unique().to_list())
+
+    names = dict(chosen.select("job", "name").iter_rows())
+    by_job = {job: list(rows) for job, rows in groupby(quanta.iter_rows(named=True), key=lambda row: row["job"])}
+    reads = {q: list(rows) for q, rows in groupby(inputs.iter_rows(), key=lambda row: row[0])}
+    writes = {q: list(rows) for q, rows in groupby(outputs.iter_rows(), key=lambda row: row[0])}
+    for job in jobs:
+        rows = [row for row in by_job[job] if row["quantum"] not in taken[0]]
+        yield _manifest(site, names[job], rows, reads, writes, datasets, taken[1])
+
+
+def _select(frame: pl.LazyFrame, key: str, wanted: Sequence[int], columns: Sequence[str] = ()) -> pl.DataFrame:
+    """Give the rows with these keys; the frame is sorted by its key, so few row groups are read."""
+    if not wanted:
+        return frame.head(0).select(columns or pl.all()).collect()
+    low, high = min(wanted), max(wanted)
+    rows = frame.filter(pl.col(key).is_between(low, high))
+    if columns:
+        rows = rows.select(columns)
+    found = rows.collect()
+    if len(set(wanted)) < high - low + 1:
+        found = found.filter(pl.col(key).is_in(pl.Series(wanted, dtype=ROW).implode()))
+    return found
+
+
+def _datasets(site: _Site, numbers: Sequence[int]) -> dict[int, Row]:
+    """Give the facts of datasets, with where existing ones lie and who makes the planned ones."""
+    tables = site.plan.tables
+    columns = ("dataset", "type", "data_id", "id", "run", "planned", "format", "recipe", "path", "producer")
+    # Existing datasets stand before planned ones, and many jobs read the same: two ranges, not one.
+    existing = site.plan.document["totals"]["locations"]
+    parts = [[n for n in numbers if n < existing], [n for n in numbers if n >= existing]]
+    frame = pl.concat([_select(tables.scan("datasets"), "dataset", part, columns) for part in parts])
+    frame = frame.with_columns(identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe")))
+    places = _select(tables.scan("locations"), "dataset", parts[0]).rename({"path": "place", "quantum": "maker"})
+    frame = frame.join(places, on="dataset", how="left")
+    producers = frame["producer"].drop_nulls().unique().to_list()
+    makers = _select(tables.scan("quanta"), "quantum", producers, ("quantum", "task", "id"))
+    makers = makers.select(pl.col("quantum").alias("producer"), "task", identity.uuid_text(pl.col("id")).alias("quantum"))
+    frame = frame.join(makers, on="producer", how="left")
+    result = {}
+    for row in frame.iter_rows(named=True):
+        row["data_id"] = json.loads(row["data_id"])
+        result[row["dataset"]] = row
+    return result
+
+
+def _manifest(  # noqa: PLR0913 - the tables of a plan, by key
+    site: _Site,
+    name: str,
+    rows: Sequence[Row],
+    reads: Mapping[int, list[tuple[int, str, int]]],
+    writes: Mapping[int, list[tuple[int, str, int, bool]]],
+    datasets: Mapping[int, Row],
+    reuse: Mapping[int, Row],
+) -> Manifest:
+    plan = site.plan
+    places: dict[int, int] = {}
+    inputs: list[ManifestInput] = []
+    outputs: list[ManifestOutput] = []
+    locations: dict[str, Location] = {}
+    locals_: set[str] = set()
+    quanta = []
+    for row in rows:
+        task = site.tasks[row["task"]]
+        reading: dict[str, list[int]] = {c.name: [] for c in task.inputs}
+        for _, connection, dataset in reads.get(row["quantum"], ()):
+            if dataset not in places:
+                places[dataset] = len(inputs)
+                made, place = _input(plan, datasets[dataset], reuse.get(dataset), locals_)
+                inputs.append(made)
+                if place is not None:
+                    locations[made.id] = place
+            reading[connection].append(places[dataset])
+        writing: dict[str, Connection] = {}
+        for _, connection, dataset, optional in writes.get(row["quantum"], ()):
+            facts = datasets[dataset]
+            writing[connection] = Connection((len(outputs),), optional=optional)
+            outputs.append(
+                ManifestOutput(
+                    facts["id"], facts["type"], facts["data_id"], facts["format"], facts["path"], f"outputs/{facts['path']}"
+                )
+            )
+        minima = {c.name: c.minimum for c in task.inputs}
+        quanta.append(
+            ManifestQuantum(
+                id=row["id"], task=task.label, data_id=json.loads(row["data_id"]), recipe=row["recipe"],
+                receipt=receipt_name(plan.run, task.label, row["id"]),
+                inputs={c: Connection(tuple(numbers), minima[c]) for c, numbers in reading.items()},
+                outputs=writing, entry=task.entry, command=task.command, config_class=task.config_class,
+                config=task.config, tolerate=task.on_failure is OnFailure.TOLERATE, ignore=task.ignore,
+                prototypes=task.prototypes,
+            )
+        )  # fmt: skip
+    code = plan.code
+    needed = {site.store, *(place.store for place in locations.values())}
+    return Manifest(
+        job=name, plan=plan.id, run=plan.run, quanta=tuple(quanta), inputs=tuple(inputs), outputs=tuple(outputs),
+        store=site.store, stores={n: site.stores[n] for n in sorted(needed) if n in site.stores}, locations=locations,
+        code=None if code is None else Code(code.sha256, site.store, code.path, code.size),
+        resources=_resources(site.tasks[task] for task in dict.fromkeys(row["task"] for row in rows)),
+    )  # fmt: skip
+
+
+def _input(plan: Plan, facts: Row, other: Row | None, taken: set[str]) -> tuple[ManifestInput, Location | None]:
+    """Give an input as it is planned, or as it lies elsewhere, and its place if it exists."""
+    same = {"type": facts["type"], "data_id": facts["data_id"], "format": facts["format"], "recipe": facts["recipe"]}
+    if other is not None:
+        digests = {n: other[n] for n in ("size", "sha256", "content", "receipt")}
+        path = other["path"] or facts["path"]
+        # Rightfully not made there: its receipt says so, and names the quantum.
+        maker = None if other["sha256"] else str(other["receipt"]).rsplit("/", 1)[-1].removesuffix(".json")
+        local = _local(facts["type"], path, other["id"], taken)
+        place = Location(other["store"], path) if other["sha256"] else None
+        return ManifestInput(id=other["id"], run=other["run"], local=local, producer=maker, **digests, **same), place
+    if facts["planned"]:
+        local = _local(facts["type"], facts["path"], facts["id"], taken)
+        receipt = receipt_name(plan.run, facts["task"], facts["quantum"])
+        return ManifestInput(
+            id=facts["id"], run=facts["run"], local=local, producer=facts["quantum"], receipt=receipt, **same
+        ), None
+    digests = {n: facts[n] for n in ("size", "sha256", "content", "receipt")}
+    local = _local(facts["type"], facts["place"], facts["id"], taken)
+    made = ManifestInput(id=facts["id"], run=facts["run"], local=local, **digests, **same)
+    return made, Location(facts["store"], facts["place"])
+
+
+def _local(dataset_type: str, path: str, dataset: str, taken: set[str]) -> str:
+    """Give the path in the local repository; two stores may have one path each."""
+    local = f"inputs/{dataset_type}/{path}"
+    if local in taken:
+        local = f"inputs/{dataset_type}/{dataset}/{path}"
+    taken.add(local)
+    return local
+
+
+def _resources(tasks: Iterable[TaskDefinition]) -> dict[str, Any]:  # Any: JSON values
+    """Give what a job needs: quanta run one after another, so the most that one of them needs."""
+    result: dict[str, Any] = {}
+    for task in tasks:
+        for name, value in task.resources.items():
+            result[name] = max(result[name], value) if name in result else value
+    return result

@@ -1,0 +1,132 @@
+"""Select: what exists of the external dataset types, and the selections, understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import polars as pl
+
+from prestow.errors import PrestowError, Problem
+from prestow.model.universe import Universe
+from prestow.plan.state import State
+
+if TYPE_CHECKING:
+    from prestow.query import Selection
+
+PLACE = {"run": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "receipt": pl.String}
+DIGITS = ("sha256", "content", "recipe")
+UUIDS = ("id", "quantum")
+
+
+def select(state: State) -> State:
+    """Fetch existing datasets, dimension records and relations; parse every selection."""
+    request = state.request
+    universe = request.universe
+    written = request.pipeline.producers()
+    external = sorted({c.type for t in request.pipeline.tasks for c in t.inputs if c.type not in written})
+    existing = {name: _existing(state, name) for name in external}
+    selections, problems = _selections(state)
+    elements = _elements(state)
+    return replace(
+        state,
+        selections=selections,
+        problems=(*state.problems, *problems),
+        existing=existing,
+        found={name: frame.height for name, frame in existing.items()},
+        records={e: _records(state, e) for e in sorted(elements)},
+        relations={
+            r.name: _typed(_frame(state.source.relation(r.name)), universe.close(r.between), universe).unique()
+            for r in universe.relations.values()
+            if elements.intersection(r.between)
+        },
+    )
+
+
+def _frame(table: object) -> pl.DataFrame:
+    return cast("pl.DataFrame", pl.from_arrow(cast("pl.DataFrame", table)))
+
+
+def dtype_of(dimension: str, universe: Universe) -> type[pl.DataType]:
+    """Give the column type of a dimension's values."""
+    return pl.Int64 if universe.dimensions[dimension].type == "int" else pl.String
+
+
+def _typed(frame: pl.DataFrame, dimensions: Iterable[str], universe: Universe) -> pl.DataFrame:
+    return frame.select(pl.col(d).cast(dtype_of(d, universe)) for d in dimensions)
+
+
+def _existing(state: State, name: str) -> pl.DataFrame:
+    """Give the dimensions of existing datasets, and their facts in columns that begin with ``_``."""
+    request = state.request
+    dimensions = request.pipeline.dataset_types[name].dimensions
+    frame = _frame(state.source.datasets([name], request.chain, first=True))
+    # A source that never heard of a type does not know its dimensions, either.
+    columns = [
+        (pl.col(d) if d in frame.columns else pl.lit(None)).cast(dtype_of(d, request.universe)).alias(d) for d in dimensions
+    ]
+    columns += [_digits(frame, fact, uuid=True).alias(f"_{fact}") for fact in UUIDS]
+    columns += [_digits(frame, fact, uuid=False).alias(f"_{fact}") for fact in DIGITS]
+    columns += [
+        (pl.col(fact) if fact in frame.columns else pl.lit(None)).cast(kind).alias(f"_{fact}") for fact, kind in PLACE.items()
+    ]
+    # A root has no recipe of its own: its content stands for it.
+    content = pl.coalesce("_content", "_sha256").str.slice(0, 32)
+    root = pl.col("_quantum").is_null()
+    result = frame.select(columns).with_columns(
+        root.alias("_root"), pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content)).alias("_recipe")
+    )
+    return result.sort(*dimensions, "_id")
+
+
+def _digits(frame: pl.DataFrame, name: str, *, uuid: bool) -> pl.Expr:
+    """Give a column of bytes or digits as hexadecimal digits without dashes."""
+    if name not in frame.columns or frame.schema[name] == pl.Null:
+        return pl.lit(None, pl.String)
+    if frame.schema[name] == pl.String:
+        return pl.col(name).str.replace_all("-", "", literal=True) if uuid else pl.col(name)
+    return pl.col(name).cast(pl.Binary).bin.encode("hex")
+
+
+def _elements(state: State) -> set[str]:
+    """Give the dimensions whose records are needed: all that types and tasks can come to have."""
+    request = state.request
+    universe = request.universe
+    names: set[str] = set()
+    for dimensions in (
+        *(t.dimensions for t in request.pipeline.dataset_types.values()),
+        *(t.dimensions for t in request.pipeline.tasks),
+    ):
+        names.update(universe.expand(dimensions))
+    return names
+
+
+def _records(state: State, element: str) -> pl.DataFrame:
+    universe = state.request.universe
+    dimension = universe.dimensions[element]
+    frame = _frame(state.source.dimension_records(element))
+    keys = universe.close([element])
+    columns = [pl.col(d).cast(dtype_of(d, universe)) for d in (*keys, *dimension.implies)]
+    columns += [pl.col(m) for m in dimension.metadata]
+    return frame.select(columns).unique(subset=keys, keep="any").sort(*keys)
+
+
+def _selections(state: State) -> tuple[dict[tuple[str, str], Selection], list[Problem]]:
+    request = state.request
+    texts = {("", ""): request.where}
+    for task in request.pipeline.tasks:
+        texts[task.label, ""] = task.where
+        texts.update({(task.label, c.name): c.where for c in task.inputs})
+    found: dict[tuple[str, str], Selection] = {}
+    problems: list[Problem] = []
+    for key, text in texts.items():
+        if not text.strip():
+            continue
+        from prestow.query import parse_selection
+
+        try:
+            found[key] = parse_selection(text, request.universe)
+        except PrestowError as error:
+            problems += error.problems
+    return found, problems

@@ -1,0 +1,65 @@
+"""What is asked of the planner, and where it looks things up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from prestow.model.universe import Universe
+    from prestow.pipeline.definition import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: it and the inputs it finds determine the plan.
+
+    Parameters
+    ----------
+    run : str
+        The collection that everything goes to.
+    pipeline, universe : Pipeline, Universe
+        As loaded and checked.
+    chain : tuple of str
+        Collections in which existing inputs are searched, in order. Where things were looked for
+        does not enter the plan's id; what was found does.
+    where : str
+        A selection over the existing inputs. What it does not apply to is kept: a bias has no visit.
+    child_of : str or None
+        The run that this one repairs.
+    mixed : bool
+        Go on although the run is bound to another pipeline.
+    store : str
+        Name of the store that outputs go to; outside the plan's id.
+    """
+
+    run: str
+    pipeline: Pipeline
+    universe: Universe
+    chain: tuple[str, ...] = ()
+    where: str = ""
+    child_of: str | None = None
+    mixed: bool = False
+    store: str = "output"
+
+
+class DatasetSource(Protocol):
+    """What the planner asks of a registry; `prestow.registry.Registry` is one."""
+
+    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
+        """Give existing datasets, one row each; with ``first`` the first collection wins per data ID."""
+
+    def dimension_records(self, element: str) -> pa.Table:
+        """Give the records of a dimension: keys, implied values, metadata."""
+
+    def relation(self, name: str) -> pa.Table:
+        """Give the rows of a relation: the keys of both its dimensions."""
+
+    def quanta(self, run: str) -> pa.Table:
+        """Give what is settled in a run: at least ``id`` and ``planned_recipe``."""
+
+    def binding(self, run: str) -> Mapping[str, Any] | None:  # Any: facts of a record
+        """Give what a run is bound to, with the pipeline's digest under ``pipeline``, or None."""

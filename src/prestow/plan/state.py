@@ -1,0 +1,104 @@
+"""What the planner's passes hand on: frames by dataset type and by task, and problems found.
+
+Inside the planner every frame is *expanded*: it has a column for each required and implied
+dimension. A row is known by its position, which edges refer to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from prestow.errors import Problem
+from prestow.pipeline.definition import OutputConnection, TaskDefinition
+from prestow.plan.request import DatasetSource, Request
+
+if TYPE_CHECKING:
+    from prestow.query import Selection
+
+ROW = pl.UInt32
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPart:
+    """The part of a plan that one task has.
+
+    Parameters
+    ----------
+    quanta : DataFrame
+        Sorted by data ID; expanded dimensions; later passes add ``data_id``, ``recipe``, ``id``.
+    inputs : mapping of connection to DataFrame
+        Pairs (quantum, dataset): rows of ``quanta``, and of the frame of the connection's type.
+    """
+
+    quanta: pl.DataFrame
+    inputs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Quanta of a task that were dropped for one reason: how many, and the first of them."""
+
+    task: str
+    reason: str
+    count: int
+    examples: pl.DataFrame  # data_id, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Quanta in jobs.
+
+    ``jobs`` has one row for each job, in order: name, label, depth, first, count. ``quanta`` has one
+    row for each quantum, in order: task (position in the pipeline), row (in that task), job.
+    ``edges`` has parent, child, soft.
+    """
+
+    jobs: pl.DataFrame
+    quanta: pl.DataFrame
+    edges: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is known between two passes.
+
+    Parameters
+    ----------
+    selections : mapping of (task or "", connection or "") to Selection
+        Those that are not empty; ``("", "")`` is the request's, ``(task, "")`` the task's own.
+    records, relations : mapping of name to DataFrame
+        Dimension records and relations, as the source gives them.
+    existing : mapping of dataset type to DataFrame
+        Existing datasets of each external type; ``planned`` holds those that the plan makes.
+    found : mapping of dataset type to int
+        How many datasets of an external type there were before any selection.
+    """
+
+    request: Request
+    source: DatasetSource
+    selections: Mapping[tuple[str, str], Selection] = field(default_factory=dict)
+    records: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    relations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    existing: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    found: Mapping[str, int] = field(default_factory=dict)
+    planned: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    parts: Mapping[str, TaskPart] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+    grouping: Grouping | None = None
+    problems: tuple[Problem, ...] = ()
+
+    def frame(self, dataset_type: str) -> pl.DataFrame:
+        """Give the datasets of a type, existing or planned."""
+        return self.planned[dataset_type] if dataset_type in self.planned else self.existing[dataset_type]
+
+
+def outputs_of(task: TaskDefinition) -> tuple[OutputConnection, ...]:
+    """Give what a task writes, with what the node writes for it: prototype p under ``_p``."""
+    named = {output.name for output in task.outputs}
+    return task.outputs + tuple(
+        OutputConnection(f"_{p}", f"{task.label}_{p}") for p in task.prototypes if f"_{p}" not in named
+    )

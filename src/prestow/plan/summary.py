@@ -1,0 +1,72 @@
+"""What a plan comes to, for people: plain rows, and tables as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from prestow.plan.plan import Plan
+from prestow.plan.tables import TABLES
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One task of a plan, counted; ``cpu_seconds`` and ``bytes`` are forecasts from hints."""
+
+    task: str
+    jobs: int
+    quanta: int
+    inputs: int
+    outputs: int
+    cpu_seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A plan in numbers: a row for each task, and a line for each reason to leave quanta out."""
+
+    plan: str
+    run: str
+    tasks: tuple[TaskRow, ...]
+    total: TaskRow
+    left_out: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def summary(plan: Plan) -> Summary:
+    """Give a plan in numbers."""
+    names = ("jobs", "quanta", "inputs", "outputs", "cpu_seconds", "bytes")
+    rows = tuple(TaskRow(task, *(count[name] for name in names)) for task, count in plan.counts.items())
+    jobs = plan.document["totals"]["jobs"]  # of a cluster's job every task counts it
+    total = TaskRow("total", jobs, *(sum(getattr(row, name) for row in rows) for name in names[1:]))
+    return Summary(plan.id, plan.run, rows, total, tuple(_left_out(plan)), plan.warnings)
+
+
+def _left_out(plan: Plan) -> list[str]:
+    lines = []
+    for task, count in plan.counts.items():
+        for reason, number in count["left_out"].items():
+            first = plan.tables["left_out"].filter((pl.col("task") == task) & (pl.col("reason") == reason)).head(1)
+            example = f", such as {first['data_id'].item()}: {first['detail'].item()}" if first.height else ""
+            lines.append(f"{task}: {number} left out ({reason}){example}")
+    return lines
+
+
+def explain(plan: Plan, stage: str) -> str:
+    """Give one table as plain text, a line a row: ``jobs``, ``quanta``, ``datasets``, ``inputs`` …
+
+    Raises
+    ------
+    KeyError
+        If there is no such table.
+    """
+    if stage not in TABLES:
+        raise KeyError(stage)
+    table = plan.tables[stage]
+    binary = [name for name, kind in table.schema.items() if kind == pl.Binary]
+    table = table.with_columns(pl.col(binary).bin.encode("hex")) if binary else table
+    lines = ["  ".join(table.columns)]
+    lines += ["  ".join("-" if v is None else str(v) for v in row) for row in table.iter_rows()]
+    return "\n".join(lines) + "\n"

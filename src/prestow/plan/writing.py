@@ -1,0 +1,108 @@
+"""A plan on disk: written whole or not at all, and opened without reading its tables."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from prestow.documents import Loader
+from prestow.errors import Problem, ProjectError, StoreError
+from prestow.plan.plan import SCHEMA, Plan, Tables
+from prestow.plan.tables import CHUNK, TABLES
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def write_plan(plan: Plan, directory: Path) -> Path:
+    """Write a plan to ``directory/<id>`` and give that path; a plan that is there already stays.
+
+    Raises
+    ------
+    StoreError
+        PST-R002 if the disk is full, PST-R001 if it cannot be written. Nothing is left behind.
+    """
+    target = directory / plan.id
+    if (target / "plan.yaml").is_file():
+        return target
+    temporary: Path | None = None
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{plan.id}-", dir=directory))
+        _fill(plan, temporary)
+        temporary.chmod(0o777 & ~_umask())
+        try:
+            temporary.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # somebody else wrote the same plan at the same time: theirs is as good
+        _sync(directory)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise _refusal(error, target) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _fill(plan: Plan, directory: Path) -> None:
+    for name in TABLES:
+        path = directory / f"{name}.parquet"
+        plan.tables[name].write_parquet(
+            path, compression="zstd", compression_level=3, statistics=True, row_group_size=CHUNK
+        )
+    if plan.code is not None:
+        (directory / "code.zip").write_bytes(plan.code.data)
+    (directory / "journal.jsonl").touch()
+    text = yaml.dump(dict(plan.document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    (directory / "plan.yaml").write_text(text, encoding="utf-8")
+    for path in sorted(directory.iterdir()):
+        _sync(path)
+    _sync(directory)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _refusal(error: Exception, target: Path) -> StoreError:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    if full:
+        return StoreError(Problem("PST-R002", "the disk is full: the plan is not written", str(target), "make room"))
+    reason = getattr(error, "strerror", None) or str(error)
+    return StoreError(Problem("PST-R001", f"cannot write the plan: {reason}", str(target), "check the directory"))
+
+
+def open_plan(path: Path) -> Plan:
+    """Open a plan that was written; its tables are read when they are asked for.
+
+    Raises
+    ------
+    ProjectError
+        PST-P008, if there is no plan of this schema.
+    """
+    try:
+        with (path / "plan.yaml").open("rb") as file:
+            document: Any = yaml.load(file, Loader=Loader)  # noqa: S506 - the safe loader, in C where there is one
+    except (OSError, yaml.YAMLError) as error:
+        raise ProjectError(Problem("PST-P008", "there is no plan here", str(path), "see `prestow plan --list`")) from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ProjectError(Problem("PST-P008", f"this is not a plan of schema {SCHEMA}", str(path), "plan again"))
+    return Plan.from_document(document, Tables({}, path), directory=path)
