@@ -36,7 +36,9 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
     state = State(request, source)
     if not re.fullmatch(RUN_NAME, request.run):
         what = f"'{request.run}' cannot be the name of a run"
-        raise PlanRefusedError(Problem("PST-P003", what, "run", "use letters, digits and . _ + -, a letter or digit first"))
+        raise PlanRefusedError(
+            Problem("PST-P003", what, "run", "use letters, digits and . _ + -, a letter or digit first")
+        )
     for step in PASSES:
         state = step(state)
         if state.problems and not any(part.quanta.height for part in state.parts.values()):
@@ -44,20 +46,27 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
     raise_all(state.problems, PlanRefusedError)
     tables = make_tables(state)
     where = state.selections[("", "")].canonical if ("", "") in state.selections else ""
-    header = canonical_json({
-        "schema": SCHEMA,
-        "run": request.run,
-        "where": where,
-        "child_of": request.child_of,
-        "pipeline": definition_digest(request.pipeline),
-        "universe": request.universe.canonical_text(),
-    })
+    header = canonical_json(
+        {
+            "schema": SCHEMA,
+            "run": request.run,
+            "where": where,
+            "child_of": request.child_of,
+            "pipeline": definition_digest(request.pipeline),
+            "universe": request.universe.canonical_text(),
+        }
+    )
     plan_id = tables_digest(header, tables)[:32]
     document: dict[str, Any] = {  # Any: plain values
         "schema": SCHEMA,
         "id": plan_id,
         "run": request.run,
-        "request": {"where": where, "chain": list(request.chain), "child_of": request.child_of, "mixed": request.mixed},
+        "request": {
+            "where": where,
+            "chain": list(request.chain),
+            "child_of": request.child_of,
+            "mixed": request.mixed,
+        },
         "pipeline_digest": pipeline_digest(request.pipeline),
         "totals": {name: table.height for name, table in tables.items()},
         "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
@@ -70,7 +79,7 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
 
 def _count(state: State, task: TaskDefinition) -> dict[str, Any]:  # Any: plain values
     part, tasks = state.parts[task.label], state.request.pipeline.tasks
-    assert state.grouping is not None, "the pass 'group' has run"  # noqa: S101 - passes run in order
+    assert state.grouping is not None, "the pass 'group' has run"
     position = next(i for i, t in enumerate(tasks) if t.label == task.label)
     quanta = part.quanta.height
     return {

@@ -36,7 +36,8 @@ def pipeline_to_plain(pipeline: Pipeline) -> Plain:
         },
         "tasks": [_task_to_plain(task) for task in pipeline.tasks],
         "clusters": [
-            {"name": c.name, "tasks": list(c.tasks), "dimensions": list(c.dimensions)} for c in pipeline.clusters
+            {"name": c.name, "tasks": list(c.tasks), "dimensions": list(c.dimensions)}
+            for c in pipeline.clusters
         ],
     }
 
@@ -50,7 +51,9 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "config_class": task.config_class,
         "config": dict(task.config),
         "where": task.where,
-        "inputs": [{"name": c.name, "type": c.type, "minimum": c.minimum, "where": c.where} for c in task.inputs],
+        "inputs": [
+            {"name": c.name, "type": c.type, "minimum": c.minimum, "where": c.where} for c in task.inputs
+        ],
         "outputs": [{"name": c.name, "type": c.type, "optional": c.optional} for c in task.outputs],
         "on_failure": str(task.on_failure),
         "tries": task.tries,
@@ -71,21 +74,25 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
             name: DatasetType(name, tuple(t["dimensions"]), t["format"], t["template"])
             for name, t in plain["dataset_types"].items()
         },
-        clusters=tuple(Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"])) for c in plain["clusters"]),
+        clusters=tuple(
+            Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"])) for c in plain["clusters"]
+        ),
     )
 
 
 def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
-    return TaskDefinition(**{
-        **plain,
-        "dimensions": tuple(plain["dimensions"]),
-        "command": None if plain["command"] is None else tuple(plain["command"]),
-        "inputs": tuple(InputConnection(**c) for c in plain["inputs"]),
-        "outputs": tuple(OutputConnection(**c) for c in plain["outputs"]),
-        "on_failure": OnFailure(plain["on_failure"]),
-        "ignore": tuple(plain["ignore"]),
-        "prototypes": tuple(plain["prototypes"]),
-    })
+    return TaskDefinition(
+        **{
+            **plain,
+            "dimensions": tuple(plain["dimensions"]),
+            "command": None if plain["command"] is None else tuple(plain["command"]),
+            "inputs": tuple(InputConnection(**c) for c in plain["inputs"]),
+            "outputs": tuple(OutputConnection(**c) for c in plain["outputs"]),
+            "on_failure": OnFailure(plain["on_failure"]),
+            "ignore": tuple(plain["ignore"]),
+            "prototypes": tuple(plain["prototypes"]),
+        }
+    )
 
 
 def pipeline_digest(pipeline: Pipeline) -> str:
@@ -117,13 +124,16 @@ def universe_to_plain(universe: Universe) -> Plain:
         "version": universe.version,
         "dimensions": {
             d.name: {
-                "type": d.type, "requires": list(d.requires), "implies": list(d.implies), "aliases": list(d.aliases),
+                "type": d.type,
+                "requires": list(d.requires),
+                "implies": list(d.implies),
+                "aliases": list(d.aliases),
                 "metadata": dict(d.metadata),
             }
             for d in universe.dimensions.values()
         },
         "relations": {r.name: list(r.between) for r in universe.relations.values()},
-    }  # fmt: skip
+    }
 
 
 def universe_from_plain(plain: Mapping[str, Any]) -> Universe:
@@ -133,7 +143,12 @@ def universe_from_plain(plain: Mapping[str, Any]) -> Universe:
         plain["version"],
         {
             name: Dimension(
-                name, d["type"], tuple(d["requires"]), tuple(d["implies"]), tuple(d["aliases"]), dict(d["metadata"])
+                name,
+                d["type"],
+                tuple(d["requires"]),
+                tuple(d["implies"]),
+                tuple(d["aliases"]),
+                dict(d["metadata"]),
             )
             for name, d in plain["dimensions"].items()
         },

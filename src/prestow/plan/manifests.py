@@ -11,7 +11,15 @@ from typing import Any
 import polars as pl
 
 from prestow.commit import receipt_name
-from prestow.manifest import Code, Connection, Location, Manifest, ManifestInput, ManifestOutput, ManifestQuantum
+from prestow.manifest import (
+    Code,
+    Connection,
+    Location,
+    Manifest,
+    ManifestInput,
+    ManifestOutput,
+    ManifestQuantum,
+)
 from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
@@ -30,6 +38,16 @@ class _Site:
     store: str
     stores: Mapping[str, str]
     tasks: Mapping[str, TaskDefinition]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """Rows of a batch of jobs, by quantum or by dataset."""
+
+    reads: Mapping[int, list[tuple[int, str, int]]]
+    writes: Mapping[int, list[tuple[int, str, int, bool]]]
+    datasets: Mapping[int, Row]
+    reuse: Mapping[int, Row]
 
 
 def manifests(
@@ -75,13 +93,17 @@ def _taken(reuse: pl.DataFrame | None) -> tuple[frozenset[int], dict[int, Row]]:
     return frozenset(reuse["quantum"].to_list()), {row["dataset"]: row for row in rows.iter_rows(named=True)}
 
 
-def _batch(site: _Site, jobs: Sequence[int], taken: tuple[frozenset[int], dict[int, Row]]) -> Iterator[Manifest]:
+def _batch(
+    site: _Site, jobs: Sequence[int], taken: tuple[frozenset[int], dict[int, Row]]
+) -> Iterator[Manifest]:
     # From here on one job at a time: a manifest is a document, and there is one for each job.
     tables = site.plan.tables
     chosen = _select(tables.scan("jobs"), "job", jobs)
     if not chosen.height:
         return
-    quanta = _select(tables.scan("quanta"), "job", jobs, ("quantum", "task", "data_id", "id", "recipe", "job"))
+    quanta = _select(
+        tables.scan("quanta"), "job", jobs, ("quantum", "task", "data_id", "id", "recipe", "job")
+    )
     numbers = quanta["quantum"].to_list()
     inputs = _select(tables.scan("inputs"), "quantum", numbers)
     outputs = _select(tables.scan("outputs"), "quantum", numbers)
@@ -90,15 +112,19 @@ def _batch(site: _Site, jobs: Sequence[int], taken: tuple[frozenset[int], dict[i
     datasets = _datasets(site, pl.concat([inputs["dataset"], outputs["dataset"]]).unique().to_list())
 
     names = dict(chosen.select("job", "name").iter_rows())
-    by_job = {job: list(rows) for job, rows in groupby(quanta.iter_rows(named=True), key=lambda row: row["job"])}
+    by_job = {
+        job: list(rows) for job, rows in groupby(quanta.iter_rows(named=True), key=lambda row: row["job"])
+    }
     reads = {q: list(rows) for q, rows in groupby(inputs.iter_rows(), key=lambda row: row[0])}
     writes = {q: list(rows) for q, rows in groupby(outputs.iter_rows(), key=lambda row: row[0])}
     for job in jobs:
         rows = [row for row in by_job[job] if row["quantum"] not in taken[0]]
-        yield _manifest(site, names[job], rows, reads, writes, datasets, taken[1])
+        yield _manifest(site, names[job], rows, _Tables(reads, writes, datasets, taken[1]))
 
 
-def _select(frame: pl.LazyFrame, key: str, wanted: Sequence[int], columns: Sequence[str] = ()) -> pl.DataFrame:
+def _select(
+    frame: pl.LazyFrame, key: str, wanted: Sequence[int], columns: Sequence[str] = ()
+) -> pl.DataFrame:
     """Give the rows with these keys; the frame is sorted by its key, so few row groups are read."""
     if not wanted:
         return frame.head(0).select(columns or pl.all()).collect()
@@ -121,11 +147,15 @@ def _datasets(site: _Site, numbers: Sequence[int]) -> dict[int, Row]:
     parts = [[n for n in numbers if n < existing], [n for n in numbers if n >= existing]]
     frame = pl.concat([_select(tables.scan("datasets"), "dataset", part, columns) for part in parts])
     frame = frame.with_columns(identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe")))
-    places = _select(tables.scan("locations"), "dataset", parts[0]).rename({"path": "place", "quantum": "maker"})
+    places = _select(tables.scan("locations"), "dataset", parts[0]).rename(
+        {"path": "place", "quantum": "maker"}
+    )
     frame = frame.join(places, on="dataset", how="left")
     producers = frame["producer"].drop_nulls().unique().to_list()
     makers = _select(tables.scan("quanta"), "quantum", producers, ("quantum", "task", "id"))
-    makers = makers.select(pl.col("quantum").alias("producer"), "task", identity.uuid_text(pl.col("id")).alias("quantum"))
+    makers = makers.select(
+        pl.col("quantum").alias("producer"), "task", identity.uuid_text(pl.col("id")).alias("quantum")
+    )
     frame = frame.join(makers, on="producer", how="left")
     result = {}
     for row in frame.iter_rows(named=True):
@@ -134,15 +164,7 @@ def _datasets(site: _Site, numbers: Sequence[int]) -> dict[int, Row]:
     return result
 
 
-def _manifest(  # noqa: PLR0913 - the tables of a plan, by key
-    site: _Site,
-    name: str,
-    rows: Sequence[Row],
-    reads: Mapping[int, list[tuple[int, str, int]]],
-    writes: Mapping[int, list[tuple[int, str, int, bool]]],
-    datasets: Mapping[int, Row],
-    reuse: Mapping[int, Row],
-) -> Manifest:
+def _manifest(site: _Site, name: str, rows: Sequence[Row], tables: _Tables) -> Manifest:
     plan = site.plan
     places: dict[int, int] = {}
     inputs: list[ManifestInput] = []
@@ -153,47 +175,74 @@ def _manifest(  # noqa: PLR0913 - the tables of a plan, by key
     for row in rows:
         task = site.tasks[row["task"]]
         reading: dict[str, list[int]] = {c.name: [] for c in task.inputs}
-        for _, connection, dataset in reads.get(row["quantum"], ()):
+        for _, connection, dataset in tables.reads.get(row["quantum"], ()):
             if dataset not in places:
                 places[dataset] = len(inputs)
-                made, place = _input(plan, datasets[dataset], reuse.get(dataset), locals_)
+                made, place = _input(plan, tables.datasets[dataset], tables.reuse.get(dataset), locals_)
                 inputs.append(made)
                 if place is not None:
                     locations[made.id] = place
             reading[connection].append(places[dataset])
         writing: dict[str, Connection] = {}
-        for _, connection, dataset, optional in writes.get(row["quantum"], ()):
-            facts = datasets[dataset]
+        for _, connection, dataset, optional in tables.writes.get(row["quantum"], ()):
+            facts = tables.datasets[dataset]
             writing[connection] = Connection((len(outputs),), optional=optional)
             outputs.append(
                 ManifestOutput(
-                    facts["id"], facts["type"], facts["data_id"], facts["format"], facts["path"], f"outputs/{facts['path']}"
+                    facts["id"],
+                    facts["type"],
+                    facts["data_id"],
+                    facts["format"],
+                    facts["path"],
+                    f"outputs/{facts['path']}",
                 )
             )
         minima = {c.name: c.minimum for c in task.inputs}
         quanta.append(
             ManifestQuantum(
-                id=row["id"], task=task.label, data_id=json.loads(row["data_id"]), recipe=row["recipe"],
+                id=row["id"],
+                task=task.label,
+                data_id=json.loads(row["data_id"]),
+                recipe=row["recipe"],
                 receipt=receipt_name(plan.run, task.label, row["id"]),
                 inputs={c: Connection(tuple(numbers), minima[c]) for c, numbers in reading.items()},
-                outputs=writing, entry=task.entry, command=task.command, config_class=task.config_class,
-                config=task.config, tolerate=task.on_failure is OnFailure.TOLERATE, ignore=task.ignore,
+                outputs=writing,
+                entry=task.entry,
+                command=task.command,
+                config_class=task.config_class,
+                config=task.config,
+                tolerate=task.on_failure is OnFailure.TOLERATE,
+                ignore=task.ignore,
                 prototypes=task.prototypes,
             )
-        )  # fmt: skip
+        )
     code = plan.code
     needed = {site.store, *(place.store for place in locations.values())}
     return Manifest(
-        job=name, plan=plan.id, run=plan.run, quanta=tuple(quanta), inputs=tuple(inputs), outputs=tuple(outputs),
-        store=site.store, stores={n: site.stores[n] for n in sorted(needed) if n in site.stores}, locations=locations,
+        job=name,
+        plan=plan.id,
+        run=plan.run,
+        quanta=tuple(quanta),
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        store=site.store,
+        stores={n: site.stores[n] for n in sorted(needed) if n in site.stores},
+        locations=locations,
         code=None if code is None else Code(code.sha256, site.store, code.path, code.size),
         resources=_resources(site.tasks[task] for task in dict.fromkeys(row["task"] for row in rows)),
-    )  # fmt: skip
+    )
 
 
-def _input(plan: Plan, facts: Row, other: Row | None, taken: set[str]) -> tuple[ManifestInput, Location | None]:
+def _input(
+    plan: Plan, facts: Row, other: Row | None, taken: set[str]
+) -> tuple[ManifestInput, Location | None]:
     """Give an input as it is planned, or as it lies elsewhere, and its place if it exists."""
-    same = {"type": facts["type"], "data_id": facts["data_id"], "format": facts["format"], "recipe": facts["recipe"]}
+    same = {
+        "type": facts["type"],
+        "data_id": facts["data_id"],
+        "format": facts["format"],
+        "recipe": facts["recipe"],
+    }
     if other is not None:
         digests = {n: other[n] for n in ("size", "sha256", "content", "receipt")}
         path = other["path"] or facts["path"]
@@ -201,7 +250,9 @@ def _input(plan: Plan, facts: Row, other: Row | None, taken: set[str]) -> tuple[
         maker = None if other["sha256"] else str(other["receipt"]).rsplit("/", 1)[-1].removesuffix(".json")
         local = _local(facts["type"], path, other["id"], taken)
         place = Location(other["store"], path) if other["sha256"] else None
-        return ManifestInput(id=other["id"], run=other["run"], local=local, producer=maker, **digests, **same), place
+        return ManifestInput(
+            id=other["id"], run=other["run"], local=local, producer=maker, **digests, **same
+        ), place
     if facts["planned"]:
         local = _local(facts["type"], facts["path"], facts["id"], taken)
         receipt = receipt_name(plan.run, facts["task"], facts["quantum"])

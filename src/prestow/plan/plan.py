@@ -68,7 +68,7 @@ class PlanCode:
         """Its bytes, read when asked for."""
         if self.bundle is not None:
             return self.bundle.data
-        assert self.file is not None, "code is in memory or in a file"  # noqa: S101 - by construction
+        assert self.file is not None, "code is in memory or in a file"
         return self.file.read_bytes()
 
 
@@ -157,7 +157,9 @@ class Plan:
         shown = f"{dataset_type}{{{', '.join(f'{k}={v}' for k, v in data_id.items())}}}"
         if kind is None or not kind.template:
             known = ", ".join(name for name, t in self.definition.dataset_types.items() if t.template)
-            raise ProjectError(Problem("PST-G003", f"this plan makes no {dataset_type}", shown, f"it makes {known}"))
+            raise ProjectError(
+                Problem("PST-G003", f"this plan makes no {dataset_type}", shown, f"it makes {known}")
+            )
         values = dict(data_id)
         if "instrument" in kind.dimensions and "instrument" not in values:
             # one instrument is the rule; naming it each time is a nuisance
@@ -166,13 +168,20 @@ class Plan:
         normal = self.universe.normalise(RawDataId(dict(values)), kind.dimensions)
         found = (
             self.tables.scan("datasets")
-            .filter(pl.col("planned") & (pl.col("type") == dataset_type) & (pl.col("data_id") == normal.json()))
+            .filter(
+                pl.col("planned") & (pl.col("type") == dataset_type) & (pl.col("data_id") == normal.json())
+            )
             .select("path")
             .collect()
         )
         if not found.height:
             raise ProjectError(
-                Problem("PST-G003", f"this plan does not make {dataset_type}{{{normal}}}", shown, "see `prestow plan --files`")
+                Problem(
+                    "PST-G003",
+                    f"this plan does not make {dataset_type}{{{normal}}}",
+                    shown,
+                    "see `prestow plan --files`",
+                )
             )
         return str(found.item())
 
@@ -209,9 +218,7 @@ class Plan:
         return jobs.filter((pl.col("label") == label) | (pl.col("task") == label)).unique("job").sort("job")
 
     def explain(self, stage: str) -> str:
-        """Give one table as plain text that a person can read: ``jobs``, ``quanta``, ``datasets``…"""
+        """Give one table as plain text that a person can read, such as ``jobs`` or ``quanta``."""
         from prestow.plan.summary import explain
 
         return explain(self, stage)
-
-

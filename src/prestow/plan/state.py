@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import polars as pl
 
 from prestow.errors import Problem
 from prestow.pipeline.definition import OutputConnection, TaskDefinition
 from prestow.plan.request import DatasetSource, Request
-
-if TYPE_CHECKING:
-    from prestow.query import Selection
+from prestow.query import Selection
 
 ROW = pl.UInt32
 

@@ -48,14 +48,18 @@ def _left_out(plan: Plan) -> list[str]:
     lines = []
     for task, count in plan.counts.items():
         for reason, number in count["left_out"].items():
-            first = plan.tables["left_out"].filter((pl.col("task") == task) & (pl.col("reason") == reason)).head(1)
+            first = (
+                plan.tables["left_out"]
+                .filter((pl.col("task") == task) & (pl.col("reason") == reason))
+                .head(1)
+            )
             example = f", such as {first['data_id'].item()}: {first['detail'].item()}" if first.height else ""
             lines.append(f"{task}: {number} left out ({reason}){example}")
     return lines
 
 
 def explain(plan: Plan, stage: str) -> str:
-    """Give one table as plain text, a line a row: ``jobs``, ``quanta``, ``datasets``, ``inputs`` …
+    """Give one table as plain text, a line a row.
 
     Raises
     ------

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from prestow.model import DatasetType
 from prestow.naming import identity
-from prestow.plan.passes.select import dtype_of
+from prestow.plan.frames import columns_of
 from prestow.plan.state import ROW, Grouping, State, outputs_of
 
 CHUNK = 100_000  # rows hashed at a time, and rows of a row group
@@ -34,10 +35,10 @@ class _Numbers:
 def make_tables(state: State) -> dict[str, pl.DataFrame]:
     """Give the tables of a plan, each in its fixed order."""
     grouping = state.grouping
-    assert grouping is not None, "the pass 'group' has run"  # noqa: S101 - passes run in order
+    assert grouping is not None, "the pass 'group' has run"
     numbers = _number(state, grouping)
     return {
-        "datasets": _datasets(state, grouping, numbers),
+        "datasets": _datasets(state, numbers),
         "quanta": _quanta(state, grouping, numbers),
         "inputs": _inputs(state, numbers),
         "outputs": _outputs(state, numbers),
@@ -54,7 +55,8 @@ def _number(state: State, grouping: Grouping) -> _Numbers:
     by_task = rows.partition_by("task", as_dict=True)
     none = pl.Series("quantum", [], ROW)
     quanta = {
-        task.label: by_task[i,].sort("row")["quantum"] if (i,) in by_task else none for i, task in enumerate(tasks)
+        task.label: by_task[i,].sort("row")["quantum"] if (i,) in by_task else none
+        for i, task in enumerate(tasks)
     }
     existing, used = _number_existing(state, quanta)
     makes = pl.Series([len(outputs_of(task)) for task in tasks], dtype=ROW)
@@ -69,7 +71,7 @@ def _number(state: State, grouping: Grouping) -> _Numbers:
 
 
 def _number_existing(state: State, quanta: Mapping[str, pl.Series]) -> tuple[dict[str, pl.Series], int]:
-    """Number existing datasets that are read by their first consumer, its connection, and id."""
+    """Give numbers to existing datasets that are read, by their first consumer, its connection, and id."""
     names = sorted(state.existing)
     found = [pl.DataFrame(schema={"type": pl.UInt16, "row": ROW, "quantum": ROW, "position": pl.UInt16})]
     for task in state.request.pipeline.tasks:
@@ -77,15 +79,23 @@ def _number_existing(state: State, quanta: Mapping[str, pl.Series]) -> tuple[dic
             if connection.type not in state.existing:
                 continue
             pairs = state.parts[task.label].inputs[connection.name]
-            uses = pl.DataFrame({"row": pairs["dataset"], "quantum": quanta[task.label].gather(pairs["quantum"])})
+            uses = pl.DataFrame(
+                {"row": pairs["dataset"], "quantum": quanta[task.label].gather(pairs["quantum"])}
+            )
             first = uses.group_by("row").agg(pl.col("quantum").min())
             found.append(
                 first.select(
-                    pl.lit(names.index(connection.type), pl.UInt16).alias("type"), "row", "quantum",
+                    pl.lit(names.index(connection.type), pl.UInt16).alias("type"),
+                    "row",
+                    "quantum",
                     pl.lit(position, pl.UInt16).alias("position"),
                 )
-            )  # fmt: skip
-    uses = pl.concat(found).sort("quantum", "position").unique(["type", "row"], keep="first", maintain_order=True)
+            )
+    uses = (
+        pl.concat(found)
+        .sort("quantum", "position")
+        .unique(["type", "row"], keep="first", maintain_order=True)
+    )
     parts = [
         part.with_columns(id=state.existing[names[index[0]]]["_id"].gather(part["row"]))
         for index, part in uses.partition_by("type", as_dict=True).items()
@@ -100,27 +110,36 @@ def _number_existing(state: State, quanta: Mapping[str, pl.Series]) -> tuple[dic
     return numbers, order.height
 
 
-def _columns(state: State, dimensions: Iterator[str]) -> dict[str, type[pl.DataType]]:
-    return {d: dtype_of(d, state.request.universe) for d in sorted(set(dimensions))}
-
-
-def _datasets(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame:
+def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
     request = state.request
     kinds = request.pipeline.dataset_types
-    columns = _columns(state, (d for kind in kinds.values() for d in kind.dimensions))
-    schema = {
-        "dataset": ROW, "type": pl.String, "data_id": pl.String, "id": pl.Binary, "run": pl.String,
-        "planned": pl.Boolean, "root": pl.Boolean, "format": pl.String, "recipe": pl.Binary, "path": pl.String,
-        "producer": ROW, **columns,
-    }  # fmt: skip
+    columns = columns_of((d for kind in kinds.values() for d in kind.dimensions), request.universe)
+    schema: dict[str, type[pl.DataType]] = {
+        "dataset": ROW,
+        "type": pl.String,
+        "data_id": pl.String,
+        "id": pl.Binary,
+        "run": pl.String,
+        "planned": pl.Boolean,
+        "root": pl.Boolean,
+        "format": pl.String,
+        "recipe": pl.Binary,
+        "path": pl.String,
+        "producer": ROW,
+        **columns,
+    }
     parts = [pl.DataFrame(schema=schema)]
     for name, frame in state.existing.items():
         wide = frame.with_columns(numbers.existing[name].alias("dataset")).drop_nulls("dataset")
         facts = [
-            pl.col("_id").str.decode("hex").alias("id"), pl.col("_run").alias("run"), pl.lit(value=False).alias("planned"),
-            pl.col("_root").alias("root"), pl.lit(None, pl.String).alias("path"), pl.lit(None, ROW).alias("producer"),
-        ]  # fmt: skip
-        parts.append(_rows(wide, name, kinds[name].format, kinds[name].dimensions, facts, schema))
+            pl.col("_id").str.decode("hex").alias("id"),
+            pl.col("_run").alias("run"),
+            pl.lit(value=False).alias("planned"),
+            pl.col("_root").alias("root"),
+            pl.lit(None, pl.String).alias("path"),
+            pl.lit(None, ROW).alias("producer"),
+        ]
+        parts.append(_rows(wide, kinds[name], facts, schema))
     for task in request.pipeline.tasks:
         for output in outputs_of(task):
             kind = kinds[output.type]
@@ -128,40 +147,45 @@ def _datasets(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFra
                 numbers.planned[output.type].alias("dataset"), numbers.quanta[task.label].alias("producer")
             )
             facts = [
-                pl.col("_id").alias("id"), pl.lit(request.run).alias("run"), pl.lit(value=True).alias("planned"),
-                pl.lit(value=False).alias("root"), pl.col("_path").alias("path"), pl.col("producer"),
-            ]  # fmt: skip
-            parts.append(_rows(wide, output.type, kind.format, kind.dimensions, facts, schema))
+                pl.col("_id").alias("id"),
+                pl.lit(request.run).alias("run"),
+                pl.lit(value=True).alias("planned"),
+                pl.lit(value=False).alias("root"),
+                pl.col("_path").alias("path"),
+                pl.col("producer"),
+            ]
+            parts.append(_rows(wide, kind, facts, schema))
     return pl.concat(parts).sort("dataset")
 
 
-def _rows(  # noqa: PLR0913 - one row of a table has many columns
-    wide: pl.DataFrame,
-    name: str,
-    file_format: str,
-    dimensions: tuple[str, ...],
-    facts: list[pl.Expr],
-    schema: Mapping[str, type[pl.DataType]],
+def _rows(
+    wide: pl.DataFrame, kind: DatasetType, facts: list[pl.Expr], schema: Mapping[str, type[pl.DataType]]
 ) -> pl.DataFrame:
-    absent = [d for d in list(schema)[11:] if d not in dimensions]
+    absent = [d for d in list(schema)[11:] if d not in kind.dimensions]
     return wide.select(
         "dataset",
-        pl.lit(name).alias("type"),
+        pl.lit(kind.name).alias("type"),
         pl.col("_data_id").alias("data_id"),
-        pl.lit(file_format).alias("format"),
+        pl.lit(kind.format).alias("format"),
         identity.recipe_bytes(pl.col("_recipe")).alias("recipe"),
         *facts,
-        *dimensions,
+        *kind.dimensions,
         *(pl.lit(None, schema[d]).alias(d) for d in absent),
     ).select(list(schema))
 
 
 def _quanta(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame:
     tasks = state.request.pipeline.tasks
-    columns = _columns(state, (d for task in tasks for d in task.dimensions))
-    schema = {
-        "quantum": ROW, "task": pl.String, "data_id": pl.String, "id": pl.Binary, "recipe": pl.Binary, "job": ROW, **columns,
-    }  # fmt: skip
+    columns = columns_of((d for task in tasks for d in task.dimensions), state.request.universe)
+    schema: dict[str, type[pl.DataType]] = {
+        "quantum": ROW,
+        "task": pl.String,
+        "data_id": pl.String,
+        "id": pl.Binary,
+        "recipe": pl.Binary,
+        "job": ROW,
+        **columns,
+    }
     parts = [pl.DataFrame(schema=schema).drop("job")]
     for task in tasks:
         frame = state.parts[task.label].quanta.with_columns(numbers.quanta[task.label].alias("quantum"))
@@ -172,7 +196,10 @@ def _quanta(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame
                 pl.col("_data_id").alias("data_id"),
                 pl.col("_id").alias("id"),
                 identity.recipe_bytes(pl.col("_recipe")).alias("recipe"),
-                *(pl.col(d) if d in task.dimensions else pl.lit(None, t).alias(d) for d, t in columns.items()),
+                *(
+                    pl.col(d) if d in task.dimensions else pl.lit(None, t).alias(d)
+                    for d, t in columns.items()
+                ),
             )
         )
     table = pl.concat(parts).sort("quantum").with_columns(grouping.quanta["job"])
@@ -187,14 +214,18 @@ def _inputs(state: State, numbers: _Numbers) -> pl.DataFrame:
             pairs = state.parts[task.label].inputs[connection.name]
             known = numbers.planned if connection.type in state.planned else numbers.existing
             parts.append(
-                pl.DataFrame({
-                    "quantum": numbers.quanta[task.label].gather(pairs["quantum"]),
-                    "dataset": known[connection.type].gather(pairs["dataset"]),
-                }).select(
-                    "quantum", pl.lit(position, pl.UInt16).alias("position"), pl.lit(connection.name).alias("connection"),
+                pl.DataFrame(
+                    {
+                        "quantum": numbers.quanta[task.label].gather(pairs["quantum"]),
+                        "dataset": known[connection.type].gather(pairs["dataset"]),
+                    }
+                ).select(
+                    "quantum",
+                    pl.lit(position, pl.UInt16).alias("position"),
+                    pl.lit(connection.name).alias("connection"),
                     "dataset",
                 )
-            )  # fmt: skip
+            )
     return pl.concat(parts).sort("quantum", "position", "dataset").drop("position")
 
 
@@ -203,7 +234,9 @@ def _outputs(state: State, numbers: _Numbers) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=schema)]
     for task in state.request.pipeline.tasks:
         for output in outputs_of(task):
-            frame = pl.DataFrame({"quantum": numbers.quanta[task.label], "dataset": numbers.planned[output.type]})
+            frame = pl.DataFrame(
+                {"quantum": numbers.quanta[task.label], "dataset": numbers.planned[output.type]}
+            )
             facts = [pl.lit(output.name).alias("connection"), pl.lit(output.optional).alias("optional")]
             parts.append(frame.with_columns(facts).select(list(schema)))
     return pl.concat(parts).sort("quantum", "dataset")
@@ -213,26 +246,38 @@ def _left_out(state: State) -> pl.DataFrame:
     schema = {"task": pl.String, "data_id": pl.String, "reason": pl.String, "detail": pl.String}
     parts = [pl.DataFrame(schema=schema)]
     for drop in state.left_out:
-        named = drop.examples.with_columns(pl.lit(drop.task).alias("task"), pl.lit(drop.reason).alias("reason"))
+        named = drop.examples.with_columns(
+            pl.lit(drop.task).alias("task"), pl.lit(drop.reason).alias("reason")
+        )
         parts.append(named.select(list(schema)))
     return pl.concat(parts)
 
 
 def _locations(state: State, numbers: _Numbers) -> pl.DataFrame:
     schema = {
-        "dataset": ROW, "store": pl.String, "path": pl.String, "size": pl.Int64, "sha256": pl.String,
-        "content": pl.String, "receipt": pl.String, "quantum": pl.String,
-    }  # fmt: skip
+        "dataset": ROW,
+        "store": pl.String,
+        "path": pl.String,
+        "size": pl.Int64,
+        "sha256": pl.String,
+        "content": pl.String,
+        "receipt": pl.String,
+        "quantum": pl.String,
+    }
     parts = [pl.DataFrame(schema=schema)]
     for name, frame in state.existing.items():
         wide = frame.with_columns(numbers.existing[name].alias("dataset")).drop_nulls("dataset")
         quantum = identity.uuid_text(pl.col("_quantum").str.decode("hex"))
         parts.append(
             wide.select(
-                "dataset", *(pl.col(f"_{c}").alias(c) for c in ("store", "path", "size", "sha256", "content", "receipt")),
+                "dataset",
+                *(
+                    pl.col(f"_{c}").alias(c)
+                    for c in ("store", "path", "size", "sha256", "content", "receipt")
+                ),
                 quantum.alias("quantum"),
             )
-        )  # fmt: skip
+        )
     return pl.concat(parts).sort("dataset")
 
 

@@ -85,9 +85,13 @@ def _umask() -> int:
 def _refusal(error: Exception, target: Path) -> StoreError:
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     if full:
-        return StoreError(Problem("PST-R002", "the disk is full: the plan is not written", str(target), "make room"))
+        return StoreError(
+            Problem("PST-R002", "the disk is full: the plan is not written", str(target), "make room")
+        )
     reason = getattr(error, "strerror", None) or str(error)
-    return StoreError(Problem("PST-R001", f"cannot write the plan: {reason}", str(target), "check the directory"))
+    return StoreError(
+        Problem("PST-R001", f"cannot write the plan: {reason}", str(target), "check the directory")
+    )
 
 
 def open_plan(path: Path) -> Plan:
@@ -102,7 +106,11 @@ def open_plan(path: Path) -> Plan:
         with (path / "plan.yaml").open("rb") as file:
             document: Any = yaml.load(file, Loader=Loader)  # noqa: S506 - the safe loader, in C where there is one
     except (OSError, yaml.YAMLError) as error:
-        raise ProjectError(Problem("PST-P008", "there is no plan here", str(path), "see `prestow plan --list`")) from error
+        raise ProjectError(
+            Problem("PST-P008", "there is no plan here", str(path), "see `prestow plan --list`")
+        ) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise ProjectError(Problem("PST-P008", f"this is not a plan of schema {SCHEMA}", str(path), "plan again"))
+        raise ProjectError(
+            Problem("PST-P008", f"this is not a plan of schema {SCHEMA}", str(path), "plan again")
+        )
     return Plan.from_document(document, Tables({}, path), directory=path)

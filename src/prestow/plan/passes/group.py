@@ -36,7 +36,9 @@ def group(state: State) -> State:
         jobs = jobs.with_columns(depth=pl.col("label").replace_strict(depths, return_dtype=pl.UInt16))
         grouping = _number(state, jobs, quanta)
         deep = grouping.jobs["depth"]
-        flat = grouping.edges.filter(deep.gather(grouping.edges["parent"]) >= deep.gather(grouping.edges["child"]))
+        flat = grouping.edges.filter(
+            deep.gather(grouping.edges["parent"]) >= deep.gather(grouping.edges["child"])
+        )
     if depths is None or flat.height:
         # Jobs of one label, or of two that need each other, stand in line: levels job by job.
         grouping = _number(state, jobs.with_columns(depth=pl.lit(0, pl.UInt16)), quanta)
@@ -62,13 +64,19 @@ def _labels(state: State) -> tuple[list[_Label], list[Problem]]:
         lacking = {t: set(dimensions) - set(state.parts[t].quanta.columns) for t in tasks}
         for task, missing in lacking.items():
             if missing:
-                what = f"cluster {cluster.name} groups by {', '.join(sorted(missing))}, which {task} does not have"
-                problems.append(Problem("PST-P009", what, f"cluster {cluster.name}", "group by dimensions of all its tasks"))
+                what = f"cluster {cluster.name} groups by what {task} lacks: {', '.join(sorted(missing))}"
+                problems.append(
+                    Problem(
+                        "PST-P009", what, f"cluster {cluster.name}", "group by dimensions of all its tasks"
+                    )
+                )
         if any(lacking.values()):
             continue
         labels.append(_Label(cluster.name, tasks, dimensions, alone=False))
         inside.update(tasks)
-    labels += [_Label(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside]
+    labels += [
+        _Label(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside
+    ]
     return labels, problems
 
 
@@ -89,11 +97,17 @@ def _jobs(
         if label.alone:
             distinct = every.with_columns(local="row")
         else:
-            distinct = every.select(label.dimensions).unique().sort(label.dimensions) if label.dimensions else every.head(1)
+            distinct = (
+                every.select(label.dimensions).unique().sort(label.dimensions)
+                if label.dimensions
+                else every.head(1)
+            )
             distinct = distinct.with_columns(local=pl.int_range(pl.len(), dtype=ROW))
             if label.dimensions:
                 # a null value is a value here: quanta without a filter are one group
-                every = every.join(distinct, on=list(label.dimensions), how="left", nulls_equal=True, maintain_order="left")
+                every = every.join(
+                    distinct, on=list(label.dimensions), how="left", nulls_equal=True, maintain_order="left"
+                )
             else:
                 every = every.with_columns(local=pl.lit(0, ROW))
         values = [pl.col(d).cast(pl.String).fill_null("none") for d in named]
@@ -126,7 +140,10 @@ def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | No
 def _number(state: State, jobs: pl.DataFrame, quanta: pl.DataFrame) -> Grouping:
     """Put jobs in order by depth, label and data ID, and quanta by job, task and data ID."""
     jobs = jobs.sort("depth", "label", "local").with_row_index("job").with_columns(pl.col("job").cast(ROW))
-    numbers = {label[0]: part.sort("local")["job"] for label, part in jobs.partition_by("label", as_dict=True).items()}
+    numbers = {
+        label[0]: part.sort("local")["job"]
+        for label, part in jobs.partition_by("label", as_dict=True).items()
+    }
     numbered = [
         part.with_columns(job=numbers[label[0]].gather(part["local"]))
         for label, part in quanta.partition_by("label", as_dict=True).items()
@@ -134,7 +151,9 @@ def _number(state: State, jobs: pl.DataFrame, quanta: pl.DataFrame) -> Grouping:
     empty = quanta.clear().with_columns(job=pl.lit(0, ROW))
     rows = pl.concat([empty, *numbered]).select("task", "row", "job").sort("job", "task", "row")
     counts = rows.group_by("job", maintain_order=True).agg(count=pl.len().cast(ROW))
-    jobs = jobs.with_columns(counts["count"]).with_columns(first=(pl.col("count").cum_sum() - pl.col("count")).cast(ROW))
+    jobs = jobs.with_columns(counts["count"]).with_columns(
+        first=(pl.col("count").cum_sum() - pl.col("count")).cast(ROW)
+    )
     jobs = _unique_names(state, jobs, rows)
     return Grouping(jobs, rows, _edges(state, rows))
 
@@ -152,7 +171,9 @@ def _unique_names(state: State, jobs: pl.DataFrame, rows: pl.DataFrame) -> pl.Da
     firsts = rows.gather(jobs.filter(flags)["first"])
     tasks = state.request.pipeline.tasks
     ids = [
-        part.with_columns(digits=state.parts[tasks[index[0]].label].quanta["_id"].gather(part["row"]).bin.encode("hex"))
+        part.with_columns(
+            digits=state.parts[tasks[index[0]].label].quanta["_id"].gather(part["row"]).bin.encode("hex")
+        )
         for index, part in firsts.partition_by("task", as_dict=True).items()
     ]
     digits = pl.concat(ids).sort("job").select("job", "digits")
@@ -180,10 +201,12 @@ def _edges(state: State, rows: pl.DataFrame) -> pl.DataFrame:
             pairs = state.parts[task.label].inputs[connection.name]
             if connection.type not in producers or not pairs.height:
                 continue
-            edges = pl.DataFrame({
-                "parent": job_of[producers[connection.type]].gather(pairs["dataset"]),
-                "child": job_of[task.label].gather(pairs["quantum"]),
-            })
+            edges = pl.DataFrame(
+                {
+                    "parent": job_of[producers[connection.type]].gather(pairs["dataset"]),
+                    "child": job_of[task.label].gather(pairs["quantum"]),
+                }
+            )
             soft = connection.minimum != "all"
             found.append(edges.filter(pl.col("parent") != pl.col("child")).with_columns(soft=pl.lit(soft)))
     every = pl.concat(found)

@@ -11,7 +11,7 @@ from prestow.errors import Problem
 from prestow.model.universe import Universe
 from prestow.naming.identity import data_id_json
 from prestow.pipeline.definition import InputConnection, TaskDefinition
-from prestow.plan.passes.expand import imply, restrict
+from prestow.plan.frames import imply, join_keys, restrict
 from prestow.plan.state import ROW, LeftOut, State, TaskPart, outputs_of
 
 EXAMPLES = 1000  # rows of left_out kept for each task and reason; the count is always whole
@@ -89,21 +89,6 @@ def _link(frame: pl.DataFrame, dimensions: Sequence[str], state: State) -> pl.Da
                 on = [c for c in table.columns if c in frame.columns]
                 frame = frame.join(table, on=on, how="inner", maintain_order="left_right")
     return frame
-
-
-def join_keys(
-    universe: Universe, dimensions: Iterable[str], columns: Iterable[str], keep: Iterable[str] = ()
-) -> tuple[str, ...]:
-    """Give the dimensions on which quanta of these dimensions and a frame must agree.
-
-    What another shared dimension implies is left out, unless it is the data ID's own: records
-    agree with themselves, and an exposure without a filter still is its visit's.
-    """
-    dimensions, columns = set(dimensions), set(columns)
-    shared = [d for d in universe.expand(dimensions) if d in columns]
-    own = dimensions.intersection(universe.close(keep)) if keep else dimensions
-    follows = {d for e in shared for d in universe.expand([e]) if d not in universe.close([e])}
-    return tuple(d for d in shared if d not in follows or d in own or d in set(keep))
 
 
 # ---- candidates
@@ -184,13 +169,17 @@ def _drop(
             return
         kept = kept.join(gone, left_on="_row", right_on=gone.columns[0], how="anti", maintain_order="left")
         rows = quanta.join(gone, left_on="_row", right_on=gone.columns[0], how="inner", maintain_order="left")
-        shown = rows.head(EXAMPLES).select(data_id_json(task.dimensions, quanta.schema), detail.alias("detail"))
+        shown = rows.head(EXAMPLES).select(
+            data_id_json(task.dimensions, quanta.schema), detail.alias("detail")
+        )
         left_out.append(LeftOut(task.label, reason, gone.height, shown))
 
     for side in sides:
         if side.required:
             name = side.connection.name
-            gone = kept.join(counts[name], left_on="_row", right_on="quantum", how="anti", maintain_order="left")
+            gone = kept.join(
+                counts[name], left_on="_row", right_on="quantum", how="anti", maintain_order="left"
+            )
             leave(gone, f"missing:{name}", _needs(side.connection.type, side.keys))
     selection = state.selections.get((task.label, ""))
     if selection is not None:
@@ -209,9 +198,9 @@ def _drop(
     quanta = quanta.join(renumber, on="_row", how="inner", maintain_order="left")
     quanta = quanta.with_columns(_row="_new").drop("_new")
     remapped = {
-        name: pairs.join(renumber, left_on="quantum", right_on="_row", how="inner", maintain_order="left").select(
-            quantum="_new", dataset="dataset"
-        )
+        name: pairs.join(
+            renumber, left_on="quantum", right_on="_row", how="inner", maintain_order="left"
+        ).select(quantum="_new", dataset="dataset")
         for name, pairs in inputs.items()
     }
     return quanta, remapped, left_out
@@ -228,7 +217,10 @@ def _explain(
     state: State, task: TaskDefinition, sides: Sequence[_Side], candidates: int, left_out: Sequence[LeftOut]
 ) -> list[Problem]:
     """Say why a task has no quanta at all, if what is missing is not another task's to make."""
-    if any(s.required and s.connection.type in state.planned and not state.frame(s.connection.type).height for s in sides):
+    if any(
+        s.required and s.connection.type in state.planned and not state.frame(s.connection.type).height
+        for s in sides
+    ):
         return []  # said already, upstream
     problems = []
     where = f"task {task.label}"
@@ -245,17 +237,21 @@ def _explain(
             problems.append(Problem("PST-P001", what, where, "widen the selections"))
         else:
             what = f"there is no {name} at all in collections {chain}"
-            problems.append(Problem("PST-P002", what, where, f"take in or make {name}, or search other collections"))
+            problems.append(
+                Problem("PST-P002", what, where, f"take in or make {name}, or search other collections")
+            )
     if problems or not candidates:
         return problems
     for drop in left_out:
-        side = next((s for s in sides if drop.reason == f"missing:{s.connection.name}"), None)
-        if side is None or side.connection.type in state.planned:
+        lacking = [s.connection.type for s in sides if drop.reason == f"missing:{s.connection.name}"]
+        if not lacking or lacking[0] in state.planned:
             continue
         needs = drop.examples["detail"].unique(maintain_order=True)
-        shown = "; ".join(needs.head(SHOWN)) + (f"; and {needs.len() - SHOWN} more" if needs.len() > SHOWN else "")
-        what = f"all {candidates} quanta of {task.label} lack an input: {drop.count} x missing {side.connection.type}: {shown}"
-        problems.append(Problem("PST-P002", what, where, f"take in or make the missing {side.connection.type}"))
+        shown = "; ".join(needs.head(SHOWN)) + (
+            f"; and {needs.len() - SHOWN} more" if needs.len() > SHOWN else ""
+        )
+        what = f"all {candidates} quanta of {task.label} lack an input; {drop.count} of them: {shown}"
+        problems.append(Problem("PST-P002", what, where, f"take in or make the missing {lacking[0]}"))
     return problems
 
 

@@ -36,7 +36,9 @@ def _named(state: State, dataset_type: str) -> tuple[pl.DataFrame, list[Problem]
     ids = identity.dataset_ids(dataset_type, request.run, kind.dimensions).alias("_id")
     frame = state.planned[dataset_type].with_columns(ids)
     try:
-        template = compile_template(kind.template, kind.dimensions, request.universe, dataset_type=dataset_type)
+        template = compile_template(
+            kind.template, kind.dimensions, request.universe, dataset_type=dataset_type
+        )
     except PrestowError as error:
         return frame.with_columns(pl.lit(None, pl.String).alias("_path")), list(error.problems)
     named = frame.with_columns(template.column(request.run).alias("_path"))

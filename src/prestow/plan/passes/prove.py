@@ -41,14 +41,17 @@ def warnings(state: State) -> list[str]:
 def _names(state: State) -> pl.DataFrame:
     frames = [
         state.planned[output.type].select(
-            pl.lit(output.type).alias("type"), pl.lit(task.label).alias("task"),
-            pl.col("_data_id").alias("data_id"), pl.col("_path").alias("path"), pl.col("_id").alias("id"),
+            pl.lit(output.type).alias("type"),
+            pl.lit(task.label).alias("task"),
+            pl.col("_data_id").alias("data_id"),
+            pl.col("_path").alias("path"),
+            pl.col("_id").alias("id"),
         )
         for task in state.request.pipeline.tasks
         for output in outputs_of(task)
         if "_path" in state.planned[output.type].columns
-    ]  # fmt: skip
-    text = {name: pl.String for name in ("type", "task", "data_id", "path")}
+    ]
+    text = dict.fromkeys(("type", "task", "data_id", "path"), pl.String)
     return pl.concat([pl.DataFrame(schema={**text, "id": pl.Binary}), *frames])
 
 
@@ -112,11 +115,17 @@ def _taken(state: State, names: pl.DataFrame) -> Iterator[Problem]:
     there = there.filter(pl.col("store") == request.store).select(
         pl.col("path"), pl.col("type").alias("other"), _bytes(there, "id").alias("other_id")
     )
-    both = names.join(there, on="path", how="inner").filter(pl.col("id") != pl.col("other_id")).sort("path", "type")
+    both = (
+        names.join(there, on="path", how="inner")
+        .filter(pl.col("id") != pl.col("other_id"))
+        .sort("path", "type")
+    )
     for row in both.head(SHOWN).iter_rows(named=True):
         shown = _shown(row["type"], row["data_id"])
         other = f"{row['other']} {row['other_id'].hex()}"
-        what = f"{shown} and the existing {other} would have one name: {row['path']} ({both.height} such names)"
+        what = (
+            f"{shown} and the existing {other} would have one name: {row['path']} ({both.height} such names)"
+        )
         yield Problem("PST-P004", what, f"{shown} · {other}", "choose another run")
 
 
@@ -132,10 +141,14 @@ def _settled_otherwise(state: State) -> Iterator[Problem]:
     there = cast("pl.DataFrame", pl.from_arrow(state.source.quanta(run)))
     if not there.height:
         return
-    there = there.select(_bytes(there, "id").alias("_id"), _bytes(there, "planned_recipe").bin.encode("hex").alias("old"))
+    there = there.select(
+        _bytes(there, "id").alias("_id"), _bytes(there, "planned_recipe").bin.encode("hex").alias("old")
+    )
     for task in state.request.pipeline.tasks:
         quanta = state.parts[task.label].quanta
-        both = quanta.select("_id", "_data_id", "_recipe").join(there, on="_id", how="inner", maintain_order="left")
+        both = quanta.select("_id", "_data_id", "_recipe").join(
+            there, on="_id", how="inner", maintain_order="left"
+        )
         other = both.filter(pl.col("old") != pl.col("_recipe"))
         if not other.height:
             continue
@@ -144,8 +157,8 @@ def _settled_otherwise(state: State) -> Iterator[Problem]:
         ).row(0)
         shown = _shown(task.label, data_id)
         what = (
-            f"{other.height} of {quanta.height} quanta of {task.label} are settled in run {run} under another recipe: "
-            f"{shown} is {old} there, {recipe} here"
+            f"{other.height} of {quanta.height} quanta of {task.label} are settled in run {run} "
+            f"under another recipe: {shown} is {old} there, {recipe} here"
         )
         fix = "its inputs, configuration or code have changed: choose another run"
         yield Problem("PST-P005", what, f"{shown} · quantum {quantum} · recipes {old} and {recipe}", fix)

@@ -15,7 +15,8 @@ def recipe(state: State) -> State:
     """Add ``_data_id`` (canonical JSON) and ``_recipe`` (planned, 32 digits) to quanta and datasets."""
     pipeline = state.request.pipeline
     existing = {
-        name: _with_data_id(frame, pipeline.dataset_types[name].dimensions) for name, frame in state.existing.items()
+        name: _with_data_id(frame, pipeline.dataset_types[name].dimensions)
+        for name, frame in state.existing.items()
     }
     state = replace(state, existing=existing)
     for task in pipeline.tasks:

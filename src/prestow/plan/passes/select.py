@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import polars as pl
 
 from prestow.errors import PrestowError, Problem
 from prestow.model.universe import Universe
+from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
-
-if TYPE_CHECKING:
-    from prestow.query import Selection
+from prestow.query import Selection, parse_selection
 
 PLACE = {"run": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "receipt": pl.String}
 DIGITS = ("sha256", "content", "recipe")
@@ -37,7 +36,9 @@ def select(state: State) -> State:
         found={name: frame.height for name, frame in existing.items()},
         records={e: _records(state, e) for e in sorted(elements)},
         relations={
-            r.name: _typed(_frame(state.source.relation(r.name)), universe.close(r.between), universe).unique()
+            r.name: _typed(
+                _frame(state.source.relation(r.name)), universe.close(r.between), universe
+            ).unique()
             for r in universe.relations.values()
             if elements.intersection(r.between)
         },
@@ -48,13 +49,9 @@ def _frame(table: object) -> pl.DataFrame:
     return cast("pl.DataFrame", pl.from_arrow(cast("pl.DataFrame", table)))
 
 
-def dtype_of(dimension: str, universe: Universe) -> type[pl.DataType]:
-    """Give the column type of a dimension's values."""
-    return pl.Int64 if universe.dimensions[dimension].type == "int" else pl.String
-
-
 def _typed(frame: pl.DataFrame, dimensions: Iterable[str], universe: Universe) -> pl.DataFrame:
-    return frame.select(pl.col(d).cast(dtype_of(d, universe)) for d in dimensions)
+    kinds = columns_of(dimensions, universe)
+    return frame.select(pl.col(d).cast(kind) for d, kind in kinds.items())
 
 
 def _existing(state: State, name: str) -> pl.DataFrame:
@@ -64,18 +61,21 @@ def _existing(state: State, name: str) -> pl.DataFrame:
     frame = _frame(state.source.datasets([name], request.chain, first=True))
     # A source that never heard of a type does not know its dimensions, either.
     columns = [
-        (pl.col(d) if d in frame.columns else pl.lit(None)).cast(dtype_of(d, request.universe)).alias(d) for d in dimensions
+        (pl.col(d) if d in frame.columns else pl.lit(None)).cast(kind).alias(d)
+        for d, kind in columns_of(dimensions, request.universe).items()
     ]
     columns += [_digits(frame, fact, uuid=True).alias(f"_{fact}") for fact in UUIDS]
     columns += [_digits(frame, fact, uuid=False).alias(f"_{fact}") for fact in DIGITS]
     columns += [
-        (pl.col(fact) if fact in frame.columns else pl.lit(None)).cast(kind).alias(f"_{fact}") for fact, kind in PLACE.items()
+        (pl.col(fact) if fact in frame.columns else pl.lit(None)).cast(kind).alias(f"_{fact}")
+        for fact, kind in PLACE.items()
     ]
     # A root has no recipe of its own: its content stands for it.
     content = pl.coalesce("_content", "_sha256").str.slice(0, 32)
     root = pl.col("_quantum").is_null()
     result = frame.select(columns).with_columns(
-        root.alias("_root"), pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content)).alias("_recipe")
+        root.alias("_root"),
+        pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content)).alias("_recipe"),
     )
     return result.sort(*dimensions, "_id")
 
@@ -107,8 +107,8 @@ def _records(state: State, element: str) -> pl.DataFrame:
     dimension = universe.dimensions[element]
     frame = _frame(state.source.dimension_records(element))
     keys = universe.close([element])
-    columns = [pl.col(d).cast(dtype_of(d, universe)) for d in (*keys, *dimension.implies)]
-    columns += [pl.col(m) for m in dimension.metadata]
+    columns = [pl.col(d).cast(kind) for d, kind in columns_of((*keys, *dimension.implies), universe).items()]
+    columns += [pl.col(m).cast(column_type(kind)) for m, kind in dimension.metadata.items()]
     return frame.select(columns).unique(subset=keys, keep="any").sort(*keys)
 
 
@@ -123,8 +123,6 @@ def _selections(state: State) -> tuple[dict[tuple[str, str], Selection], list[Pr
     for key, text in texts.items():
         if not text.strip():
             continue
-        from prestow.query import parse_selection
-
         try:
             found[key] = parse_selection(text, request.universe)
         except PrestowError as error:
