@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
 from prestow.manifest import Receipt, ReceiptOutput
@@ -116,8 +116,7 @@ class Promoted(StrEnum):
     TO_RESTORE = "to_restore"  # the bytes are neither here nor aside: make them again
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
+class Promotion(NamedTuple):
     """One made output and what promoting it came to."""
 
     output: ReceiptOutput

@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prestow.model.hashing import canonical_json
-
 MANIFEST_SCHEMA = "prestow.manifest/1"
 RECEIPT_SCHEMA = "prestow.receipt/1"
 REPORT_SCHEMA = "prestow.report/1"
@@ -163,7 +161,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Give the canonical JSON; `from_json` reads it back."""
-        return canonical_json({"schema": MANIFEST_SCHEMA, **_plain(self)})
+        return _text(self, MANIFEST_SCHEMA)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -211,15 +209,24 @@ def _connection(c: dict[str, Any]) -> Connection:  # Any: parsed JSON
     return Connection(tuple(c["datasets"]), c["minimum"], c["optional"])
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - dataclasses to JSON values, whatever they are
+def _text(paper: Manifest | Receipt, schema: str) -> str:
+    """Give canonical JSON, as `canonical_json` of the same plain values; the encoder asks for the rest."""
+    values = {name: getattr(paper, name) for name in paper.__dataclass_fields__}
+    return _ENCODER.encode({"schema": schema, **values})
+
+
+def _plain(value: object) -> object:
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None:
-        return {name: _plain(getattr(value, name)) for name in fields}
+        return {name: getattr(value, name) for name in fields}
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} cannot stand in a manifest or receipt")
+
+
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +299,7 @@ class Receipt:
 
     def to_json(self) -> str:
         """Give the canonical JSON; `from_json` reads it back."""
-        return canonical_json({"schema": RECEIPT_SCHEMA, **_plain(self)})
+        return _text(self, RECEIPT_SCHEMA)
 
     @classmethod
     def from_json(cls, text: str) -> Receipt:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prestow.errors import NotInManifestError, Problem, TaskError
 from prestow.formats import open_format
@@ -50,8 +50,7 @@ class NothingToDo(Exception):  # noqa: N818 - no error: a rightful answer
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """A dataset to read: where it lies in the local repository."""
 
     type: str
@@ -60,8 +59,7 @@ class Input:
     format: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(NamedTuple):
     """A planned input that was not made, and why."""
 
     type: str
@@ -70,8 +68,7 @@ class Absent:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A dataset to write: where it must lie in the local repository."""
 
     type: str

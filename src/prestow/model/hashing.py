@@ -17,6 +17,8 @@ MODULUS = 1 << 128
 
 Scalar = str | int
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical_json(value: object) -> str:
     """Give the one text of plain values: sorted keys, no blanks, no ASCII escapes.
@@ -26,7 +28,7 @@ def canonical_json(value: object) -> str:
     >>> canonical_json({"b": 1, "a": [True, None, "x"]})
     '{"a":[true,null,"x"],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def sha256_hex(data: bytes) -> str:

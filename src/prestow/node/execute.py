@@ -20,7 +20,7 @@ DECLINED = 66
 FIXED = {
     "PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "SOURCE_DATE_EPOCH": "0",
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1",
-    "POLARS_MAX_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+    "POLARS_MAX_THREADS": "1",
 }  # fmt: skip
 """The environment of a command, so that the same recipe gives the same bytes anywhere."""
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from prestow.manifest import REPORT_SCHEMA, Manifest, Receipt, Values
 from prestow.model import State
+from prestow.model.hashing import canonical_json
+from prestow.stores import TEMPORARY, Linkable, Store
 
 VERSIONS = (
     "prestow", "numpy", "scipy", "astropy", "ccdproc", "astroalign", "sep", "photutils", "skimage", "pandas", "torch",
@@ -94,6 +96,24 @@ def make_report(
         "quanta": list(quanta),
         "findings": list(findings),
     }
+
+
+def put_report(store: Store, name: str, report: Mapping[str, Any]) -> None:  # Any: JSON values
+    """Put a report into the store, if that can be done; it is not worth waiting for a disk."""
+    try:
+        data = canonical_json(report).encode()
+        if not isinstance(store, Linkable):
+            store.put_if_absent(name, data)
+            return
+        path = os.fspath(store.local_path(name))
+        directory, _, last = path.rpartition("/")
+        os.makedirs(directory, exist_ok=True)
+        temporary = f"{directory}/{TEMPORARY}{last}"
+        with open(temporary, "xb") as file:
+            file.write(data)
+        os.rename(temporary, path)  # whole or not at all
+    except (OSError, ValueError):
+        return
 
 
 def versions() -> dict[str, str]:

@@ -12,9 +12,9 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prestow.commit import (
     Promoted,
@@ -42,7 +42,7 @@ from prestow.model import State
 from prestow.model.hashing import actual_recipe, canonical_json, seed_of
 from prestow.node import execute
 from prestow.node.bundle import activate, unpack
-from prestow.node.outcome import Failure, Outcome, make_report
+from prestow.node.outcome import Failure, Outcome, make_report, put_report
 from prestow.node.repository import Repository, Source, Staged, lost_input
 from prestow.stores import Store, open_store
 from prestow.tasks import Absent, Input, NothingToDo, Output, Quantum
@@ -169,8 +169,7 @@ def default_scratch() -> str:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """One planned input of a quantum, as it is now."""
 
     item: ManifestInput
@@ -236,10 +235,7 @@ class _Job:
             if self.repository is not None and not keep and not (debugger and self.failures):
                 self.repository.remove()
         report = make_report(self.manifest, self.attempt, time.monotonic() - begin, self.entries, self.findings)
-        try:
-            self.store.put_if_absent(report_name(self.manifest.job, self.attempt), canonical_json(report).encode())
-        except (OSError, ValueError):
-            pass  # information only
+        put_report(self.store, report_name(self.manifest.job, self.attempt), report)
         return self.outcome(report=report)
 
     def outcome(self, *, not_yet: tuple[str, ...] = (), report: Mapping[str, Any] | None = None) -> Outcome:
