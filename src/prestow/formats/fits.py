@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Self
 
 from prestow.errors import Problem, TaskError
 from prestow.formats import Stamped, Story
@@ -59,7 +59,9 @@ class FITS:
         try:
             cards, table = story_cards(story), story_table(story)
         except ValueError as error:
-            raise damaged(f"the story cannot be written: {error}", str(source), "use names of ASCII letters") from error
+            raise damaged(
+                f"the story cannot be written: {error}", str(source), "use names of ASCII letters"
+            ) from error
         out = _Digesting(sink)
         content = _Content()
         with _Source(source) as file:
@@ -68,7 +70,7 @@ class FITS:
                     continue
                 header = b"".join(science_cards(unit.header))
                 content.begin(unit)
-                held = [] if unit.size <= _HELD else None
+                held: list[bytes] | None = [] if unit.size <= _HELD else None
                 total = 0
                 for block in file.data(unit):
                     total = combine(total, ones_sum(block))
@@ -80,7 +82,7 @@ class FITS:
                     out.write(block)
             out.write(table)
             for block in file.rest():
-                content.extra(block)
+                content.rest(block)
                 out.write(block)
         return Stamped(out.size, out.sha256.hexdigest(), content.hexdigest())
 
@@ -149,7 +151,7 @@ def inspect(path: Path) -> tuple[dict[str, Value], int, str, str]:
                 if counts:
                     content.add(block)
         for block in file.rest():
-            content.extra(block)
+            content.rest(block)
         return cards, file.size, file.sha256.hexdigest(), content.hexdigest()
 
 
@@ -176,14 +178,16 @@ class _Source:
     def __init__(self, path: Path, digest: Any = None) -> None:  # noqa: ANN401 - hashlib has no public type
         self._path = path
         try:
-            self._file = open(path, "rb", buffering=0)
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed on exit
             self.size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
-            raise damaged(f"cannot be read: {error.strerror}", str(path), "check the path and its permissions") from error
+            raise damaged(
+                f"cannot be read: {error.strerror}", str(path), "check the path and its permissions"
+            ) from error
         self.sha256 = digest
         self._at = 0
 
-    def __enter__(self) -> _Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -208,12 +212,17 @@ class _Source:
 
     def header(self, index: int) -> bytes:
         """Read the blocks of a header up to its END."""
-        blocks = []
+        blocks: list[bytes] = []
         where = f"{self._path}, HDU {index}"
         while not blocks or end_of(blocks[-1]) < 0:
             block = self._read(BLOCK)
             if not blocks and index == 0 and block[:9] != b"SIMPLE  =":
-                raise damaged("the file is empty" if not self.size else "not a FITS file: it does not begin with SIMPLE", where)
+                raise damaged(
+                    "the file is empty"
+                    if not self.size
+                    else "not a FITS file: it does not begin with SIMPLE",
+                    where,
+                )
             if len(block) < BLOCK:
                 raise damaged(f"the header has no END: the file is cut off after {self.size:,} bytes", where)
             blocks.append(block)
@@ -286,7 +295,7 @@ class _Content:
         self._digest.update(block if len(block) <= self._left else memoryview(block)[: self._left])
         self._left = max(0, self._left - len(block))
 
-    def extra(self, block: bytes) -> None:
+    def rest(self, block: bytes) -> None:
         """Take in bytes after the last HDU."""
         self._digest.update(block)
 
@@ -310,6 +319,11 @@ def _with_astropy(path: Path) -> Any:  # noqa: ANN401 - a module
         from prestow.formats import fits_astropy
     except ImportError as error:
         raise TaskError(
-            Problem("PST-N008", f"reading and writing pixels needs astropy ({error})", str(path), "pip install 'prestow[fits]'")
+            Problem(
+                "PST-N008",
+                f"reading and writing pixels needs astropy ({error})",
+                str(path),
+                "pip install 'prestow[fits]'",
+            )
         ) from error
     return fits_astropy

@@ -51,12 +51,14 @@ def _hdus(value: Any, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
     if isinstance(value, np.ndarray):
         return fits.HDUList([fits.PrimaryHDU(value)])
     raise damaged(
-        f"a {type(value).__name__} cannot be written as FITS", str(path), "give an HDUList, HDU, array, CCDData or Table"
+        f"a {type(value).__name__} cannot be written as FITS",
+        str(path),
+        "give an HDUList, HDU, array, CCDData or Table",
     )
 
 
 def _first(hdus: Any, kind: str, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
-    """The first image (``SCI`` if there is one) or table with data."""
+    """Give the first image (``SCI`` if there is one) or table with data."""
     images = kind == "image"
     if images and "SCI" in hdus:
         return hdus["SCI"]

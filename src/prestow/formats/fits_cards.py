@@ -135,7 +135,7 @@ def _plain(token: str) -> Value:
     if token.isdecimal():
         return int(token)
     if token in _LOGICAL:
-        return token == "T"
+        return token == "T"  # noqa: S105 - the FITS value
     if token and token[0] in "+-.0123456789" and "_" not in token:  # which Python takes in a number
         for number in (float, int) if "." in token else (int, float):
             try:
@@ -200,7 +200,9 @@ def _finish(text: str, comment: str) -> bytes:
 
 
 def _long(keyword: str, value: str, comment: str) -> bytes:
-    pieces, piece, room = [], [], _ROOM
+    pieces: list[str] = []
+    piece: list[str] = []
+    room = _ROOM
     for character in value:
         escaped = "''" if character == "'" else character  # a doubled quote is never cut in two
         if len(escaped) > room:

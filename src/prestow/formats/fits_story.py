@@ -59,7 +59,9 @@ def story_cards(story: Story) -> bytes:
     for number, given in enumerate(absent[:_MOST_ABSENT], 1):
         state = f"{given.state}:{given.code}" if given.code else given.state
         name = str(DataId.from_json(given.data_id)).encode("ascii", "backslashreplace").decode()
-        cards.append(card(f"PSTAB{number:03}", _printable(f"{given.type}{{{name}}}: {state}"), "absent input"))
+        cards.append(
+            card(f"PSTAB{number:03}", _printable(f"{given.type}{{{name}}}: {state}"), "absent input")
+        )
     return b"".join(cards)
 
 
@@ -93,7 +95,9 @@ def story_table(story: Story) -> bytes:
 def read_cards_of_story(values: dict[str, Value], rows: Sequence[dict[str, str]], where: str) -> Story:
     """Give the story from the values of the primary header and the rows of the table."""
     if values["PSTVERS"] != STORY_SCHEMA:
-        raise damaged(f"the story has schema {values['PSTVERS']!r}, not {STORY_SCHEMA}", where, "use a newer prestow")
+        raise damaged(
+            f"the story has schema {values['PSTVERS']!r}, not {STORY_SCHEMA}", where, "use a newer prestow"
+        )
     try:
         found = {name: values[key] for key, name, _ in _CARDS}
         return Story(
@@ -101,7 +105,14 @@ def read_cards_of_story(values: dict[str, Value], rows: Sequence[dict[str, str]]
             data_id=_canonical(values["PSTDATA"]),
             inputs=tuple(
                 StoryInput(
-                    r["CONNECT"], r["TYPE"], _canonical(r["DATAID"]), r["ID"], r["STATE"], r["CODE"], r["SHA256"], r["RECIPE"]
+                    r["CONNECT"],
+                    r["TYPE"],
+                    _canonical(r["DATAID"]),
+                    r["ID"],
+                    r["STATE"],
+                    r["CODE"],
+                    r["SHA256"],
+                    r["RECIPE"],
                 )
                 for r in rows
                 if r["ROLE"] == "parent"
@@ -137,7 +148,11 @@ def _rows(data: bytes, width: int) -> Iterable[bytes]:
 
 def _ascii_json(text: str) -> str:
     """FITS text is ASCII: JSON says the rest with escapes, and `_canonical` takes it back."""
-    return text if text.isascii() and text.isprintable() else json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    return (
+        text
+        if text.isascii() and text.isprintable()
+        else json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    )
 
 
 def _canonical(text: Value) -> str:

@@ -79,14 +79,18 @@ def _load(path: Path) -> dict[str, Any]:  # Any: parsed JSON
         raise ValueError(f"{text} is not JSON")
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - a node's hot path
+        with open(path, "rb") as file:
             document = json.loads(file.read().decode("utf-8"), parse_constant=not_finite)
     except OSError as error:
         raise _damaged(f"cannot be read: {error.strerror}", path) from error
     except (ValueError, RecursionError) as error:
         raise _damaged(f"not valid JSON: {error}", path, "write finite numbers and UTF-8 text") from error
     if not isinstance(document, dict):
-        raise _damaged(f"the document must be an object, not {type(document).__name__}", path, "put the values under a key")
+        raise _damaged(
+            f"the document must be an object, not {type(document).__name__}",
+            path,
+            "put the values under a key",
+        )
     return document
 
 
@@ -99,7 +103,9 @@ def _content(document: dict[str, Any], path: Path) -> str:
 
 def _dump(document: dict[str, Any], path: Path) -> bytes:
     try:
-        text = json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = json.dumps(
+            document, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain
+        )
         return f"{text}\n".encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise _damaged(f"cannot be written as JSON: {error}", path, "give finite plain values") from error

@@ -34,9 +34,13 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise yaml.constructor.ConstructorError(None, None, f"a key must be text, not {key!r}", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a key must be text, not {key!r}", key_node.start_mark
+            )
         if key in result:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} stands twice", key_node.start_mark
+            )
         result[key] = loader.construct_object(value_node, deep=True)
     return result
 
@@ -119,7 +123,11 @@ def _load(path: Path) -> dict[str, Any]:  # Any: parsed YAML
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _damaged(f"not valid YAML: {error}", path, "write UTF-8 text") from error
     if not isinstance(document, dict):
-        raise _damaged(f"the document must be a mapping, not {type(document).__name__}", path, "put the values under a key")
+        raise _damaged(
+            f"the document must be a mapping, not {type(document).__name__}",
+            path,
+            "put the values under a key",
+        )
     return document
 
 
@@ -127,7 +135,9 @@ def _content(document: dict[str, Any], path: Path) -> str:
     try:
         return sha256_hex(canonical_json(document).encode())
     except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(f"holds what JSON could not: {error}", path, "write text, finite numbers, lists and mappings") from error
+        raise _damaged(
+            f"holds what JSON could not: {error}", path, "write text, finite numbers, lists and mappings"
+        ) from error
 
 
 class _Plainly(_Dumper):  # type: ignore[misc, valid-type]  # one of two classes, as PyYAML was built
@@ -139,7 +149,9 @@ class _Plainly(_Dumper):  # type: ignore[misc, valid-type]  # one of two classes
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     """Quote what only YAML 1.2 takes for a number: a recipe may read ``12e4``."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if _NUMBER.fullmatch(text) else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="'" if _NUMBER.fullmatch(text) else None
+    )
 
 
 _Plainly.add_representer(str, _text)
@@ -148,7 +160,12 @@ _Plainly.add_representer(str, _text)
 def _dump(document: dict[str, Any], path: Path) -> bytes:
     try:
         text = yaml.dump(
-            document, Dumper=_Plainly, sort_keys=True, allow_unicode=True, default_flow_style=False, width=1000
+            document,
+            Dumper=_Plainly,
+            sort_keys=True,
+            allow_unicode=True,
+            default_flow_style=False,
+            width=1000,
         )
         return str(text).encode()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

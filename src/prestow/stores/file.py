@@ -10,10 +10,13 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
 from prestow.stores import TEMPORARY, Put, check_name
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BLOCK: Final = 1 << 20
 READ_ONLY: Final = 0o444
@@ -49,7 +52,7 @@ class FileStore:
     def __init__(self, uri: str) -> None:
         scheme, separator, path = uri.partition("://")
         if not separator:
-            path = os.path.abspath(uri)  # noqa: PTH100 - pathlib is dear where a node starts
+            path = os.path.abspath(uri)
         elif scheme != "file" or not path.startswith("/"):
             raise StoreError(
                 Problem("PST-R001", f"not the URI of a directory: {uri!r}", fix="write file:///absolute/path")
@@ -65,7 +68,7 @@ class FileStore:
     def read(self, name: str) -> bytes:
         """Give the bytes of a name."""
         try:
-            with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+            with open(self._path(name), "rb", buffering=0) as file:
                 return file.read()
         except OSError as error:
             self._trouble(error, name)
@@ -73,7 +76,7 @@ class FileStore:
     def size(self, name: str) -> int | None:
         """Give the size in bytes, or None if absent."""
         try:
-            status = os.stat(self._path(name))  # noqa: PTH116
+            status = os.stat(self._path(name))
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
@@ -83,7 +86,7 @@ class FileStore:
     def digest(self, name: str) -> tuple[int, str] | None:
         """Give size and SHA-256 of the bytes, or None if absent."""
         try:
-            with open(self._path(name), "rb", buffering=0) as file:  # noqa: PTH123
+            with open(self._path(name), "rb", buffering=0) as file:
                 return _pass_on(file, None)
         except OSError as error:
             if error.errno in _ABSENT:
@@ -93,7 +96,7 @@ class FileStore:
     def fetch(self, name: str, target: Path) -> tuple[int, str]:
         """Copy to a new local file; what cannot be copied whole is not left there in half."""
         try:
-            source = open(self._path(name), "rb", buffering=0)  # noqa: PTH123, SIM115
+            source = open(self._path(name), "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             self._trouble(error, name)
         with source:
@@ -105,12 +108,12 @@ class FileStore:
                 with copy:
                     return _pass_on(source, copy)
             except OSError as error:
-                os.unlink(target)  # noqa: PTH108
+                os.unlink(target)
                 if error.errno in _ABSENT:
                     self._trouble(error, name)
                 raise _local(error, target) from error
             except BaseException:
-                os.unlink(target)  # noqa: PTH108
+                os.unlink(target)
                 raise
 
     def create(self, name: str) -> _Creation:
@@ -123,7 +126,7 @@ class FileStore:
         Also ``EXISTS`` is durable: whoever acts on what is there must not see it vanish.
         """
         path = self._path(name)
-        directory = os.path.dirname(path)  # noqa: PTH120
+        directory = os.path.dirname(path)
         try:
             if os.path.lexists(path):
                 return self._exists(path, directory, name)
@@ -139,8 +142,10 @@ class FileStore:
         return answer
 
     def _exists(self, path: str, directory: str, name: str) -> Put:
-        if os.path.isdir(path):  # noqa: PTH112
-            raise StoreError(Problem("PST-R008", f"names of this store begin with {name!r}: it is a directory", self.uri))
+        if os.path.isdir(path):
+            raise StoreError(
+                Problem("PST-R008", f"names of this store begin with {name!r}: it is a directory", self.uri)
+            )
         new: list[str] = []
         self._ensure(directory, new)
         self._commit(directory, new)
@@ -149,18 +154,18 @@ class FileStore:
     def move(self, source: str, target: str) -> None:
         """Make the target name hold the source's bytes; what was there is replaced."""
         old, new = self._path(source), self._path(target)
-        directory = os.path.dirname(new)  # noqa: PTH120
+        directory = os.path.dirname(new)
         try:
-            status = os.stat(old, follow_symlinks=False)  # noqa: PTH116
+            status = os.stat(old, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError(errno.ENOENT, "no file", old)  # noqa: TRY301 - told below
+                raise FileNotFoundError(errno.ENOENT, "no file", old)
             if stat.S_IMODE(status.st_mode) != READ_ONLY:
-                os.chmod(old, READ_ONLY)  # noqa: PTH101
+                os.chmod(old, READ_ONLY)
             made = self._rename(old, new, directory)
             if status.st_nlink > 1 and old != new:
                 _forget(old)  # two names of one file: rename would do nothing
             self._commit(directory, made)
-            origin = os.path.dirname(old)  # noqa: PTH120
+            origin = os.path.dirname(old)
             if origin != directory and self._prune(origin) == origin:
                 _sync(origin)
         except OSError as error:
@@ -170,12 +175,12 @@ class FileStore:
         """Remove a name; absent is fine."""
         path = self._path(name)
         try:
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)
         except OSError as error:
             if error.errno not in _ABSENT:
                 self._trouble(error, name)
             return
-        self._prune(os.path.dirname(path))  # noqa: PTH120
+        self._prune(os.path.dirname(path))
 
     def probe(self) -> None:
         """Put a fresh name twice: the second must be refused, else the store is."""
@@ -254,16 +259,16 @@ class FileStore:
         """
         if directory in _durable or directory in new:
             return
-        parent = os.path.dirname(directory)  # noqa: PTH120
+        parent = os.path.dirname(directory)
         made = True
         try:
-            os.mkdir(directory)  # noqa: PTH102
+            os.mkdir(directory)
         except FileExistsError:
             made = False
         except FileNotFoundError:
             self._ensure(parent, new)
             try:
-                os.mkdir(directory)  # noqa: PTH102
+                os.mkdir(directory)
             except FileExistsError:
                 made = False
         if len(directory) > len(self._root):
@@ -298,14 +303,14 @@ class FileStore:
         _sync(directory)
         for made in reversed(new):
             try:
-                _sync(os.path.dirname(made))  # noqa: PTH120
+                _sync(os.path.dirname(made))
             except FileNotFoundError:  # others moved our file on, and removed what was empty
                 continue
             _durable.add(made)
 
     def _rename(self, old: str, new: str, directory: str) -> list[str]:
         def rename() -> str:
-            os.rename(old, new)  # noqa: PTH104
+            os.rename(old, new)
             return new
 
         return self._in(directory, rename)[1]
@@ -313,19 +318,19 @@ class FileStore:
     def _forget_directory(self, directory: str) -> None:
         while len(directory) >= len(self._root):
             _durable.discard(directory)
-            directory = os.path.dirname(directory)  # noqa: PTH120
+            directory = os.path.dirname(directory)
 
     def _prune(self, directory: str) -> str:
         """Remove directories that are empty now; give the first that is not."""
         while len(directory) > len(self._root):
             try:
-                os.rmdir(directory)  # noqa: PTH106
+                os.rmdir(directory)
             except FileNotFoundError:
                 pass
             except OSError:
                 break
             _durable.discard(directory)
-            directory = os.path.dirname(directory)  # noqa: PTH120
+            directory = os.path.dirname(directory)
         return directory
 
     def _trouble(self, error: OSError, name: str, *, absent: bool = True) -> NoReturn:
@@ -343,7 +348,7 @@ class _Creation:
         self._store = store
         self._name = name
         self._path = path
-        self._directory = os.path.dirname(path)  # noqa: PTH120
+        self._directory = os.path.dirname(path)
         self._temporary = ""
         self._new: list[str] = []
         self._file: io.BufferedWriter
@@ -371,7 +376,7 @@ class _Creation:
             os.fchmod(descriptor, READ_ONLY)
             os.fsync(descriptor)
             self._file.close()
-            os.rename(self._temporary, self._path)  # noqa: PTH104
+            os.rename(self._temporary, self._path)
             self._temporary = ""
             self._store._commit(self._directory, self._new)  # noqa: SLF001
         except OSError as trouble:
@@ -392,7 +397,7 @@ class _Sink(io.FileIO):
         super().__init__(path, "xb")
         self._where = name, uri
 
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # any buffer, as FileIO takes
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -410,12 +415,17 @@ def _problem(error: OSError, name: str, where: str) -> StoreError:
             )
         )
     return StoreError(
-        Problem("PST-R001", f"{error.strerror or error}: {name!r}", where, "check the directory, its permissions and its disk")
+        Problem(
+            "PST-R001",
+            f"{error.strerror or error}: {name!r}",
+            where,
+            "check the directory, its permissions and its disk",
+        )
     )
 
 
 def _local(error: OSError, target: Path) -> StoreError:
-    """A trouble with the local copy, not with the store."""
+    """Give the error for a trouble with the local copy, not with the store."""
     return _problem(error, str(target), "the local disk")
 
 
@@ -442,7 +452,7 @@ def _write_new(path: str, data: bytes) -> str:
 def _place(temporary: str, path: str) -> Put:
     """Give a whole file its name, if nothing has that name: link, or rename without replacing."""
     try:
-        os.link(temporary, path)  # noqa: PTH200
+        os.link(temporary, path)
     except FileExistsError:
         return Put.EXISTS
     except OSError as error:
@@ -455,7 +465,7 @@ def _place(temporary: str, path: str) -> Put:
 
 
 def _rename_exclusive(temporary: str, path: str, refusal: OSError) -> Put:
-    import ctypes  # noqa: PLC0415 - only for file systems without hard links
+    import ctypes
 
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
@@ -470,15 +480,15 @@ def _rename_exclusive(temporary: str, path: str, refusal: OSError) -> Put:
         Problem(
             "PST-R001",
             f"the file system can neither link nor rename exclusively ({refusal.strerror})",
-            os.path.dirname(path),  # noqa: PTH120
+            os.path.dirname(path),
             "choose a store on another file system",
         )
     )
 
 
 def _forget(path: str) -> None:
-    try:
-        os.unlink(path)  # noqa: PTH108
+    try:  # noqa: SIM105 - contextlib is one more import on a node
+        os.unlink(path)
     except FileNotFoundError:
         pass
 
@@ -495,7 +505,7 @@ def _open_new(path: str) -> io.FileIO:
     try:
         return io.FileIO(path, "xb")
     except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         return io.FileIO(path, "xb")
 
 

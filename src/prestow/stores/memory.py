@@ -38,7 +38,9 @@ class MemoryStore:
 
     def __init__(self, uri: str) -> None:
         if not uri.startswith(_PREFIX):
-            raise StoreError(Problem("PST-R001", f"not the URI of a memory store: {uri!r}", fix="write memory://name"))
+            raise StoreError(
+                Problem("PST-R001", f"not the URI of a memory store: {uri!r}", fix="write memory://name")
+            )
         self.uri = uri
         self.on_call: Callable[[str, str], None] | None = None
         with _lock:
@@ -73,7 +75,9 @@ class MemoryStore:
             with target.open("xb") as file:
                 file.write(data)
         except OSError as error:
-            raise StoreError(Problem("PST-R001", f"{error.strerror}: {str(target)!r}", "the local disk")) from error
+            raise StoreError(
+                Problem("PST-R001", f"{error.strerror}: {str(target)!r}", "the local disk")
+            ) from error
         return len(data), hashlib.sha256(data).hexdigest()
 
     def create(self, name: str) -> _Creation:
