@@ -1,0 +1,220 @@
+"""The engine on Dask: jobs as futures with dependencies, on workers of our own or somebody else's.
+
+Manifests travel as values and receipts come back, so a worker starts the next job without asking
+this process, and needs no shared file system beyond its stores.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import dask
+import distributed
+from distributed.scheduler import KilledWorker
+
+from prestow.engines import Ended, JobSpec
+from prestow.engines.calling import Result, run_node
+
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    "SOURCE_DATE_EPOCH": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+}
+"""What a worker has from its first instruction, so that the same recipe gives the same bytes."""
+
+_PRELOAD = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+"""Ctrl-C goes to all processes of a terminal; a worker must live to end its job when it drains."""
+
+_CONFIG: dict[str, Any] = {  # Any: Dask's own values
+    "distributed.scheduler.allowed-failures": 0,  # the loop counts, and knows innocents from culprits
+    "distributed.worker.daemon": False,  # a task may start processes of its own
+    "distributed.worker.use-file-locking": False,
+    "distributed.admin.tick.limit": "60s",
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.deploy.lost-worker-timeout": "1s",
+}
+
+_drained: set[str] = set()  # at a worker: submissions of which nothing more may begin
+
+
+def _work(submission: str, manifest: str, receipts: tuple[str, ...], parents: list[Result]) -> dict[str, Any]:
+    if submission in _drained:
+        return {"drained": True}
+    return run_node(manifest, receipts, parents)
+
+
+def _drain(submission: str) -> None:
+    _drained.add(submission)
+
+
+def _environment() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+class _Nanny(distributed.Nanny):  # type: ignore[misc]  # distributed is not typed
+    """A nanny that sets exactly our environment; Dask's own replaces hash seed 0 by another."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Dask's own
+        super().__init__(*args, **options)
+        self.pre_spawn_env.update(ENVIRONMENT)
+        self.env.update(ENVIRONMENT)
+
+
+class DaskEngine:
+    """Carries jobs to Dask workers.
+
+    Parameters
+    ----------
+    workers : int
+        How many processes to start here, one thread each; not used with an address.
+    address : str or None
+        A scheduler that runs already, ``tcp://host:port``. Its workers must be able to import
+        prestow; their environment is looked at and told where it differs (see ``notes``).
+    dashboard : bool
+        Show Dask's web page, on the loopback address only.
+    window : int
+        How many jobs are with the scheduler at once, so that its memory does not grow with the plan.
+    """
+
+    name = "dask"
+
+    def __init__(
+        self, workers: int = 2, *, address: str | None = None, dashboard: bool = False, window: int = 2000
+    ) -> None:
+        self.workers = workers
+        self.address = address
+        self.dashboard = dashboard
+        self.window = window
+        self.notes: tuple[str, ...] = ()
+        self._client: Any = None  # distributed is not typed
+        self._cluster: Any = None
+        self._done: Any = None
+        self._scratch: str | None = None
+        self._saved: dict[str, str | None] = {}
+        self._main_spec: Any = None
+        self._submission = ""
+
+    def start(self) -> None:
+        """Start the workers, or join the scheduler; nothing if that is done already."""
+        self._submission = os.urandom(8).hex()
+        if self._client is not None:
+            return
+        if self.address is None:
+            self._start_cluster()
+        self._client = distributed.Client(
+            self.address or self._cluster, set_as_default=False, direct_to_workers=True
+        )
+        self._done = distributed.as_completed([], with_results=True, raise_errors=False, loop=self._client.loop)
+        if self.address is not None:
+            self.notes = tuple(
+                f"worker {worker}: {name} is {value!r}, not {ENVIRONMENT[name]!r}; products may differ in their bytes"
+                for worker, found in sorted(self._client.run(_environment).items())
+                for name, value in found.items()
+                if value != ENVIRONMENT[name]
+            )
+
+    def _start_cluster(self) -> None:
+        for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._scratch = tempfile.mkdtemp(prefix="prestow-dask-")
+        self._saved = _environment()
+        self._hide_main()
+        with dask.config.set(_CONFIG):
+            self._cluster = distributed.LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                processes=True,
+                worker_class=_Nanny,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0" if self.dashboard else None,
+                local_directory=self._scratch,
+                silence_logs=logging.CRITICAL,
+                preload=[_PRELOAD],
+            )
+
+    def _hide_main(self) -> None:
+        """Keep workers from running the user's script again, guarded or not: nothing of it is sent.
+
+        A process that is spawned imports the main module of its parent, unless that is a package's
+        ``__main__``; so for as long as workers may be started it calls itself one.
+        """
+        main = sys.modules["__main__"]
+        if getattr(main, "__spec__", None) is None and hasattr(main, "__file__"):
+            main.__spec__ = importlib.machinery.ModuleSpec("prestow.__main__", None)
+            self._main_spec = main.__spec__
+
+    @property
+    def link(self) -> str:
+        """The address of the dashboard, or empty."""
+        return str(self._cluster.dashboard_link) if self.dashboard and self._cluster is not None else ""
+
+    def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
+        """Make the job a future that depends on its parents' futures."""
+        future = self._client.submit(
+            _work, self._submission, spec.manifest, spec.receipts, list(parents), key=spec.key, pure=False
+        )
+        self._done.add(future)
+        return future
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Give what has ended."""
+        if not self._done.has_ready():
+            with self._done.thread_condition:
+                self._done.thread_condition.wait(seconds)
+        return [_ended(future, result) for future, result in self._done.next_batch(block=False)]
+
+    def drain(self) -> None:
+        """Tell every worker to begin nothing more of this submission."""
+        self._client.run(_drain, self._submission)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Stop the workers that are ours; with ``cancel`` at once, whatever they do."""
+        if self._client is None:
+            return
+        if cancel:
+            self._client.cancel(list(self._done.futures), force=True)
+        self._done.clear()
+        self._client.close(timeout=5)
+        if self._cluster is not None:
+            with suppress(TimeoutError):
+                self._cluster.close(timeout=1 if cancel else 20)
+        for name, value in self._saved.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        main = sys.modules["__main__"]
+        if self._main_spec is not None and main.__spec__ is self._main_spec:
+            main.__spec__ = None
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._client = self._cluster = self._done = self._scratch = None
+
+
+def _ended(future: Any, result: Any) -> Ended:  # noqa: ANN401 - Dask's own
+    if future.status == "finished":
+        if result.get("drained"):
+            return Ended(future, not_run=True)
+        return Ended(future, result=result)
+    error = result[1] if isinstance(result, tuple) else result
+    if isinstance(error, KilledWorker):
+        # those that wait for a lost job get its very error
+        if error.task == future.key:
+            return Ended(future, lost=f"its worker {error.last_worker.address} vanished while it ran")
+        return Ended(future, not_run=True)
+    if isinstance(error, BaseException) and type(error).__name__.endswith("CancelledError"):
+        return Ended(future, not_run=True)
+    return Ended(future, error=f"{type(error).__name__}: {error}")

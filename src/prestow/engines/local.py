@@ -1,0 +1,63 @@
+"""The engine that is this very process: one job after the other, in order; `pdb` works in a task."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from prestow.engines import Ended, JobSpec
+from prestow.engines.calling import call_node
+
+
+@dataclass(slots=True, eq=False)
+class _Task:
+    spec: JobSpec
+    parents: Sequence[object]
+    ended: Ended | None = None
+
+
+@dataclass(slots=True)
+class LocalEngine:
+    """Runs jobs in process in the order in which they come; the oracle of the other engines.
+
+    Hash seed, thread counts and time zone are those of this process, so where they matter to a
+    task only equal content is promised.
+    """
+
+    name: str = "local"
+    window: int = 64
+    _queue: deque[_Task] = field(default_factory=deque)
+    _drained: bool = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._drained = False
+
+    def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
+        """Take a job; it runs in `wait`."""
+        task = _Task(spec, parents)
+        self._queue.append(task)
+        return task
+
+    def wait(self, seconds: float) -> list[Ended]:  # noqa: ARG002 - it never waits, it works
+        """Run the next job."""
+        if not self._queue:
+            return []
+        task = self._queue.popleft()
+        if self._drained:
+            task.ended = Ended(task, not_run=True)
+        else:
+            parents = [p.ended.result for p in task.parents if isinstance(p, _Task) and p.ended]
+            result, error = call_node(task.spec, parents)
+            task.ended = Ended(task, result=result, error=error)
+        task.parents = ()
+        return [task.ended]
+
+    def drain(self) -> None:
+        """Begin nothing more."""
+        self._drained = True
+
+    def close(self, *, cancel: bool = False) -> None:  # noqa: ARG002 - nothing is running here
+        """Forget what waits."""
+        self._queue.clear()

@@ -1,0 +1,155 @@
+"""Where a plan stands: from receipts, and for what is unsettled from attempt reports."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prestow.commit import ATTEMPTS
+from prestow.errors import StoreError
+from prestow.model import DataId
+from prestow.plan.settled import read_settled
+from prestow.stores import Store, Walkable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from prestow.plan import Plan
+
+STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFailure:
+    """A quantum that is not settled and failed when it was tried."""
+
+    quantum: str
+    task: str
+    data_id: str
+    job: str
+    attempts: int
+    code: str
+    message: str
+    log_tail: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give the failure as plain values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a plan stands.
+
+    Parameters
+    ----------
+    tasks : mapping of task to mapping of state to count
+        In the order of the pipeline; each task has every state, and they sum to the plan.
+    failures : tuple of StatusFailure
+        The first ones, in the order of the plan.
+    """
+
+    plan: str
+    run: str
+    tasks: Mapping[str, Mapping[str, int]]
+    failures: tuple[StatusFailure, ...] = field(default=())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Quanta by state, every state."""
+        total = dict.fromkeys(STATES, 0)
+        for counts in self.tasks.values():
+            for state, count in counts.items():
+                total[state] += count
+        return total
+
+    @property
+    def total(self) -> int:
+        """All quanta of the plan."""
+        return sum(self.counts.values())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.counts["failed"] or self.counts["pending"])
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give the status as plain values."""
+        return {
+            "plan": self.plan, "run": self.run, "counts": self.counts, "total": self.total,
+            "tasks": {task: dict(counts) for task, counts in self.tasks.items()},
+            "failures": [failure.as_dict() for failure in self.failures],
+        }  # fmt: skip
+
+
+def status(plan: Plan, store: Store, *, reuse: pl.DataFrame | None = None, failures: int = 10) -> Status:
+    """Say where a plan stands.
+
+    Parameters
+    ----------
+    reuse : DataFrame or None
+        What `prestow.plan.reuse.reusable` gave: unsettled quanta in it count as ``reused``.
+    failures : int
+        How many failures to give in full.
+
+    Raises
+    ------
+    PlanRefusedError
+        If the run holds a receipt under another recipe than the plan's (PST-P005).
+    """
+    quanta = plan.tables["quanta"]
+    settled = read_settled(plan, store)
+    words = {row: str(state) for row, state in settled.states.items()}
+    if reuse is not None:
+        for row in reuse["quantum"].unique().to_list():
+            words.setdefault(row, "reused")
+    found: list[StatusFailure] = []
+    if len(words) < quanta.height:
+        failed = _failed(plan, store, [row for row in range(quanta.height) if row not in words])
+        words.update(dict.fromkeys(failed, "failed"))
+        found = [failed[row] for row in sorted(failed)[:failures]]
+    counts = Counter((task, words.get(row, "pending")) for row, task in enumerate(quanta["task"].to_list()))
+    tasks = {task.label: {state: counts[task.label, state] for state in STATES} for task in plan.definition.tasks}
+    return Status(plan.id, plan.run, tasks, tuple(found))
+
+
+def _failed(plan: Plan, store: Store, rows: list[int]) -> dict[int, StatusFailure]:
+    """Find, among unsettled quanta, those of which a report tells a failure."""
+    part = plan.tables["quanta"][rows]
+    row_of = {str(uuid.UUID(bytes=raw)): row for row, raw in zip(rows, part["id"].to_list(), strict=True)}
+    jobs = plan.tables["jobs"]["name"].gather(part["job"].unique().sort()).to_list()
+    entries: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}  # Any: JSON values
+    for job in jobs:
+        for report in _reports(store, job):
+            for entry in report.get("quanta", ()):
+                row = row_of.get(entry.get("quantum"))
+                if row is not None and entry.get("state") == "failed":
+                    entries.setdefault(row, []).append((job, entry))
+    return {row: _failure(found) for row, found in entries.items()}
+
+
+def _reports(store: Store, job: str) -> Iterator[dict[str, Any]]:  # Any: JSON values
+    """Give the reports of a job's attempts; one that cannot be read is only information less."""
+    if not isinstance(store, Walkable):
+        return
+    for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
+        try:
+            report = json.loads(store.read(name))
+        except (StoreError, ValueError):
+            continue
+        if isinstance(report, dict):
+            yield report
+
+
+def _failure(found: list[tuple[str, Mapping[str, Any]]]) -> StatusFailure:  # Any: JSON values
+    job, entry = found[-1]
+    failure = next(iter(entry.get("failures", ())), {})
+    return StatusFailure(
+        quantum=entry["quantum"], task=entry.get("task", ""), data_id=str(DataId(entry.get("data_id", {}))), job=job,
+        attempts=len(found), code=failure.get("code", ""), message=failure.get("message", ""),
+        log_tail=tuple(failure.get("log_tail", ())),
+    )  # fmt: skip
