@@ -11,7 +11,7 @@ from prestow.model.hashing import Scalar, canonical_json
 
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9._+-]*")
 _ITEM = re.compile(r'\s*([a-z][a-z0-9_]*)\s*=\s*("(?:[^"])*"|[^,\s"]+)\s*(?:,|$|(?=\s))')
-_BAD = re.compile(r'[\x00-\x1f\x7f"\\]')
+_BAD = re.compile(r'[\x00-\x1f\x7f"\\\ud800-\udfff]')
 
 
 def check_value(value: Scalar) -> str | None:

@@ -44,7 +44,7 @@ class Kind:
             case "literal":
                 return "one of " + ", ".join(map(repr, self.values))
             case "list":
-                return f"a list of {self.of[0]}" if self.of else "a list"
+                return f"a list, each {self.of[0]}" if self.of else "a list"
             case "tuple":
                 return f"a list of {len(self.of)} values"
             case "dict":
