@@ -24,7 +24,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_ANSWER: Final = (errno.EIO, errno.ETIMEDOUT, errno.ESTALE)
-_TRIES: Final = 5  # against a directory that others remove as soon as it is empty
+_TRIES: Final = 20  # against a directory that others remove as soon as it is empty
 
 # Directories whose entry in their parent this process has made durable. It is of the process and
 # not of a store object, since a worker opens its stores anew for each job. A directory that
@@ -284,8 +284,8 @@ class FileStore:
         """
         new: list[str] = []
         for left in reversed(range(_TRIES)):
-            self._ensure(directory, new)
             try:
+                self._ensure(directory, new)  # also a parent can vanish, of which others know nothing
                 return action(), new
             except FileNotFoundError:
                 if not left:
