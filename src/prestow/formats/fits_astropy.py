@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +34,14 @@ def read(path: Path, as_: str | None) -> Any:  # noqa: ANN401 - as asked
 def write(path: Path, value: Any) -> None:  # noqa: ANN401 - one of several classes
     """Write to a new file; the same value gives the same bytes."""
     hdus = _hdus(value, path)
-    with path.open("xb") as file:
-        hdus.writeto(file, output_verify="exception")
+    # Astropy does not know the mode "xb", so that the file is made new here.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            hdus.writeto(file, output_verify="exception")
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _hdus(value: Any, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
