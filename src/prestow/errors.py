@@ -45,7 +45,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C026": ("a data ID is not valid", Exit.CONFIGURATION),
     "PST-C027": ("a selection cannot be understood", Exit.CONFIGURATION),
     "PST-C030": ("a name template is refused", Exit.REFUSED),
-    # planning: P
+    # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
     "PST-P003": ("a name no rule can encode", Exit.REFUSED),
@@ -76,7 +76,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-R007": ("no such object in the store", Exit.ENVIRONMENT),
     "PST-R008": ("not a name in a store", Exit.USAGE),
     "PST-R009": ("the system refuses a file operation", Exit.ENVIRONMENT),
-    # taking in: I
+    # taking in
     "PST-I001": ("a raw file lacks what its instrument asks for", Exit.INGEST),
     "PST-I002": ("two raw files of one identity with other bytes", Exit.INGEST),
     "PST-I003": ("content is not what its receipt says", Exit.INGEST),
@@ -84,7 +84,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-I005": ("the file or directory cannot be read", Exit.INGEST),
     "PST-I006": ("committed facts disagree", Exit.ACCOUNT),
     "PST-I007": ("unknown instrument", Exit.USAGE),
-    # registry and project: G
+    # registry and project
     "PST-G001": ("this is not a prestow project", Exit.USAGE),
     "PST-G002": ("the registry cannot be used", Exit.ENVIRONMENT),
     "PST-G003": ("no such dataset", Exit.USAGE),
