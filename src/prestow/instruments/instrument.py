@@ -77,7 +77,7 @@ class Instrument:
         if wrong:
             return None, wrong
         values, wrong = self.rules.apply(cards, file_name)
-        told = {message.partition(":")[0] for message in wrong}
+        told = {name for message in wrong for name in message.partition(":")[0].split(", ")}
         wrong += [f"{name}: there is no value" for name in _REQUIRED if values[name] is None and name not in told]
         wrong += self._check(values, told)
         if wrong:

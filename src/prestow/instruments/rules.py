@@ -178,14 +178,14 @@ class Rules:
     def apply(self, cards: Mapping[str, object], file_name: str) -> tuple[dict[str, Value], list[str]]:
         """Give all values, and all that is wrong with the header."""
         values: dict[str, Value] = {}
-        wrong: list[str] = []
+        wrong: dict[str, list[str]] = {}
         for rule in self.rules:
             values[rule.name] = None
             try:
                 values[rule.name] = rule.value(cards, file_name, values, self.day_begins)
             except RuleError as error:
-                wrong.append(f"{rule.name}: {error}")
-        return values, list(dict.fromkeys(wrong))
+                wrong.setdefault(str(error), []).append(rule.name)
+        return values, [f"{', '.join(names)}: {what}" for what, names in wrong.items()]
 
 
 def read_rule(document: Document, path: Key, value: object, earlier: tuple[str, ...]) -> tuple[Rule | None, list[Problem]]:

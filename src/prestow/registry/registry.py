@@ -55,6 +55,7 @@ class Registry:
     def __init__(self, database: SQLite, universe: Universe) -> None:
         self.universe = universe
         self._db = database
+        self._types: dict[str, DatasetType] = {}  # a type never changes
 
     @classmethod
     def open(cls, url: str, universe: Universe, *, create: bool = False, read_only: bool = False) -> Self:
@@ -115,6 +116,12 @@ class Registry:
                     )
                 )
 
+    def known_type(self, name: str) -> DatasetType | None:
+        """Give the dataset type of that name, or None; what was seen once is not asked for again."""
+        if name not in self._types:
+            self._types.update(self.dataset_types())
+        return self._types.get(name)
+
     def dataset_types(self) -> dict[str, DatasetType]:
         """Give every known dataset type, by name, without template."""
         rows = self._db.rows("SELECT name, dimensions, format FROM dataset_type ORDER BY name")
@@ -155,11 +162,16 @@ class Registry:
         return {name: CollectionKind(kind) for name, kind in rows}
 
     def register_store(self, name: str, uri: str, kind: StoreKind | str = StoreKind.OUTPUT) -> None:
-        """Make a store known; known at another URI is PST-G004."""
+        """Make a store known. An output store given again at another URI has moved.
+
+        A read-only store known at another URI is PST-G004: its files are somebody else's.
+        """
         with self._db.transaction():
             known = self._db.rows("SELECT uri, kind FROM store WHERE name = $1", name)
             if not known:
                 self._db.execute("INSERT INTO store (name, uri, kind) VALUES ($1, $2, $3)", name, uri, StoreKind(kind))
+            elif known[0][1] == kind == StoreKind.OUTPUT:
+                self._db.execute("UPDATE store SET uri = $1 WHERE name = $2 AND uri <> $1", uri, name)
             elif known[0] != (uri, StoreKind(kind).value):
                 raise ProjectError(
                     Problem(

@@ -172,8 +172,11 @@ def test_bindings_parents_stores(registry):
     registry.add_parent("b", "a")
     assert registry.parents("b") == ("a",)
     assert registry.stores() == {"archive": ("file:///archive", "output")}
+    registry.register_store("archive", "file:///moved")
+    registry.register_store("theirs", "file:///a", "readonly")
+    assert registry.stores() == {"archive": ("file:///moved", "output"), "theirs": ("file:///a", "readonly")}
     with pytest.raises(ProjectError, match="registered at"):
-        registry.register_store("archive", "file:///elsewhere")
+        registry.register_store("theirs", "file:///elsewhere", "readonly")
     assert registry.counts()["dataset"] == 0
 
 

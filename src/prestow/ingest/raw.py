@@ -1,0 +1,420 @@
+"""Raw files to the registry: look at all of them first, then take them in, once.
+
+Two phases. The first only reads: every file's header and digests, every problem of any of them.
+The second puts each file into the store (or leaves it where it lies), with a record, and ends in
+one transaction. Whatever interrupts it, the same call goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prestow.commit import deleted_name
+from prestow.errors import IngestError, Problem, TaskError
+from prestow.formats.fits import inspect
+from prestow.ingest.carrying import Transfer, carry, common_directory, place_in_store
+from prestow.instruments import Instrument, Observation
+from prestow.model import DataId, DatasetType
+from prestow.model.hashing import dataset_id
+from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
+from prestow.registry.columns import uuid_bytes
+from prestow.registry.records import read_record
+from prestow.stores import Put, Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".fits", ".fit", ".fts")
+RAW = "raw"
+
+__all__ = ["RAW", "SUFFIXES", "RawReport", "Transfer", "ingest_raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawReport:
+    """What taking raw files in came to.
+
+    Parameters
+    ----------
+    run : str
+        The run they are in, ``raw-<instrument>``.
+    added, known, duplicates, deleted : int
+        Files that are new; that were registered before; of bytes and identity that another of
+        these files has; and whose dataset was deleted on purpose, which stays so.
+    size : int
+        Bytes of the new ones.
+    skipped : tuple of Problem
+        What was wrong with files that were left out.
+    ignored : tuple of str
+        Files that are no FITS files by their name.
+    """
+
+    run: str
+    added: int = 0
+    known: int = 0
+    duplicates: int = 0
+    deleted: int = 0
+    size: int = 0
+    skipped: tuple[Problem, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """One raw file that was looked at."""
+
+    path: str
+    observation: Observation
+    id: str
+    size: int
+    sha256: str
+    content: str
+
+    @property
+    def data_id(self) -> DataId:
+        o = self.observation
+        return DataId({"instrument": o.instrument, "exposure": o.exposure, "detector": o.detector})
+
+    def exposure_record(self) -> dict[str, Any]:  # Any: values of a record
+        o = self.observation
+        return {
+            "instrument": o.instrument, "exposure": o.exposure, "physical_filter": o.physical_filter,
+            "day_obs": o.day_obs, **o.metadata,
+        }  # fmt: skip
+
+
+def ingest_raw(
+    files: Iterable[str | os.PathLike[str]],
+    instrument: Instrument,
+    registry: Registry,
+    store: Store,
+    *,
+    transfer: Transfer = Transfer.COPY,
+    skip_bad: bool = False,
+    store_name: str = "archive",
+    progress: Callable[[int, int], None] | None = None,
+) -> RawReport:
+    """Take raw files in by their headers; a directory stands for all files below it.
+
+    Parameters
+    ----------
+    files : iterable of path
+        Names that do not end like a FITS file are ignored, and named in the report.
+    instrument : Instrument
+        Whose files they are.
+    registry, store : Registry, Store
+        Where they go. With `Transfer.IN_PLACE` only their records go to the store.
+    transfer : Transfer
+        Copy, link what nobody can write, or leave in place.
+    skip_bad : bool
+        Take the good files and report the others.
+    store_name : str
+        The name of the store in the registry.
+    progress : callable, optional
+        Told how many files of how many are done.
+
+    Raises
+    ------
+    IngestError
+        With every problem of every file; then nothing was written.
+    """
+    found, ignored, problems = _expand(files)
+    tell = progress or (lambda _done, _total: None)
+    raws: list[_Raw] = []
+    for number, path in enumerate(found, 1):
+        looked = _look(path, instrument)
+        if isinstance(looked, _Raw):
+            raws.append(looked)
+        else:
+            problems += looked
+        tell(number // 2, len(found))
+    raws, duplicates, more = _one_each(raws)
+    problems += more
+    raws, known, more = _unknown(raws, registry)
+    problems += more
+    raws, more = _agreeing(raws, registry)
+    problems += more
+    if problems and not skip_bad:
+        raise IngestError(*problems)
+    gone = registry.deleted()
+    kept = [raw for raw in raws if raw.id not in gone and store.size(deleted_name(raw.id)) is None]
+    run = f"raw-{instrument.name}"
+    _register_all(registry, store, instrument, run, store_name)
+    place = store_name
+    root = ""
+    if transfer is Transfer.IN_PLACE and kept:
+        place, root = _in_place(registry, store, run, [raw.path for raw in kept])
+    rows: list[dict[str, Any]] = []
+    added: list[_Raw] = []
+    for number, raw in enumerate(kept, 1):
+        row = _take(raw, store, run, transfer, place, root)
+        if isinstance(row, Problem):
+            if not skip_bad:
+                raise IngestError(row)
+            problems.append(row)
+        else:
+            rows.append(row)
+            added.append(raw)
+        tell(len(found) - len(kept) + (len(kept) + number) // 2, len(found))
+    count = _load(registry, run, added, rows) if added else 0
+    tell(len(found), len(found))
+    return RawReport(
+        run=run, added=count, known=known + len(added) - count, duplicates=duplicates, deleted=len(raws) - len(kept),
+        size=sum(raw.size for raw in added), skipped=tuple(problems), ignored=tuple(ignored),
+    )  # fmt: skip
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def _expand(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], list[str], list[Problem]]:
+    """Give all FITS files, sorted, each once; the others; and what cannot be listed."""
+    found: dict[str, str] = {}
+    ignored: list[str] = []
+    problems: list[Problem] = []
+
+    def add(path: str) -> None:
+        if path.lower().endswith(SUFFIXES) and not os.path.basename(path).startswith("."):
+            found.setdefault(os.path.realpath(path), path)
+        else:
+            ignored.append(path)
+
+    def refuse(error: OSError) -> None:
+        reason = (error.strerror or "unreadable").lower()
+        problems.append(
+            Problem("PST-I005", f"cannot be read: {reason}", str(error.filename), "check the path and its permissions")
+        )
+
+    for given in files:
+        path = os.path.abspath(given)
+        if os.path.isdir(path):
+            for directory, _, names in os.walk(path, onerror=refuse):
+                for name in names:
+                    add(os.path.join(directory, name))
+        else:
+            try:
+                os.stat(path)
+            except OSError as error:
+                refuse(error)
+                continue
+            add(path)
+    return sorted(found.values()), sorted(ignored), sorted(problems, key=lambda problem: problem.where)
+
+
+def _look(path: str, instrument: Instrument) -> _Raw | list[Problem]:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        reason = (error.strerror or "unreadable").lower()
+        return [Problem("PST-I005", f"cannot be read: {reason}", path, "check the path and its permissions")]
+    try:
+        cards, size, sha256, content = inspect(Path(path))
+    except TaskError as error:
+        return [Problem("PST-I004", p.what, path, p.fix) for p in error.problems]
+    observation, wrong = instrument.observe(cards, os.path.basename(path))
+    if observation is None:
+        fix = f"leave it out, mend its header, or change the rules of instrument '{instrument.name}'"
+        return [Problem("PST-I001", what, path, fix) for what in wrong]
+    data_id = {
+        "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
+    }  # fmt: skip
+    return _Raw(path, observation, dataset_id(RAW, f"raw-{instrument.name}", data_id), size, sha256, content)
+
+
+def _one_each(raws: Iterable[_Raw]) -> tuple[list[_Raw], int, list[Problem]]:
+    """Give one file for each identity, how many more of the same bytes, and those of other bytes."""
+    groups: dict[str, list[_Raw]] = defaultdict(list)
+    for raw in raws:
+        groups[raw.id].append(raw)
+    result, duplicates, problems = [], 0, []
+    for group in groups.values():
+        first = group[0]
+        others = [raw for raw in group if raw.sha256 != first.sha256]
+        duplicates += len(group) - 1 - len(others)
+        if others:
+            problems += [_clash(raw.path, first.path, first) for raw in others]
+        else:
+            result.append(first)
+    return result, duplicates, problems
+
+
+def _clash(path: str, other: str, raw: _Raw) -> Problem:
+    return Problem(
+        "PST-I002", f"it is {RAW}{{{raw.data_id}}} by its header, and so is {other}, with other bytes", path,
+        "find out which one is right, and leave the other one out",
+    )  # fmt: skip
+
+
+def _unknown(raws: list[_Raw], registry: Registry) -> tuple[list[_Raw], int, list[Problem]]:
+    """Give those that are not registered, how many are, and those registered with other bytes."""
+    if not raws:
+        return [], 0, []
+    known = registry.known(bytes.fromhex(raw.id.replace("-", "")) for raw in raws)
+    result, count, problems = [], 0, []
+    for raw in raws:
+        sha256 = known.get(bytes.fromhex(raw.id.replace("-", "")))
+        if sha256 is None:
+            result.append(raw)
+        elif sha256 == raw.sha256:
+            count += 1
+        else:
+            problems.append(_clash(raw.path, "a registered one", raw))
+    return result, count, problems
+
+
+def _agreeing(raws: list[_Raw], registry: Registry) -> tuple[list[_Raw], list[Problem]]:
+    """Leave out files that say other things of their exposure than the first one does."""
+    first: dict[int, tuple[str, Mapping[str, Any]]] = {}
+    names = {raw.observation.exposure for raw in raws}
+    if names:
+        table = registry.dimension_records("exposure")
+        mine = [raw.observation.instrument for raw in raws[:1]]
+        for row in _rows_of(table, names, mine[0]):
+            first[row["exposure"]] = ("the registry", row)
+    result, problems = [], []
+    for raw in raws:
+        record = raw.exposure_record()
+        where, other = first.setdefault(raw.observation.exposure, (raw.path, record))
+        differs = [key for key, value in record.items() if other.get(key) != value]
+        if differs:
+            said = ", ".join(f"{key} {record[key]!r} (there {other.get(key)!r})" for key in differs)
+            problems.append(
+                Problem(
+                    "PST-I002", f"it and {where} are of one exposure ({raw.observation.exposure}) and disagree: {said}",
+                    raw.path, "an exposure has one record: let the rules take what all detectors share",
+                )
+            )  # fmt: skip
+        else:
+            result.append(raw)
+    return result, problems
+
+
+def _rows_of(table: pa.Table, exposures: set[int], instrument: str) -> list[dict[str, Any]]:  # Any: a record
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pc.is_in(table["exposure"], value_set=pa.array(sorted(exposures), pa.int64()))
+    rows: list[dict[str, Any]] = table.filter(pc.and_(wanted, pc.equal(table["instrument"], instrument))).to_pylist()
+    return rows
+
+
+# --- taking --------------------------------------------------------------------------------------
+
+
+def _register_all(registry: Registry, store: Store, instrument: Instrument, run: str, store_name: str) -> None:
+    """Register what all files share; all of it may be there already."""
+    import pyarrow as pa
+
+    name = instrument.name
+    registry.register_store(store_name, store.uri, StoreKind.OUTPUT)
+    dimensions = registry.universe.close(["exposure", "detector"])
+    registry.register_dataset_type(DatasetType(RAW, dimensions, "fits"))
+    registry.register_run(run)
+    bands = sorted(set(instrument.filters.values()))
+    registry.insert_dimension_records("instrument", pa.table({"instrument": [name]}))
+    registry.insert_dimension_records("band", pa.table({"band": pa.array(bands, pa.string())}))
+    filters = [
+        {"instrument": name, "physical_filter": f, "band": b} for f, b in sorted(instrument.filters.items())
+    ]
+    detectors = [
+        {"instrument": name, "detector": number, **facts} for number, facts in sorted(instrument.detectors.items())
+    ]
+    for element, rows in (("physical_filter", filters), ("detector", detectors)):
+        if rows:
+            registry.insert_dimension_records(element, pa.Table.from_pylist(_even(rows)))
+        for row in rows:
+            put_record(store, "dimension", f"{element}-{name}-{row[element]}", {"element": element, "row": row})
+    put_record(store, "run", run, {"name": run})
+    put_record(store, "dataset-type", RAW, {"name": RAW, "dimensions": list(dimensions), "format": "fits"})
+
+
+def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: values of a record
+    names = dict.fromkeys(name for row in rows for name in row)  # from_pylist looks at the first row alone
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _in_place(registry: Registry, store: Store, run: str, paths: list[str]) -> tuple[str, str]:
+    """Give name and directory of the read-only store that holds these files; make it if need be."""
+    common = common_directory(paths)
+    stores = registry.stores()
+    for name, (uri, kind) in stores.items():
+        root = uri.removeprefix("file://")
+        if kind == StoreKind.READONLY and uri.startswith("file://") and f"{common}/".startswith(f"{root.rstrip('/')}/"):
+            return name, root
+    name, number = run, 2
+    while name in stores:
+        name, number = f"{run}-{number}", number + 1
+    registry.register_store(name, f"file://{common}", StoreKind.READONLY)
+    put_record(store, "store", name, {"name": name, "uri": f"file://{common}", "kind": StoreKind.READONLY.value})
+    return name, common
+
+
+def _take(raw: _Raw, store: Store, run: str, transfer: Transfer, place: str, root: str) -> dict[str, Any] | Problem:
+    """Put one file where it belongs, and its record; give its row. Any: values of a row."""
+    data_id = raw.data_id
+    facts: dict[str, Any] = {
+        "type": RAW, "run": run, "data_id": dict(data_id), "id": raw.id, "size": raw.size, "sha256": raw.sha256,
+        "content": raw.content, "format": "fits", "store": place, "exposure": raw.exposure_record(),
+        "band": raw.observation.band, "visit": raw.observation.visit,
+    }  # fmt: skip
+    if transfer is Transfer.IN_PLACE:
+        path = os.path.relpath(raw.path, root)
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            return Problem("PST-I005", "its name is not UTF-8, so it cannot stay where it is", raw.path, "copy it")
+    else:
+        day = f"{RAW}/{raw.observation.instrument}/{raw.observation.day_obs}"
+        path = place_in_store(store, day, raw.path, raw.sha256)
+        wrong = carry(raw.path, store, path, size=raw.size, sha256=raw.sha256, transfer=transfer)
+        if wrong is not None:
+            return wrong
+    facts["path"] = path
+    if put_record(store, "registered", raw.id, facts) is not Put.YES:
+        standing = read_record(store, "registered", raw.id)
+        if standing.get("sha256") != raw.sha256:
+            return _clash(raw.path, f"the recorded {standing.get('path')}", raw)
+        if transfer is not Transfer.IN_PLACE and standing.get("store") == place:
+            facts["path"] = standing["path"]
+    return facts
+
+
+def _load(registry: Registry, run: str, raws: list[_Raw], rows: list[dict[str, Any]]) -> int:
+    import pyarrow as pa
+
+    ids = uuid_bytes(raw.id for raw in raws)
+    data_ids = [row["data_id"] for row in rows]
+    names = ("instrument", "exposure", "detector")
+    halves = pa.array([bytes.fromhex(raw.content[:32]) for raw in raws], pa.binary(16))
+    datasets = pa.table({"id": ids, "run": [run] * len(raws), "recipe": halves, **{n: [d[n] for d in data_ids] for n in names}})
+    artifacts = pa.table({"dataset": ids, **{n: [row[n] for row in rows] for n in ("store", "path", "size", "sha256", "content", "format")}})
+    exposures = {raw.observation.exposure: raw for raw in raws}
+    records = [raw.exposure_record() for raw in exposures.values()]
+    visits = [
+        {**{k: v for k, v in raw.exposure_record().items() if k != "exposure"}, "visit": raw.observation.visit}
+        for raw in exposures.values()
+        if raw.observation.visit is not None
+    ]
+    instrument = raws[0].observation.instrument
+    days = sorted({raw.observation.day_obs for raw in raws})
+    dimensions = {
+        "day_obs": pa.table({"instrument": [instrument] * len(days), "day_obs": days}),
+        "exposure": pa.Table.from_pylist(_even(records)),
+    }
+    relations = {}
+    if visits:
+        dimensions["visit"] = pa.Table.from_pylist(_even(visits))
+        relations["visit_definition"] = pa.table(
+            {
+                "instrument": [instrument] * len(visits), "visit": [v["visit"] for v in visits],
+                "exposure": [raw.observation.exposure for raw in exposures.values() if raw.observation.visit is not None],
+            }
+        )  # fmt: skip
+    inserted = registry.insert_raw(DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations)
+    return inserted.datasets

@@ -1,0 +1,89 @@
+"""Receipts as the columns that a registry takes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prestow.commit import receipt_name
+from prestow.manifest import Receipt
+from prestow.model.hashing import canonical_json
+from prestow.registry import DatasetBatch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def batch_of(receipts: Sequence[Receipt], store: str, deleted: Container[str]) -> tuple[DatasetBatch, int]:
+    """Give the rows of some receipts, and how many of their outputs are left out as deleted."""
+    left_out = 0
+    datasets: dict[str, list[tuple[dict[str, Any], Receipt]]] = defaultdict(list)  # Any: values of a row
+    artifacts: list[dict[str, Any]] = []  # Any: values of a row
+    for receipt in receipts:
+        for output in receipt.outputs if receipt.state == "made" else ():
+            if output.state != "made":
+                continue
+            if output.id in deleted:
+                left_out += 1
+                continue
+            datasets[output.type].append(({"id": _id(output.id), **output.data_id}, receipt))
+            artifacts.append(
+                {
+                    "dataset": _id(output.id), "store": store, "path": output.path, "size": output.size,
+                    "sha256": _id(output.sha256), "content": _id(output.content), "format": output.format,
+                }
+            )  # fmt: skip
+    quanta = [
+        {
+            "id": _id(r.quantum), "run": r.run, "task": r.task, "data_id": canonical_json(dict(r.data_id)), "job": r.job,
+            "state": r.state, "code": r.code, "planned_recipe": _id(r.planned_recipe),
+            "actual_recipe": _id(r.actual_recipe), "attempt": r.attempt, "sealer": r.sealer, "version": r.version,
+            "receipt": receipt_name(r.run, r.task, r.quantum),
+        }
+        for r in receipts
+    ]  # fmt: skip
+    inputs = [
+        {
+            "quantum": _id(r.quantum), "connection": i.connection, "input": _id(i.id), "state": i.state, "code": i.code,
+            "sha256": _id(i.sha256), "planned_recipe": _id(i.planned_recipe), "actual_recipe": _id(i.actual_recipe),
+        }
+        for r in receipts
+        for i in r.inputs
+    ]  # fmt: skip
+    tables = {name: _datasets(rows) for name, rows in datasets.items()}
+    batch = DatasetBatch(
+        tables,
+        _table(artifacts, ("dataset", "sha256", "content")),
+        _table(quanta, ("id", "planned_recipe", "actual_recipe")),
+        _table(inputs, ("quantum", "input", "sha256", "planned_recipe", "actual_recipe")),
+    )
+    return batch, left_out
+
+
+def _id(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text.replace("-", ""))
+
+
+def _datasets(rows: list[tuple[dict[str, Any], Receipt]]) -> pa.Table:  # Any: values of a row
+    full = [
+        {
+            **row, "run": r.run, "recipe": _id(r.actual_recipe), "planned_recipe": _id(r.planned_recipe),
+            "quantum": _id(r.quantum),
+        }
+        for row, r in rows
+    ]  # fmt: skip
+    return _table(full, ("id", "recipe", "planned_recipe", "quantum"))
+
+
+def _table(rows: list[dict[str, Any]], binary: tuple[str, ...]) -> pa.Table:  # Any: values of a row
+    import pyarrow as pa
+
+    if not rows:
+        return pa.table({})
+    return pa.table(
+        {
+            name: pa.array([row[name] for row in rows], pa.binary() if name in binary else None)
+            for name in rows[0]
+        }
+    )
