@@ -27,7 +27,7 @@ class Exit(IntEnum):
 
 
 CODES: dict[str, tuple[str, Exit]] = {
-    # C: files a person wrote
+    # files a person wrote
     "PST-C001": ("the file cannot be read", Exit.CONFIGURATION),
     "PST-C002": ("the file is not valid YAML", Exit.CONFIGURATION),
     "PST-C003": ("a key stands twice", Exit.CONFIGURATION),
@@ -55,7 +55,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P007": ("too many entries in one directory", Exit.REFUSED),
     "PST-P008": ("no such plan", Exit.USAGE),
     "PST-P009": ("the jobs form a cycle", Exit.REFUSED),
-    # N: on the node
+    # on the node
     "PST-N001": ("an input that the manifest does not name", Exit.FAILED),
     "PST-N002": ("an output that was not planned", Exit.FAILED),
     "PST-N003": ("a required output is missing", Exit.FAILED),
@@ -66,7 +66,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-N008": ("an output is not a valid file of its format", Exit.FAILED),
     "PST-N009": ("the manifest cannot be read", Exit.USAGE),
     "PST-N010": ("not reproducible: other bytes than those committed", Exit.FAILED),
-    # R: running
+    # running
     "PST-R001": ("the store is not fit", Exit.ENVIRONMENT),
     "PST-R002": ("the disk is full", Exit.ENVIRONMENT),
     "PST-R003": ("a worker was lost again and again", Exit.FAILED),
@@ -90,7 +90,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G003": ("no such dataset", Exit.USAGE),
     "PST-G004": ("something is there already", Exit.USAGE),
     "PST-G005": ("wrong usage", Exit.USAGE),
-    # X: a bug
+    # a bug
     "PST-X001": ("an internal error", Exit.INTERNAL),
 }
 """Stable code -> (what it means, exit code)."""
