@@ -18,7 +18,8 @@ class DatasetBatch:
     ----------
     datasets : mapping of dataset type to table
         One column per required dimension, and ``id, run, recipe, planned_recipe, quantum``. For a
-        root, ``recipe`` is the first half of its content digest and the last two are null.
+        root, ``recipe`` is the first half of its content digest and the last two are null. The
+        order of types is that of their sequence numbers: give parents first.
     artifacts : table
         ``dataset, store, path, member, size, sha256, content, format``; digests as 64 digits.
     quanta : table, optional

@@ -122,7 +122,7 @@ def _stage(
 
     groups, parts = [], []
     kinds = {"id": col.ID, "run": "str", "recipe": col.ID, "planned_recipe": col.ID, "quantum": col.ID}
-    for position, (name, rows) in enumerate(sorted(batch.datasets.items())):
+    for position, (name, rows) in enumerate(batch.datasets.items()):
         dims = types[name].dimensions
         table = col.conform(rows, {**kinds, **{d: universe.dimensions[d].type for d in dims}})
         groups.append(_Group(f"s_type_{position}", _group_number(db, universe, dims), dims, name))
