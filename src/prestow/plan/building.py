@@ -16,7 +16,7 @@ from prestow.plan.document import (
     pipeline_to_plain,
     universe_to_plain,
 )
-from prestow.plan.passes import PASSES, warnings
+from prestow.plan.passes import PASSES
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.request import DatasetSource, Request
 from prestow.plan.state import State, outputs_of
@@ -70,7 +70,7 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
         "pipeline_digest": pipeline_digest(request.pipeline),
         "totals": {name: table.height for name, table in tables.items()},
         "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
-        "warnings": warnings(state),
+        "warnings": list(state.warnings),
         "pipeline": pipeline_to_plain(request.pipeline),
         "universe": universe_to_plain(request.universe),
     }

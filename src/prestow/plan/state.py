@@ -87,6 +87,7 @@ class State:
     left_out: tuple[LeftOut, ...] = ()
     grouping: Grouping | None = None
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def frame(self, dataset_type: str) -> pl.DataFrame:
         """Give the datasets of a type, existing or planned."""

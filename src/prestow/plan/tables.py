@@ -15,8 +15,16 @@ from prestow.plan.state import ROW, Grouping, State, outputs_of
 
 CHUNK = 100_000  # rows hashed at a time, and rows of a row group
 
-LOGICAL = ("datasets", "quanta", "inputs", "outputs", "jobs", "job_edges", "left_out")
-"""Tables that the plan's id covers, in the order in which it does."""
+LOGICAL: Mapping[str, tuple[str, ...]] = {
+    "datasets": ("type", "data_id", "id", "run", "planned", "root", "format", "recipe", "path", "producer"),
+    "quanta": ("task", "data_id", "recipe", "job"),
+    "inputs": ("quantum", "connection", "dataset"),
+    "outputs": ("quantum", "connection", "dataset", "optional"),
+    "jobs": ("name", "label", "depth", "first", "count"),
+    "job_edges": ("parent", "child", "soft"),
+    "left_out": ("task", "data_id", "reason", "detail"),
+}
+"""Tables, and columns of them, that the plan's id covers, in this order."""
 
 TABLES = (*LOGICAL, "locations")
 """All tables of a plan."""
@@ -282,12 +290,15 @@ def _locations(state: State, numbers: _Numbers) -> pl.DataFrame:
 
 
 def tables_digest(header: str, tables: Mapping[str, pl.DataFrame]) -> str:
-    """Give the SHA-256 of a header and of the logical tables: of values, not of any file's bytes."""
+    """Give the SHA-256 of a header and of the logical tables: of values, not of any file's bytes.
+
+    What follows from the rest is not hashed: positions, and columns that a data ID has too.
+    """
     digest = hashlib.sha256(header.encode())
-    for name in LOGICAL:
+    for name, columns in LOGICAL.items():
         table = tables[name]
-        digest.update(f"\n{name} {table.height} {' '.join(table.columns)}\n".encode())
-        for column in table.columns:
+        digest.update(f"\n{name} {table.height}\n".encode())
+        for column in columns:
             for chunk in table[column].to_frame().iter_slices(CHUNK):
                 digest.update(_bytes(chunk.to_series()))
     return digest.hexdigest()
@@ -298,6 +309,7 @@ def _bytes(values: pl.Series) -> bytes:
     if values.dtype == pl.Binary:
         values = values.bin.encode("hex")
     elif values.dtype != pl.String:
-        values = values.cast(pl.String)
+        numbers: bytes = values.cast(pl.Int64).fill_null(-1).to_numpy().astype("<i8", copy=False).tobytes()
+        return numbers
     joined: str = values.fill_null("\0").str.join("\n").item() if values.len() else ""
     return joined.encode() + b"\n"

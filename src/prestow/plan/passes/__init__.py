@@ -10,11 +10,11 @@ from prestow.plan.passes.expand import expand
 from prestow.plan.passes.group import group
 from prestow.plan.passes.match import match
 from prestow.plan.passes.name import name
-from prestow.plan.passes.prove import prove, warnings
+from prestow.plan.passes.prove import prove
 from prestow.plan.passes.recipe import recipe
 from prestow.plan.passes.select import select
 from prestow.plan.state import State
 
 PASSES: tuple[Callable[[State], State], ...] = (select, expand, match, recipe, name, group, prove)
 
-__all__ = ["PASSES", "warnings"]
+__all__ = ["PASSES"]

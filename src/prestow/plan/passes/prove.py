@@ -11,7 +11,7 @@ import polars as pl
 from prestow.errors import Problem
 from prestow.model.data_id import DataId
 from prestow.naming import identity
-from prestow.naming.templates import CROWDED, OVERCROWDED, crowded, shadowed, twins
+from prestow.naming.templates import CROWDED, OVERCROWDED, twins
 from prestow.plan.document import pipeline_digest
 from prestow.plan.state import State, outputs_of
 
@@ -19,23 +19,20 @@ SHOWN = 5
 
 
 def prove(state: State) -> State:
-    """Find every reason why this plan must not be written."""
+    """Find every reason why this plan must not be written, and what will hurt."""
     names = _names(state)
+    directories = _directories(names["path"])
     problems = [
         *_twins(state, names),
-        *_shadowed(names),
-        *_crowded(names),
+        *_shadowed(names, directories),
+        *_crowded(directories),
         *_taken(state, names),
         *_settled_otherwise(state),
         *_bound(state),
     ]
-    return replace(state, problems=(*state.problems, *problems))
-
-
-def warnings(state: State) -> list[str]:
-    """Say what is allowed, and will hurt."""
-    found = crowded(_names(state)["path"], limit=CROWDED)
-    return [f"{entries} entries in directory {directory}" for directory, entries in found.iter_rows()]
+    full = directories.filter(pl.col("entries").is_between(CROWDED + 1, OVERCROWDED))
+    warnings = tuple(f"{entries} entries in directory {directory}" for directory, entries in full.iter_rows())
+    return replace(state, problems=(*state.problems, *problems), warnings=warnings)
 
 
 def _names(state: State) -> pl.DataFrame:
@@ -91,16 +88,34 @@ def _missing(data_ids: list[str], template: str) -> str:
     return ", ".join(f"{{{d}}}" for d in differ) or "{type}"
 
 
-def _shadowed(names: pl.DataFrame) -> Iterator[Problem]:
-    found = shadowed(names["path"])
-    for row, path in found.head(SHOWN).iter_rows():
-        shown = _shown(names["type"][row], names["data_id"][row])
+def _directories(paths: pl.Series) -> pl.DataFrame:
+    """Give every directory with its number of entries, fullest first; the topmost is empty."""
+    inside = [_above(paths.drop_nulls())]
+    found = inside[0].unique()
+    level = found
+    while (level := _above(level.filter(level != "")).unique()).len():
+        found = pl.concat([found, level]).unique()
+    inside.append(_above(found.filter(found != "")))
+    counted = pl.concat(inside).value_counts(name="entries")
+    return counted.sort(["entries", "directory"], descending=[True, False])
+
+
+def _above(paths: pl.Series) -> pl.Series:
+    return paths.str.replace(r"(^|/)[^/]*$", "").alias("directory")
+
+
+def _shadowed(names: pl.DataFrame, directories: pl.DataFrame) -> Iterator[Problem]:
+    """Find names that are also directories of others, but for case."""
+    folded = directories["directory"].str.to_lowercase().unique()
+    found = names.filter(pl.col("path").str.to_lowercase().is_in(folded.implode()))
+    for dataset_type, data_id, path in found.select("type", "data_id", "path").head(SHOWN).iter_rows():
+        shown = _shown(dataset_type, data_id)
         what = f"the name of {shown} is also a directory of other names: {path}"
         yield Problem("PST-P004", what, shown, "give one of them a directory of its own")
 
 
-def _crowded(names: pl.DataFrame) -> Iterator[Problem]:
-    for directory, entries in crowded(names["path"], limit=OVERCROWDED).head(SHOWN).iter_rows():
+def _crowded(directories: pl.DataFrame) -> Iterator[Problem]:
+    for directory, entries in directories.filter(pl.col("entries") > OVERCROWDED).head(SHOWN).iter_rows():
         what = f"{entries} entries in one directory, {OVERCROWDED} are allowed"
         yield Problem("PST-P007", what, directory, "put a dimension and '/' into the template")
 
