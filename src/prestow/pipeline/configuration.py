@@ -89,7 +89,7 @@ class WrongValueError(ValueError):
         self.what = what
 
 
-def fit(kind: Kind, value: object, path: tuple[str | int, ...] = ()) -> Any:  # noqa: ANN401 - JSON
+def fit(kind: Kind, value: object, path: tuple[str | int, ...] = ()) -> Any:
     """Give a value as the plain JSON value of its kind, so that equal ones are written equally.
 
     An integer becomes a float where a float is asked for (3 and 3.0 are one configuration), a
@@ -131,7 +131,7 @@ def fit(kind: Kind, value: object, path: tuple[str | int, ...] = ()) -> Any:  # 
     raise WrongValueError(path, f"must be {kind}, not {kind_of(value)}")
 
 
-def plain(value: object, path: tuple[str | int, ...] = ()) -> Any:  # noqa: ANN401 - JSON
+def plain(value: object, path: tuple[str | int, ...] = ()) -> Any:
     """Give any value as plain JSON, or raise `WrongValueError`."""
     if isinstance(value, float):
         return _finite(value, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def load_pipeline(
     reader.problems += check_schema(reader.document, top, SCHEMA)
     name = reader.text(("name",), top.get("name", "")) if "name" in top else ""
     files, places = _code(reader, path.parent, top.get("code", []))
-    declared = _dataset_types(reader, top.get("dataset_types"))
+    formats = plugin_names("formats")
+    declared = _dataset_types(reader, top.get("dataset_types"), formats)
     given = _overrides(reader, overrides)
     dimensions = {n: t.dimensions for n, t in declared.items()}
 
@@ -92,7 +93,7 @@ def load_pipeline(
     types = {**declared, **_prototypes(reader, tasks, declared)}
     writers = check_wiring(reader, tasks, types)
     ordered = in_order(reader, tasks, writers)
-    types = _with_templates(reader, types, writers)
+    types = _with_templates(reader, types, writers, formats)
     clusters = _clusters(reader, top.get("clusters"), tasks)
     raise_all(reader.problems)
     code = bundle(files) if files else None
@@ -120,17 +121,16 @@ def _code(reader: Reader, directory: Path, section: object) -> tuple[dict[str, b
     return files, places
 
 
-def _dataset_types(reader: Reader, section: object) -> dict[str, DatasetType]:
+def _dataset_types(reader: Reader, section: object, formats: Collection[str]) -> dict[str, DatasetType]:
     found: dict[str, DatasetType] = {}
-    known = plugin_names("formats")
     for name, body in reader.mapping(("dataset_types",), section).items():
         path: Key = ("dataset_types", str(name))
         if not reader.word(path, name, "a dataset type"):
             continue
         top = reader.section(path, body, ("dimensions", "format"), ("template", "description"))
         kind = reader.text((*path, "format"), top["format"]) if "format" in top else ""
-        if kind and kind not in known:
-            reader.unknown("PST-C024", (*path, "format"), "unknown format", kind, known)
+        if kind and kind not in formats:
+            reader.unknown("PST-C024", (*path, "format"), "unknown format", kind, formats)
         found[str(name)] = DatasetType(
             str(name),
             reader.dimensions((*path, "dimensions"), top.get("dimensions", [])),
@@ -158,14 +158,14 @@ def _prototypes(
 
 
 def _with_templates(
-    reader: Reader, types: Mapping[str, DatasetType], writers: Mapping[str, str]
+    reader: Reader, types: Mapping[str, DatasetType], writers: Mapping[str, str], formats: Collection[str]
 ) -> dict[str, DatasetType]:
     """Give the types with a template each that is written, checked; note what is refused."""
     found: dict[str, DatasetType] = {}
     owners: dict[tuple[object, ...], str] = {}
     for name, kind in types.items():
         found[name] = kind
-        if name not in writers or kind.format not in plugin_names("formats"):
+        if name not in writers or kind.format not in formats:
             continue
         text = kind.template or default_template(name, kind.dimensions, open_format(kind.format).suffix)
         path: Key = ("dataset_types", name, "template")

@@ -351,9 +351,8 @@ class _Parser:
         if low > high or by < 1:
             self._note(last_token.at, f"nothing is in the range {low}..{high}:{by}", "write 4..9 or 4..20:2")
             return Span(0, 0)
-        if low == high:
-            return Literal(low, "int")
-        return Span(low, high - (high - low) % by, by)
+        high -= (high - low) % by
+        return Literal(low, "int") if low == high else Span(low, high, by)
 
     def _value(self) -> Literal:
         token = self.here

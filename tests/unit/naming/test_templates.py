@@ -21,10 +21,9 @@ def refusal(text, **options):
 
 
 def test_a_missing_dimension_names_two_datasets_and_the_field():
-    assert refusal("{run}/{instrument}/isr-{visit}.fits") == [
-        "isr{detector=0,instrument=a,visit=0} and isr{detector=1,instrument=a,visit=0} would have one name: "
-        "{detector} is missing"
-    ]
+    (what,) = refusal("{run}/{instrument}/isr-{visit}.fits")
+    assert what.startswith("isr{detector=0,instrument=a,visit=0} and isr{detector=1,instrument=a,visit=0} ")
+    assert what.endswith("would have one name: {detector} is missing")
 
 
 def test_an_implied_dimension_does_not_stand_for_a_required_one():
