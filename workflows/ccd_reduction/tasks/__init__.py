@@ -1,0 +1,1 @@
+"""Reduction of CCD frames: bias, flat, isr, measure, gate, reference, align, coadd, metrics."""
