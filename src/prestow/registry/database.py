@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
-from prestow.errors import ProjectError, Problem
+from prestow.errors import Problem, ProjectError
 
 BUSY_MS = 120_000
 """How long a writer waits for another one, in milliseconds."""
@@ -47,7 +47,12 @@ def sqlite_path(url: str) -> str:
     if not url.startswith(prefix) or len(url) == len(prefix):
         kind = url.partition(":")[0]
         raise ProjectError(
-            Problem("PST-G002", f"no driver for a registry at '{kind}:…'", url, "write sqlite:///path/of/registry.db")
+            Problem(
+                "PST-G002",
+                f"no driver for a registry at '{kind}:…'",
+                url,
+                "write sqlite:///path/of/registry.db",
+            )
         )
     return os.path.abspath(url[len(prefix) :])
 
@@ -91,7 +96,7 @@ def check_file(path: str, mode: Mode) -> None:
         what, fix = f"there is no directory {parent}", "make it, or check the path"
     elif not os.path.exists(path):
         if mode is not Mode.CREATE:
-            what, fix = "there is no registry", "make one with: prestow init"
+            what, fix = "there is no registry", "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME"
         elif not os.access(parent, os.W_OK):
             what, fix = "the directory is not writable", "check its permissions"
     elif not os.access(path, os.R_OK):
@@ -101,7 +106,10 @@ def check_file(path: str, mode: Mode) -> None:
     elif mode is not Mode.CREATE or os.path.getsize(path):
         with open(path, "rb") as stream:
             if stream.read(len(_MAGIC)) != _MAGIC:
-                what, fix = "the file is not a registry", "check the path, or make a new one with: prestow init"
+                what, fix = (
+                    "the file is not a registry",
+                    "check the path, or make a new one with: prestow init",
+                )
     if not what and (kind := file_system(path)) in _NETWORK:
         what = f"SQLite cannot be trusted on a network file system ({kind})"
         fix = "put the registry on a local disk"
@@ -128,7 +136,7 @@ class SQLite:
             self.execute("PRAGMA journal_mode=WAL")
             self.execute("PRAGMA synchronous=FULL")
 
-    def _connect(self, options: str) -> Any:  # noqa: ANN401 - ADBC has no types
+    def _connect(self, options: str) -> Any:
         import adbc_driver_manager
         from adbc_driver_sqlite import dbapi
 
@@ -169,7 +177,7 @@ class SQLite:
         """Give how many rows the last INSERT, UPDATE or DELETE touched."""
         return int(self.rows("SELECT changes()")[0][0])
 
-    def query(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - a pyarrow.Table
+    def query(self, sql: str, *values: object) -> Any:
         """Run one query; give its result in whatever types the driver saw."""
         with self._cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": _ALL_ROWS})
@@ -181,7 +189,7 @@ class SQLite:
         table = self.query(sql, *values)
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
-    def stage(self, name: str, table: Any) -> None:  # noqa: ANN401 - a pyarrow.Table
+    def stage(self, name: str, table: Any) -> None:
         """Load a table into a temporary one of that name; inside a transaction."""
         with self._cursor() as cursor:
             cursor.adbc_ingest(name, table, mode="create", temporary=True)

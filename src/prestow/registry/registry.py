@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
-from prestow.errors import IngestError, ProjectError, Problem
+from prestow.errors import IngestError, Problem, ProjectError
 from prestow.model import DatasetType
 from prestow.model.hashing import canonical_json
 from prestow.model.universe import Universe
@@ -104,7 +104,9 @@ class Registry:
                 "SELECT name, dimensions, format FROM dataset_type WHERE name = $1", dataset_type.name
             )
             if not known:
-                self._db.execute("INSERT INTO dataset_type (name, dimensions, format) VALUES ($1, $2, $3)", *facts)
+                self._db.execute(
+                    "INSERT INTO dataset_type (name, dimensions, format) VALUES ($1, $2, $3)", *facts
+                )
             elif known[0] != facts:
                 raise ProjectError(
                     Problem(
@@ -169,16 +171,14 @@ class Registry:
         with self._db.transaction():
             known = self._db.rows("SELECT uri, kind FROM store WHERE name = $1", name)
             if not known:
-                self._db.execute("INSERT INTO store (name, uri, kind) VALUES ($1, $2, $3)", name, uri, StoreKind(kind))
+                self._db.execute(
+                    "INSERT INTO store (name, uri, kind) VALUES ($1, $2, $3)", name, uri, StoreKind(kind)
+                )
             elif known[0][1] == kind == StoreKind.OUTPUT:
                 self._db.execute("UPDATE store SET uri = $1 WHERE name = $2 AND uri <> $1", uri, name)
             elif known[0] != (uri, StoreKind(kind).value):
-                raise ProjectError(
-                    Problem(
-                        "PST-G004", f"store '{name}' is registered at {known[0][0]} ({known[0][1]})", uri,
-                        "give the new store another name",
-                    )  # fmt: skip
-                )
+                what = f"store '{name}' is registered at {known[0][0]} ({known[0][1]})"
+                raise ProjectError(Problem("PST-G004", what, uri, "give the new store another name"))
 
     def stores(self) -> dict[str, tuple[str, str]]:
         """Give URI and kind of every store, by name."""
@@ -221,7 +221,16 @@ class Registry:
 
     def counts(self) -> dict[str, int]:
         """Give the number of rows of each table that people ask about."""
-        tables = ["dataset", "artifact", "quantum", "quantum_input", "collection", "dataset_type", "store", "deleted"]
+        tables = [
+            "dataset",
+            "artifact",
+            "quantum",
+            "quantum_input",
+            "collection",
+            "dataset_type",
+            "store",
+            "deleted",
+        ]
         tables += [f"dimension_{name}" for name in self.universe.dimensions]
         return {name: int(self._db.rows(f"SELECT count(*) FROM {name}")[0][0]) for name in tables}
 
@@ -262,7 +271,9 @@ class Registry:
         with self._db.transaction():
             for element, records in dimensions.items():
                 keys = self.universe.close([element])
-                loading.insert_keyed(self._db, f"dimension_{element}", keys, self._record_kinds(element), records)
+                loading.insert_keyed(
+                    self._db, f"dimension_{element}", keys, self._record_kinds(element), records
+                )
             for name, rows in relations.items():
                 keys = self.universe.close(self.universe.relations[name].between)
                 loading.insert_keyed(self._db, f"relation_{name}", keys, self._key_kinds(keys), rows)
@@ -283,7 +294,9 @@ class Registry:
             self._db.execute(f"DELETE FROM artifact WHERE dataset IN {gone}")
             self._db.execute(f"DELETE FROM calibration WHERE dataset IN {gone}")
             self._db.execute(f"DELETE FROM dataset WHERE id IN {gone}")
-            self._db.execute(f"INSERT INTO deleted SELECT id FROM s_gone WHERE id NOT IN (SELECT id FROM deleted)")  # noqa: F541, E501
+            self._db.execute(
+                "INSERT INTO deleted SELECT id FROM s_gone WHERE id NOT IN (SELECT id FROM deleted)"
+            )
             self._db.execute("DROP TABLE s_gone")
 
     # --- columns out -------------------------------------------------------------------------
@@ -305,11 +318,15 @@ class Registry:
         planned_recipe, store, path, member, size, sha256, content, format, quantum, receipt``.
         Where a dataset has replicas, the store registered first. With ``first``, of several
         datasets of one type and data ID the first in the order of the collections; else all.
-        Sorted by type as given, then by data ID. Unknown types have no rows.
+        Sorted by type as given, then by data ID. Unknown types and collections have no rows: a run
+        is asked for before it is planned.
         """
         import pyarrow as pa
 
-        runs = tuple(dict.fromkeys(run for name in collections for run in self.chain_members(name)))
+        there = self.collections()
+        runs = tuple(
+            dict.fromkeys(run for name in collections if name in there for run in self.chain_members(name))
+        )
         known = self.dataset_types()
         dims = sorted({d for t in types if t in known for d in known[t].dimensions})
         kinds = {
@@ -317,7 +334,9 @@ class Registry:
             "planned_recipe": col.ID, "store": "str", "path": "str", "member": "str", "size": "int",
             "sha256": col.DIGEST, "content": col.DIGEST, "format": "str", "quantum": col.ID, "receipt": "str",
         }  # fmt: skip
-        parts = [self._datasets_of(known[t], runs, kinds, first=first) for t in dict.fromkeys(types) if t in known]
+        parts = [
+            self._datasets_of(known[t], runs, kinds, first=first) for t in dict.fromkeys(types) if t in known
+        ]
         empty = col.conform(pa.table({}), kinds)
         return _digits(pa.concat_tables([empty, *parts]))
 
@@ -327,33 +346,38 @@ class Registry:
         import pyarrow as pa
 
         dims = dataset_type.dimensions
-        group = self._db.rows("SELECT id FROM dimension_group WHERE dimensions = $1", canonical_json(list(dims)))
+        group = self._db.rows(
+            "SELECT t.id, g.id FROM dataset_type t JOIN dimension_group g ON g.dimensions = t.dimensions "
+            "WHERE t.name = $1",
+            dataset_type.name,
+        )
+        numbers = {name: number for number, name in self._db.rows("SELECT id, name FROM collection")}
+        stores = dict(self._db.rows("SELECT id, name FROM store"))
         if not group or not runs:
             return col.conform(pa.table({}), kinds)
-        partition, order = ("d.data_id", "o.position, a.store, a.path") if first else ("d.id", "a.store, a.path")
         keys = "".join(f', g."{d}"' for d in dims)
-        with self._db.scratch():
-            positions = pa.array(range(len(runs)), pa.int64())
-            self._db.stage("s_order", pa.table({"name": pa.array(runs, pa.string()), "position": positions}))
-            table = self._db.query(
-                f"SELECT * FROM (SELECT d.id AS id, o.name AS run{keys}, d.recipe AS recipe, "
-                "d.planned_recipe AS planned_recipe, s.name AS store, a.path AS path, a.member AS member, "
-                "a.size AS size, a.sha256 AS sha256, a.content AS content, a.format AS format, d.quantum AS quantum, "
-                "q.receipt AS receipt, o.position AS p_, "
-                f"row_number() OVER (PARTITION BY {partition} ORDER BY {order}) AS n_ "
-                "FROM dataset d JOIN dataset_type t ON t.id = d.type JOIN collection c ON c.id = d.run "
-                f"JOIN s_order o ON o.name = c.name JOIN data_id_{group[0][0]} g ON g.id = d.data_id "
-                "JOIN artifact a ON a.dataset = d.id JOIN store s ON s.id = a.store "
-                "LEFT JOIN quantum q ON q.id = d.quantum WHERE t.name = $1) AS found WHERE n_ = 1 "
-                "ORDER BY " + "".join(f'"{d}", ' for d in dims) + "p_",
-                dataset_type.name,
-            )
-        count = table.num_rows
-        table = table.drop_columns(["p_", "n_"])
-        table = table.append_column("type", pa.array([dataset_type.name] * count, pa.string()))
-        members = [member or None for member in table["member"].to_pylist()]
-        table = table.set_column(table.column_names.index("member"), "member", pa.array(members, pa.string()))
-        return col.conform(table, kinds)
+        # Without a join for each name, an order or a window: Arrow does those in a fraction of the time.
+        table = self._db.query(
+            f"SELECT d.id AS id, d.run AS run, d.data_id AS n_{keys}, d.recipe AS recipe, "
+            "d.planned_recipe AS planned_recipe, a.store AS store, a.path AS path, a.member AS member, "
+            "a.size AS size, a.sha256 AS sha256, a.content AS content, a.format AS format, d.quantum AS quantum, "
+            f"q.receipt AS receipt FROM dataset d JOIN data_id_{group[0][1]} g ON g.id = d.data_id "
+            "JOIN artifact a ON a.dataset = d.id LEFT JOIN quantum q ON q.id = d.quantum "
+            f"WHERE d.type = $1 AND d.run IN ({', '.join(str(numbers[run]) for run in runs)})",
+            group[0][0],
+        )
+        place = col.places(table["run"], [numbers[run] for run in runs])
+        table = table.append_column("p_", place)
+        table = table.sort_by([(name, "ascending") for name in (*dims, "p_", "store")])
+        table = col.first_of_each(table, ("n_",) if first else ("n_", "p_"))
+        names = pa.array(runs, pa.string()).take(table["p_"])
+        table = table.set_column(table.column_names.index("run"), "run", names)
+        table = table.drop_columns(["n_", "p_"])
+        labels = pa.array(list(stores.values()), pa.string())
+        where = labels.take(col.places(table["store"], list(stores)))
+        table = table.set_column(table.column_names.index("store"), "store", where)
+        table = table.append_column("type", pa.array([dataset_type.name] * table.num_rows, pa.string()))
+        return col.conform(col.empty_is_null(table, "member"), kinds)
 
     def quanta(self, run: str) -> pa.Table:
         """Give the settled quanta of a run, by task and data ID, as their receipts say."""
@@ -400,7 +424,9 @@ class Registry:
 
         with self._db.scratch():
             self._db.stage("s_asked", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
-            rows = self._db.rows("SELECT a.dataset, a.sha256 FROM artifact a JOIN s_asked s ON s.id = a.dataset")
+            rows = self._db.rows(
+                "SELECT a.dataset, a.sha256 FROM artifact a JOIN s_asked s ON s.id = a.dataset"
+            )
         return {dataset: sha256.hex() for dataset, sha256 in rows}
 
     def dump(self) -> dict[str, list[list[Any]]]:
@@ -408,9 +434,18 @@ class Registry:
 
         Any: what the database holds.
         """
-        kinds = ["dataset_type", "collection", "store", "deleted", "quantum", "quantum_input", "binding", "run_parent"]
+        kinds = [
+            "dataset_type",
+            "collection",
+            "store",
+            "deleted",
+            "quantum",
+            "quantum_input",
+            "binding",
+            "run_parent",
+        ]
         result: dict[str, list[list[Any]]] = {}
-        names = {number: name for number, name in self._db.rows("SELECT id, name FROM collection")}  # noqa: C416 - pairs
+        names = dict(self._db.rows("SELECT id, name FROM collection"))
         for table in kinds:
             arrow = self._db.query(f"SELECT * FROM {table}")
             if "id" in arrow.column_names and table in ("dataset_type", "collection", "store"):
@@ -457,10 +492,14 @@ class Registry:
         rows = self._db.rows("SELECT id, kind FROM collection WHERE name = $1", name)
         if not rows:
             known = ", ".join(list(self.collections())[:20]) or "none"
-            raise ProjectError(Problem("PST-G003", f"no collection '{name}'", self._db.path, f"known: {known}"))
+            raise ProjectError(
+                Problem("PST-G003", f"no collection '{name}'", self._db.path, f"known: {known}")
+            )
         return rows[0][0], rows[0][1]
 
-    def _register_collections(self, names: Iterable[str], kind: CollectionKind, *, inside: bool = False) -> None:
+    def _register_collections(
+        self, names: Iterable[str], kind: CollectionKind, *, inside: bool = False
+    ) -> None:
         with contextlib.nullcontext() if inside else self._db.transaction():
             for name in names:
                 known = self._db.rows("SELECT kind FROM collection WHERE name = $1", name)
@@ -468,13 +507,17 @@ class Registry:
                     self._db.execute("INSERT INTO collection (name, kind) VALUES ($1, $2)", name, kind)
                 elif known[0][0] != kind:
                     raise ProjectError(
-                        Problem("PST-G004", f"collection '{name}' is a {known[0][0]}, not a {kind}", self._db.path)
+                        Problem(
+                            "PST-G004", f"collection '{name}' is a {known[0][0]}, not a {kind}", self._db.path
+                        )
                     )
 
     def _flatten(self, number: int, name: str, above: tuple[str, ...]) -> list[str]:
         if name in above:
             raise ProjectError(
-                Problem("PST-G005", f"chain '{name}' contains itself: {' > '.join((*above, name))}", self._db.path)
+                Problem(
+                    "PST-G005", f"chain '{name}' contains itself: {' > '.join((*above, name))}", self._db.path
+                )
             )
         rows = self._db.rows(
             "SELECT c.id, c.name, c.kind FROM collection_chain m JOIN collection c ON c.id = m.member "
@@ -482,7 +525,9 @@ class Registry:
         )  # fmt: skip
         result: list[str] = []
         for inner, member, kind in rows:
-            result += self._flatten(inner, member, (*above, name)) if kind == CollectionKind.CHAIN else [member]
+            result += (
+                self._flatten(inner, member, (*above, name)) if kind == CollectionKind.CHAIN else [member]
+            )
         return result
 
 
@@ -512,10 +557,14 @@ def _check(database: SQLite, universe: Universe) -> None:
     if "schema" not in facts:
         what, fix = "the database is not a registry", "check the path, or make a new one with: prestow init"
     elif facts["schema"] != schema.SCHEMA_VERSION:
-        what = f"the registry has schema version {facts['schema']}, this prestow reads {schema.SCHEMA_VERSION}"
+        what = (
+            f"the registry has schema version {facts['schema']}, this prestow reads {schema.SCHEMA_VERSION}"
+        )
         fix = "use the prestow that made it, or make a new registry from the store"
     elif facts["universe"] != universe.canonical_text():
-        what = f"the registry was made with another universe than '{universe.name}' version {universe.version}"
+        what = (
+            f"the registry was made with another universe than '{universe.name}' version {universe.version}"
+        )
         fix = "open it with the universe it was made with, or make a new registry"
     if what:
         raise ProjectError(Problem("PST-G002", what, database.path, fix))
