@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
 from prestow.cli.group import shared_options
-from prestow.cli.output import Output
+from prestow.cli.output import Output, is_terminal
+from prestow.errors import Exit, Problem, ProjectError
 
 
 @click.command(short_help="Run one planned job here, sealed, under a debugger if asked.")
 @click.argument("job")
 @click.option("--plan", default="latest", show_default=True, help="The plan that the job is of.")
-@click.option("--pdb", is_flag=True, help="Stop in the debugger where the task raises.")
-@click.option("--keep", is_flag=True, help="Keep the job's local repository.")
+@click.option("--pdb", is_flag=True, help="Run the task under the debugger.")
+@click.option("--keep", is_flag=True, help="Keep the job's directory: inputs, outputs, log.")
 @shared_options
 def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory: Path) -> int:
-    """Run JOB of a plan in this process, just as it runs on a node, from its manifest."""
-    raise NotImplementedError
+    """Run JOB of a plan in this process, just as it runs on a node, from its manifest.
+
+    It runs whether it is settled or not, and commits nothing: its outputs go to a directory of
+    their own.
+    """
+    import prestow.project
+
+    if pdb and not is_terminal(sys.stdin) and not sys.stdin.readable():
+        raise ProjectError(Problem("PST-G005", "a debugger needs somebody to talk to", fix="leave --pdb away"))
+    project = prestow.project.open(directory)
+    found = project.debug(project.find_plan(plan), job, debugger=pdb, keep=keep)
+    outcome = found.outcome
+    failures = [failure.as_dict() for failure in outcome.failures]
+    lines = [f"job {found.job}: {', '.join(str(state) for state in outcome.states.values())}"]
+    for failure in outcome.failures:
+        data_id = ",".join(f"{name}={value}" for name, value in failure.data_id.items())
+        lines.append(f"  FAILED {failure.task} {data_id} [{failure.code}] {failure.message}")
+        lines += [f"    {line}" for line in failure.log_tail]
+    lines += [f"  -> {path}" for path in found.outputs]
+    if found.directory:
+        lines.append(f"kept: {found.directory}")
+    facts = {
+        "job": found.job, "states": {k: str(v) for k, v in outcome.states.items()}, "failures": failures,
+        "outputs": list(found.outputs), "directory": str(found.directory) if found.directory else None,
+    }  # fmt: skip
+    if outcome.failures:
+        output.answer("debug", facts, "\n".join(lines), following=f"prestow debug {found.job} --pdb")
+        return Exit.FAILED
+    output.answer("debug", facts, "\n".join(lines), following="prestow run")
+    return Exit.OK

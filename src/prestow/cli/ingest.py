@@ -9,7 +9,9 @@ import click
 
 from prestow.cli.group import shared_options
 from prestow.cli.output import Output, count_text, is_terminal, size_text
-from prestow.errors import Exit, Problem, ProjectError
+from prestow.errors import CODES, Exit, Problem, ProjectError
+
+SHOWN = 5
 
 
 @click.command(short_help="Take in raw files, or the outputs of a run.")
@@ -20,7 +22,7 @@ from prestow.errors import Exit, Problem, ProjectError
 @click.option("--skip-bad", is_flag=True, help="With --raw: take the good files, name the others.")
 @click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
 @click.option(
-    "--level", type=click.Choice(["receipt", "full"]), default="full", show_default=True,
+    "--level", type=click.Choice(["receipt", "full"]), default="receipt", show_default=True,
     help="What is checked: sizes and stories against receipts, or every byte.",
 )
 @shared_options
@@ -75,6 +77,24 @@ def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Outpu
 
     project = prestow.project.open(directory)
     report = project.ingest(plan, run=run, level=level)
-    runs = ", ".join(report.runs)
-    output.answer("ingest", {"runs": list(report.runs)}, f"ingested into run {runs}", following="prestow status")
+    runs = ", ".join(report.runs) or "(none: nothing has run yet)"
+    text = f"ingested {count_text(report.added, 'file')} ({size_text(report.size)} looked at, {report.level}) into run {runs}"
+    more = {"were there already": report.present, "promoted": report.promoted, "deleted on purpose": report.deleted}
+    text += "".join(f", {number:,} {what}" for what, number in more.items() if number)
+    if report.states:
+        text += "\n  quanta: " + ", ".join(f"{number:,} {state}" for state, number in report.states.items())
+    if report.unexpected:
+        shown = report.unexpected[:SHOWN]
+        text += f"\n  {count_text(len(report.unexpected), 'file')} that no receipt commits, kept: {' '.join(shown)}"
+    facts = {
+        "runs": list(report.runs), "level": str(report.level), "added": report.added, "present": report.present,
+        "deleted": report.deleted, "quanta": report.quanta, "promoted": report.promoted, "size": report.size,
+        "states": report.states, "unexpected": list(report.unexpected),
+        "problems": [problem.as_dict() for problem in report.problems],
+    }  # fmt: skip
+    for problem in report.problems:
+        output.note(str(problem))
+    output.answer("ingest", facts, text, following="prestow status")
+    if report.problems:
+        return CODES[report.problems[0].code][1]
     return Exit.OK

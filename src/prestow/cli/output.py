@@ -106,8 +106,10 @@ def silence(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "  ", total: bool = False) -> str:
-    """Lay out a table: the first column to the left, others to the right.
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "  ", total: bool = False, words: int = 1
+) -> str:
+    """Lay out a table: columns of words to the left, others, of numbers, to the right.
 
     Parameters
     ----------
@@ -119,11 +121,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: st
         Put before each line.
     total : bool
         Whether the last row is a sum, set off by a line.
+    words : int
+        How many columns, from the first, hold words.
     """
     cells = [[*map(str, header)], *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
-        indent + "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        indent + "  ".join(c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
         for row in cells
     ]
     if total:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,23 +12,58 @@ from prestow.cli.group import shared_options
 from prestow.cli.output import Output, duration_text
 from prestow.errors import Exit
 
+if TYPE_CHECKING:
+    from prestow.engines.running import RunResult
+
+SHOWN = 5  # failures printed after the end; all of them were printed as they came
+
 
 @click.command(short_help="Run a plan; the same command again goes on where it was.")
 @click.argument("plan", required=False)
 @click.option("--engine", default="dask", show_default=True, metavar="NAME", help="dask, or local: in this process, in order.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes; default: as prestow.yaml says.")
-@click.option("--only", multiple=True, metavar="TASK", help="Only the quanta of this task.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would run, and run nothing.")
+@click.option("--only", metavar="TASK", help="Only the quanta of this task, and what they need.")
 @shared_options
-def run(
-    plan: str | None, engine: str, workers: int | None, only: tuple[str, ...], dry_run: bool, output: Output, directory: Path
-) -> int:
+def run(plan: str | None, engine: str, workers: int | None, only: str | None, output: Output, directory: Path) -> int:
     """Run what is left of PLAN (the newest, by default).
 
     Ctrl-C once lets running jobs end, twice stops them. Then, or after any failure, the same
     command goes on where it was.
     """
     import prestow.project
+    from prestow.engines.progress import show_progress
 
     project = prestow.project.open(directory)
-    raise NotImplementedError
+    found = project.find_plan(plan or "latest")
+    output.note(f"plan {found.id[:8]}  run {found.run}  engine {engine}")
+    result = project.run(
+        found, engine=engine, workers=workers, only=only, on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None
+    )
+    counts = result.counts
+    text = f"done in {duration_text(result.seconds)}: " + (", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "nothing to do")
+    if not result.jobs and result.settled:
+        text = "nothing to do: " + text.partition(": ")[2]
+    code = result.exit_code
+    if code is not Exit.OK:
+        text += f"     exit {int(code)}"
+    for failure in result.failures[:SHOWN]:
+        text += "\n  " + str(failure).replace("\n", "\n  ")
+    if len(result.failures) > SHOWN:
+        text += f"\n  and {len(result.failures) - SHOWN:,} more failures: prestow status"
+    facts = {
+        "plan": result.plan, "run": result.run, "tasks": {t: dict(c) for t, c in result.tasks.items()}, "counts": counts,
+        "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "exit_code": int(code),
+        "failures": [failure.as_dict() for failure in result.failures],
+    }  # fmt: skip
+    output.answer("run", facts, text, following=_following(result))
+    return code
+
+
+def _following(result: RunResult) -> str:
+    if result.failures:
+        return f"prestow debug {result.failures[0].job}"
+    if not result.settled:
+        return "prestow run"
+    if result.losses:
+        return f"prestow ingest          then make good what was lost: prestow plan --child-of {result.run}"
+    return "prestow ingest"

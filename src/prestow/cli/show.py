@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,11 +157,18 @@ def _show_quanta(plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
     shown = quanta if output.json else quanta.head(LINES)
     names = dict(plan.tables["jobs"].select("job", "name").iter_rows())
     rows = [{"task": r["task"], "job": names[r["job"]], **_papers(plan, r)} for r in shown.iter_rows(named=True)]
-    text = table(("task", "job", "in", "out"), [(r["task"], r["job"], len(r["inputs"]), " ".join(o["path"] for o in r["outputs"])) for r in rows])
+    lines = [(r["task"], r["job"], f"<- {_inputs_text(r['inputs'])}", f"-> {' '.join(o['path'] for o in r['outputs'])}") for r in rows]
+    text = table(("task", "job", "reads", "writes"), lines, words=4)
     if len(shown) < len(quanta):
         text += f"\n  and {len(quanta) - len(shown):,} more: prestow show … --files"
     following = f"prestow show {rows[0]['job']}" if rows else "prestow show"
     output.answer("show", {"plan": plan.id, "run": plan.run, "quanta": rows}, text, following=following)
+
+
+def _inputs_text(inputs: list[dict[str, Any]]) -> str:  # Any: rows for people
+    if len(inputs) == 1:
+        return str(inputs[0]["name"])
+    return ", ".join(f"{n} {name}" for name, n in Counter(i["type"] for i in inputs).items())
 
 
 def _show_job(plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row

@@ -10,8 +10,6 @@ from prestow.cli.group import shared_options
 from prestow.cli.output import Output, table
 from prestow.errors import Exit
 
-STATES = ("made", "declined", "lost", "blocked", "failed", "pending")
-
 
 @click.command(short_help="Show the state of every quantum of a plan.")
 @click.argument("plan", required=False)
@@ -23,21 +21,22 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
 
     project = prestow.project.open(directory)
     found = project.find_plan(plan or "latest")
-    counts = project.status(found)
-    rows = [(task, counts.tasks[task]) for task in counts.tasks]
-    total = {state: sum(states.get(state, 0) for _, states in rows) for state in (*STATES, "reused")}
+    standing = project.status(found)
+    rows = list(standing.tasks.items())
+    total = standing.counts
+    failures = "".join(
+        f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {f.attempts} attempts) [{f.code}] {f.message}" for f in standing.failures
+    )
     output.answer(
         "status",
-        {"plan": found.id, "run": found.run, "tasks": dict(rows), "total": total},
+        standing.as_dict(),
         f"plan {found.id[:8]}  run {found.run}\n"
         + table(
-            ("task", *STATES, "reused", "sum"),
-            [
-                (name, *(states.get(state, 0) or "." for state in (*STATES, "reused")), sum(states.get(state, 0) for state in (*STATES, "reused")))
-                for name, states in (*rows, ("total", total))
-            ],
+            ("task", *total, "sum"),
+            [(name, *(n or "." for n in states.values()), sum(states.values())) for name, states in (*rows, ("total", total))],
             total=True,
-        ),
+        )
+        + failures,
         following=_following(total),
     )
     if not exit_code:

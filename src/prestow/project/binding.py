@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prestow.errors import PlanRefusedError, Problem
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.pipeline.definition import Pipeline
+from prestow.plan.document import pipeline_digest
 from prestow.registry import CollectionKind, Registry, put_record
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
@@ -88,31 +89,21 @@ def choose(registry: Registry, pipeline: Pipeline, facts: Mapping[str, Any], *, 
 
 def ancestors(registry: Registry, run: str) -> tuple[str, ...]:
     """Give the runs that a run is a child of, nearest first."""
+    known = registry.collections()
     found: list[str] = []
     todo = [run]
     while todo:
-        known = registry.collections()
-        for parent in registry.parents(todo.pop(0)) if run in known else ():
-            if parent not in found:
-                found.append(parent)
-                todo.append(parent)
+        name = todo.pop(0)
+        fresh = [p for p in registry.parents(name) if p not in found] if name in known else []
+        found += fresh
+        todo += fresh
     return tuple(found)
 
 
-def bound_facts(pipeline: Pipeline, overrides: tuple[str, ...]) -> dict[str, Any]:  # Any: JSON values
+def bound_facts(pipeline: Pipeline, overrides: Sequence[str]) -> dict[str, Any]:  # Any: JSON values
     """Give what a run is bound to at its first plan: pipeline, configuration and code."""
-    tasks = [
-        {
-            "label": t.label, "dimensions": list(t.dimensions), "entry": t.entry, "command": list(t.command or ()),
-            "config": dict(t.config), "inputs": [[c.name, c.type, c.minimum, c.where] for c in t.inputs],
-            "outputs": [[c.name, c.type, c.optional] for c in t.outputs], "where": t.where,
-        }
-        for t in pipeline.tasks
-    ]
-    types = [[d.name, list(d.dimensions), d.format, d.template] for _, d in sorted(pipeline.dataset_types.items())]
     code = pipeline.code.sha256 if pipeline.code else ""
-    text = canonical_json({"name": pipeline.name, "tasks": tasks, "types": types, "code": code})
-    return {"pipeline": sha256_hex(text.encode())[:32], "name": pipeline.name, "code": code, "overrides": list(overrides)}
+    return {"pipeline": pipeline_digest(pipeline), "name": pipeline.name, "code": code, "overrides": sorted(overrides)}
 
 
 def bind(registry: Registry, store: Store, target: Target) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from prestow.documents import read_document
 from prestow.errors import Problem, ProjectError
 
 LATEST = "latest"
@@ -70,6 +71,15 @@ def _latest(plans: Path) -> Path:
         return known[0]
     fix = f"say which: {', '.join(path.name[:8] for path in known[:10])}" if known else "make one: prestow plan"
     raise ProjectError(Problem("PST-P008", "no plan was made here yet" if not known else "which plan?", str(plans), fix))
+
+
+def run_of(directory: Path) -> str:
+    """Give the run of a plan without opening it: taking outputs in needs no planner."""
+    data = read_document(directory / "plan.yaml").data
+    run = data.get("run") if isinstance(data, dict) else None
+    if not isinstance(run, str):
+        raise ProjectError(Problem("PST-P008", "this is not a plan", str(directory), "plan again"))
+    return run
 
 
 def point_to(plans: Path, plan: str) -> None:

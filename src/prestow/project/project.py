@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from prestow.errors import ConfigurationError, PrestowError, Problem, ProjectError, raise_all
+from prestow.errors import ConfigurationError, PrestowError, Problem, raise_all
 from prestow.project import plans as plan_files
 from prestow.project.configuration import Configuration, find_root, read_configuration
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from prestow.engines.progress import Event
+    from prestow.engines.running import RunResult
     from prestow.ingest import IngestReport, Level, RawReport, Transfer
     from prestow.instruments import Instrument
     from prestow.model.universe import Universe
-    from prestow.node import Outcome
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan
+    from prestow.project.sandbox import Debugged
     from prestow.registry import Registry
     from prestow.results.status import Status
     from prestow.stores import Store
@@ -104,8 +108,10 @@ class Project:
     def load_pipeline(self, overrides: Sequence[str] = ()) -> Pipeline:
         """Load and check the pipeline, with ``task.key=value`` on top of its configuration."""
         from prestow.pipeline import load_pipeline
+        from prestow.query import check_selection
 
-        return load_pipeline(self.configuration.pipeline, self.universe, overrides=overrides)
+        path = _as_typed(self.configuration.pipeline)
+        return load_pipeline(path, self.universe, overrides=overrides, check_where=check_selection)
 
     def instrument(self, name: str) -> Instrument:
         """Give an instrument: one of the project's own files, or one that prestow ships."""
@@ -164,18 +170,20 @@ class Project:
 
     def ingest_raw(
         self, files: Iterable[str | os.PathLike[str]], instrument: str, *, transfer: Transfer | str = "copy",
-        progress: Callable[[int, int], None] | None = None,
+        skip_bad: bool = False, progress: Callable[[int, int], None] | None = None,
     ) -> RawReport:
         """Take raw files in by their headers; what is there already is left as it is.
 
-        A directory stands for the files in it.
+        A directory stands for all FITS files below it. With ``skip_bad`` the good files are taken,
+        and the report names the others; else one bad file refuses all.
         """
         from prestow.ingest import Transfer, ingest_raw
 
         rules = self.instrument(instrument)
-        found = list(_expand(Path(file) for file in files))
-        registry = self._make_registry()
-        return ingest_raw(found, rules, registry, self.store, transfer=Transfer(transfer), progress=progress)
+        return ingest_raw(
+            files, rules, self._make_registry(), self.store, transfer=Transfer(transfer), skip_bad=skip_bad,
+            store_name=STORE, progress=progress,
+        )
 
     def plan(
         self, where: str = "", *, run: str | None = None, overrides: Sequence[str] = (), child_of: str | None = None,
@@ -205,7 +213,7 @@ class Project:
         from prestow.project import binding
 
         pipeline = self.load_pipeline(overrides)
-        facts = binding.bound_facts(pipeline, tuple(overrides))
+        facts = binding.bound_facts(pipeline, overrides)
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
         binding.refuse_other(target, self.registry.binding(target.run))
         request = Request(
@@ -215,13 +223,87 @@ class Project:
         plan = build_plan(request, self.registry)
         if dry_run:
             return plan
+        path = write_plan(plan, self.plans_directory)
         binding.bind(self.registry, self.store, target)
         binding.register(self.registry, self.store, target)
         if pipeline.code is not None:
             self.store.put_if_absent(f"_code/{pipeline.code.sha256}.zip", pipeline.code.data)
-        path = write_plan(plan, self.plans_directory)
         plan_files.point_to(self.plans_directory, plan.id)
         return open_plan(path)
+
+    def run(
+        self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST, *, engine: str = "dask", workers: int | None = None,
+        only: str | None = None, on_event: Callable[[Event], None] | None = None,
+    ) -> RunResult:
+        """Run what is left of a plan; again goes on where it was.
+
+        Parameters
+        ----------
+        engine : str
+            ``dask``, or ``local``: in this process, in order.
+        workers : int, optional
+            Processes; as ``prestow.yaml`` says, if not given.
+        only : str, optional
+            A task: its quanta and what they need, no more.
+        on_event : callable, optional
+            Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
+        """
+        from prestow.engines import open_engine
+        from prestow.engines.running import run_plan
+
+        found = self._plan(plan)
+        options = {"workers": workers or self.configuration.workers} if engine != "local" else {}
+        return run_plan(
+            found, engine=open_engine(engine, **options), stores=self.stores(), store=STORE, only=only,
+            reuse=self._reusable(found), on_event=on_event,
+        )
+
+    def ingest(
+        self, plan: Plan | str | os.PathLike[str] | None = None, *, run: str | None = None, level: Level | str = "receipt",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> IngestReport:
+        """Take the outputs of a run in, from receipts and files alone.
+
+        The run is named, or that of a plan (the newest, by default; where there is no plan any
+        more, of every run). Nothing of the planner is imported.
+        """
+        from prestow.ingest import Level, ingest_outputs
+
+        runs = [run] if run else self._runs(plan)
+        return ingest_outputs(
+            self._make_registry(), self.store, runs=runs, level=Level(level), store_name=STORE, progress=progress
+        )
+
+    def _runs(self, plan: Plan | str | os.PathLike[str] | None) -> list[str] | None:
+        if plan is None:
+            plan = plan_files.LATEST if self.plans() else None
+        if plan is None:
+            return None
+        if isinstance(plan, str | os.PathLike):
+            return [plan_files.run_of(plan_files.find_plan_directory(self.plans_directory, os.fspath(plan)))]
+        return [plan.run]
+
+    def status(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Status:
+        """Give the state of every quantum of a plan, counted by task; they sum to the plan."""
+        from prestow.results.status import status
+
+        found = self._plan(plan)
+        return status(found, self.store, reuse=self._reusable(found))
+
+    def debug(self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False) -> Debugged:
+        """Run one planned job here, sealed, under a debugger if asked. It commits nothing."""
+        from prestow.project.sandbox import debug_job
+
+        return debug_job(self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep)
+
+    def outputs_made(self, plan: Plan) -> int:
+        """Count the outputs of a plan that are made already, by the receipts of its run."""
+        from prestow.plan.settled import read_settled
+
+        settled = read_settled(plan, self.store)
+        made = {row for row, state in settled.states.items() if state == "made"}
+        per_quantum = plan.tables["outputs"]["quantum"].to_list() if made else []
+        return sum(quantum in made for quantum in per_quantum) - len(settled.absent)
 
     # --- plans -------------------------------------------------------------------------------
 
@@ -244,6 +326,11 @@ class Project:
 
         return open_plan(plan_files.find_plan_directory(self.plans_directory, os.fspath(text)))
 
+    def _reusable(self, plan: Plan) -> pl.DataFrame | None:
+        from prestow.plan.reuse import reusable
+
+        return reusable(plan, self.registry)
+
     def _plan(self, plan: Plan | str | os.PathLike[str]) -> Plan:
         return self.find_plan(plan) if isinstance(plan, str | os.PathLike) else plan
 
@@ -251,17 +338,7 @@ class Project:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
 
-def _expand(files: Iterable[Path]) -> Iterable[Path]:
-    problems = []
-    for path in files:
-        try:
-            if path.is_dir():
-                yield from sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-                continue
-            path.stat()
-        except OSError as error:
-            reason = (error.strerror or "unreadable").lower()
-            problems.append(Problem("PST-I005", f"cannot be read: {reason}", str(path), "check the path and its permissions"))
-            continue
-        yield path
-    raise_all(problems, ProjectError)
+def _as_typed(path: Path) -> Path:
+    """Give a path as a person here would write it: errors point at it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -15,7 +15,7 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Make ``calexp`` and ``summary`` from ``isr``."""
-    pixels = np.asarray(quantum.get("isr"), dtype=np.float32)
+    pixels = np.asarray(quantum.get("isr", "array"), dtype=np.float32)
     sky = float(np.median(pixels))
     if sky > config.brightest_sky:
         raise NothingToDo("bright_sky")

@@ -16,7 +16,7 @@ class Config:
 def run(quantum: Quantum, config: Config) -> None:
     """Make ``coadd`` from every ``calexp``."""
     frames = np.stack([
-        np.asarray(quantum.get("calexp", **i.data_id), dtype=np.float32) for i in quantum.inputs["calexp"]
+        np.asarray(quantum.get("calexp", "array", **i.data_id), dtype=np.float32) for i in quantum.inputs["calexp"]
     ])
     median = np.median(frames, axis=0)
     scatter = 1.4826 * np.median(np.abs(frames - median), axis=0)

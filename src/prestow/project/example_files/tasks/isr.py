@@ -16,5 +16,5 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Make ``isr`` from ``raw``."""
-    counts = np.asarray(quantum.get("raw"), dtype=np.float32)
+    counts = np.asarray(quantum.get("raw", "array"), dtype=np.float32)
     quantum.put("isr", (counts - np.float32(config.bias_level)) * np.float32(config.gain))

@@ -1,0 +1,84 @@
+"""``prestow plan``: every job, input and output name, resolved, proved and frozen."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prestow.cli.group import shared_options
+from prestow.cli.output import Output, duration_text, size_text, table
+
+if TYPE_CHECKING:
+    from prestow.plan import Plan
+    from prestow.plan.summary import Summary
+
+
+@click.command(short_help="Resolve every job, input and output name, and freeze them.")
+@click.option("--where", default="", metavar="SELECTION", help="Which data: such as \"visit in (12, 13) and detector<5\".")
+@click.option("--run", metavar="RUN", help="Where the outputs go; default: the pipeline's name.")
+@click.option("--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Configuration, on top of the pipeline's.")
+@click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
+@shared_options
+def plan(
+    where: str, run: str | None, overrides: tuple[str, ...], child_of: str | None, dry_run: bool, output: Output, directory: Path
+) -> None:
+    """Resolve every job, input and output name; refuse what would go wrong; freeze the rest.
+
+    The same request on the same inputs is the same plan. Nothing runs yet.
+    """
+    began = time.monotonic()
+    import prestow.project
+    from prestow.plan.summary import summary
+
+    project = prestow.project.open(directory)
+    before = set(project.plans())
+    made = project.plan(where, run=run, overrides=overrides, child_of=child_of, dry_run=dry_run)
+    numbers = summary(made)
+    done = project.outputs_made(made)
+    free = shutil.disk_usage(project.root).free
+    name = project.configuration.pipeline.name
+    facts = {
+        **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free,
+        "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
+    }  # fmt: skip
+    lines = [
+        f"plan {made.id[:8]}  run {made.run}  {name} @ {made.pipeline_digest[:7]}   {duration_text(time.monotonic() - began)}",
+        *_lines(numbers, free),
+        f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
+        f"        inputs: {_existing(made):,} found, 0 missing",
+        *(f"    left out: {line}" for line in numbers.left_out),
+        *(f"    warning: {line}" for line in numbers.warnings),
+    ]
+    if dry_run:
+        lines.append("nothing was written (dry run)")
+    elif made.id in before:
+        lines.append("this is the same plan as before")
+    following = "prestow plan" if dry_run else f"prestow run          look: prestow show {numbers.tasks[-1].task} --files"
+    output.answer("plan", facts, "\n".join(lines), following=following)
+
+
+def _existing(made: Plan) -> int:
+    datasets = made.tables["datasets"]
+    return int((~datasets["planned"]).sum())
+
+
+def _lines(numbers: Summary, free: int) -> list[str]:
+    """Give the table of tasks; a forecast of nothing is not known."""
+    rows = [
+        (
+            row.task, f"{row.jobs:,}", f"{row.inputs:,}", f"{row.outputs:,}",
+            duration_text(row.cpu_seconds) if row.cpu_seconds else "?", size_text(row.bytes) if row.bytes else "?",
+        )
+        for row in (*numbers.tasks, numbers.total)
+    ]  # fmt: skip
+    lines = [table(("task", "jobs", "inputs", "outputs", "est. cpu", "est. size"), rows, indent="    ")]
+    lines[0] += f"     free here: {size_text(free)}"
+    if numbers.total.bytes > free:
+        lines.append("    warning: this is more than the disk has free")
+    return lines
