@@ -13,7 +13,7 @@ from prestow.model.hashing import canonical_json, dataset_id, digest128, quantum
 RUN = "demo"
 
 
-def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", attempt="a1", home=True, value=1, lost=(), path=None, format="json"):
+def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", attempt="a1", home=True, value=1, lost=(), path=None, suffix="json"):
     """Commit one quantum; ``inputs`` are receipts of parents. Gives its receipt."""
     quantum = quantum_id(task, run, data_id)
     planned = digest128("test", task, canonical_json(data_id))
@@ -26,9 +26,9 @@ def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", att
     made = []
     for n, kind in enumerate(outputs):
         ident = dataset_id(kind, run, data_id)
-        name = path or f"{run}/{kind}/{kind}-{'-'.join(str(v) for _, v in sorted(data_id.items()))}.{format}"
+        name = path or f"{run}/{kind}/{kind}-{'-'.join(str(v) for _, v in sorted(data_id.items()))}.{suffix}"
         if state != "made":
-            made.append(ReceiptOutput(ident, kind, data_id, format, name, "declined"))
+            made.append(ReceiptOutput(ident, kind, data_id, suffix, name, "declined"))
             continue
         story = Story(
             type=kind, id=ident, run=run, data_id=canonical_json(data_id), task=task, version="v1", recipe=actual,
@@ -37,11 +37,11 @@ def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", att
         )
         aside = aside_name(quantum, attempt, n)
         with tempfile.TemporaryDirectory() as directory:
-            source = Path(directory, "x." + format)
+            source = Path(directory, "x." + suffix)
             source.write_text(json.dumps({"task": task, "value": value, **data_id}))
             with store.create(aside) as sink:
-                stamped = open_format(format).stamp(source, sink, story)
-        made.append(ReceiptOutput(ident, kind, data_id, format, name, "made", aside, stamped.size, stamped.sha256, stamped.content))
+                stamped = open_format(suffix).stamp(source, sink, story)
+        made.append(ReceiptOutput(ident, kind, data_id, suffix, name, "made", aside, stamped.size, stamped.sha256, stamped.content))
     receipt = Receipt(
         quantum=quantum, task=task, run=run, data_id=data_id, job=f"{task}-job", state=state, planned_recipe=planned,
         actual_recipe=actual if state in ("made", "declined") else None, attempt=attempt if state in ("made", "declined") else None,

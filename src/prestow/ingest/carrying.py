@@ -39,7 +39,9 @@ def place_in_store(store: Store, directory: str, path: str, sha256: str) -> str:
     return plain if taken is None or taken[1] == sha256 else f"{directory}/{sha256[:16]}/{name}"
 
 
-def carry(path: str, store: Store, name: str, *, size: int, sha256: str, transfer: Transfer) -> Problem | None:
+def carry(
+    path: str, store: Store, name: str, *, size: int, sha256: str, transfer: Transfer
+) -> Problem | None:
     """Make a name of the store hold a file's bytes; give what is in the way.
 
     The name is taken only if it is free, so two at once never replace each other's bytes.
@@ -52,13 +54,20 @@ def carry(path: str, store: Store, name: str, *, size: int, sha256: str, transfe
         with open(path, "rb") as stream:
             data = stream.read()  # put whole: the exclusive put of a store takes bytes
     except OSError as error:
-        return Problem("PST-I005", f"cannot be read: {error.strerror}", path, "check the path and its permissions")
+        return Problem(
+            "PST-I005", f"cannot be read: {error.strerror}", path, "check the path and its permissions"
+        )
     if hashlib.sha256(data).hexdigest() != sha256:
-        return Problem("PST-I004", "it changed while it was taken in", path, "wait until it is whole, then try again")
+        return Problem(
+            "PST-I004", "it changed while it was taken in", path, "wait until it is whole, then try again"
+        )
     if store.put_if_absent(name, data) is Put.YES or store.digest(name) == (size, sha256):
         return None
     return Problem(
-        "PST-I002", f"its name in the store, {name}, is taken by other bytes", path, "give the same command again"
+        "PST-I002",
+        f"its name in the store, {name}, is taken by other bytes",
+        path,
+        "give the same command again",
     )
 
 

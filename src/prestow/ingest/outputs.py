@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import islice
 from typing import Any
 
@@ -179,7 +178,8 @@ def _read(store: Store, name: str, tally: _Tally) -> Receipt | None:
         return read_receipt(store, name)
     except StoreError as error:
         tally.contradictory += [
-            Problem("PST-I006", p.what, name, "find out who wrote it; prestow never does") for p in error.problems
+            Problem("PST-I006", p.what, name, "find out who wrote it; prestow never does")
+            for p in error.problems
         ]
         return None
 
@@ -216,7 +216,12 @@ def _types_agree(receipt: Receipt, registry: Registry, tally: _Tally) -> bool:
                 what = error.problems[0].what
         if what:
             tally.contradictory.append(
-                Problem("PST-I006", what, f"{output.type} of task {receipt.task}, run {receipt.run}", "use one pipeline per registry, or other names")
+                Problem(
+                    "PST-I006",
+                    what,
+                    f"{output.type} of task {receipt.task}, run {receipt.run}",
+                    "use one pipeline per registry, or other names",
+                )
             )
             return False
     return True
@@ -250,20 +255,32 @@ def _brought_home(
 
 
 def _load(
-    registry: Registry, receipts: list[Receipt], store_name: str, deleted: frozenset[str] | set[str], tally: _Tally
+    registry: Registry,
+    receipts: list[Receipt],
+    store_name: str,
+    deleted: frozenset[str] | set[str],
+    tally: _Tally,
 ) -> None:
     if not receipts:
         return
     batch, left_out = batch_of(receipts, store_name, deleted)
     inserted = registry.insert_datasets(batch)
     tally.counts.update(
-        added=inserted.datasets, present=inserted.present, deleted=inserted.deleted + left_out, quanta=inserted.quanta
+        added=inserted.datasets,
+        present=inserted.present,
+        deleted=inserted.deleted + left_out,
+        quanta=inserted.quanta,
     )
     where: dict[str, Any] = {}  # Any: what to call it
     for receipt in receipts if inserted.contradictory else ():
         where[receipt.quantum] = f"task {receipt.task}, run {receipt.run}"
         where.update({output.id: output.path for output in receipt.outputs})
     tally.contradictory += [
-        Problem("PST-I006", c.what, where.get(uuid_text(c.id), uuid_text(c.id)), "compare receipt, file and registry")
+        Problem(
+            "PST-I006",
+            c.what,
+            where.get(uuid_text(c.id), uuid_text(c.id)),
+            "compare receipt, file and registry",
+        )
         for c in inserted.contradictory
     ]

@@ -187,7 +187,12 @@ def _expand(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], list[st
     def refuse(error: OSError) -> None:
         reason = (error.strerror or "unreadable").lower()
         problems.append(
-            Problem("PST-I005", f"cannot be read: {reason}", str(error.filename), "check the path and its permissions")
+            Problem(
+                "PST-I005",
+                f"cannot be read: {reason}",
+                str(error.filename),
+                "check the path and its permissions",
+            )
         )
 
     for given in files:
@@ -221,7 +226,7 @@ def _look(path: str, instrument: Instrument) -> _Raw | list[Problem]:
     if observation is None:
         fix = f"leave it out, mend its header, or change the rules of instrument '{instrument.name}'"
         return [Problem("PST-I001", what, path, fix) for what in wrong]
-    data_id = {
+    data_id: dict[str, str | int] = {
         "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
     }  # fmt: skip
     return _Raw(path, observation, dataset_id(RAW, f"raw-{instrument.name}", data_id), size, sha256, content)
@@ -300,14 +305,18 @@ def _rows_of(table: pa.Table, exposures: set[int], instrument: str) -> list[dict
     import pyarrow.compute as pc
 
     wanted = pc.is_in(table["exposure"], value_set=pa.array(sorted(exposures), pa.int64()))
-    rows: list[dict[str, Any]] = table.filter(pc.and_(wanted, pc.equal(table["instrument"], instrument))).to_pylist()
+    rows: list[dict[str, Any]] = table.filter(
+        pc.and_(wanted, pc.equal(table["instrument"], instrument))
+    ).to_pylist()
     return rows
 
 
 # --- taking --------------------------------------------------------------------------------------
 
 
-def _register_all(registry: Registry, store: Store, instrument: Instrument, run: str, store_name: str) -> None:
+def _register_all(
+    registry: Registry, store: Store, instrument: Instrument, run: str, store_name: str
+) -> None:
     """Register what all files share; all of it may be there already."""
     import pyarrow as pa
 
@@ -323,13 +332,16 @@ def _register_all(registry: Registry, store: Store, instrument: Instrument, run:
         {"instrument": name, "physical_filter": f, "band": b} for f, b in sorted(instrument.filters.items())
     ]
     detectors = [
-        {"instrument": name, "detector": number, **facts} for number, facts in sorted(instrument.detectors.items())
+        {"instrument": name, "detector": number, **facts}
+        for number, facts in sorted(instrument.detectors.items())
     ]
     for element, rows in (("physical_filter", filters), ("detector", detectors)):
         if rows:
             registry.insert_dimension_records(element, pa.Table.from_pylist(_even(rows)))
         for row in rows:
-            put_record(store, "dimension", f"{element}-{name}-{row[element]}", {"element": element, "row": row})
+            put_record(
+                store, "dimension", f"{element}-{name}-{row[element]}", {"element": element, "row": row}
+            )
     put_record(store, "run", run, {"name": run})
     put_record(store, "dataset-type", RAW, {"name": RAW, "dimensions": list(dimensions), "format": "fits"})
 
@@ -345,17 +357,25 @@ def _in_place(registry: Registry, store: Store, run: str, paths: list[str]) -> t
     stores = registry.stores()
     for name, (uri, kind) in stores.items():
         root = uri.removeprefix("file://")
-        if kind == StoreKind.READONLY and uri.startswith("file://") and f"{common}/".startswith(f"{root.rstrip('/')}/"):
+        if (
+            kind == StoreKind.READONLY
+            and uri.startswith("file://")
+            and f"{common}/".startswith(f"{root.rstrip('/')}/")
+        ):
             return name, root
     name, number = run, 2
     while name in stores:
         name, number = f"{run}-{number}", number + 1
     registry.register_store(name, f"file://{common}", StoreKind.READONLY)
-    put_record(store, "store", name, {"name": name, "uri": f"file://{common}", "kind": StoreKind.READONLY.value})
+    put_record(
+        store, "store", name, {"name": name, "uri": f"file://{common}", "kind": StoreKind.READONLY.value}
+    )
     return name, common
 
 
-def _take(raw: _Raw, store: Store, run: str, transfer: Transfer, place: str, root: str) -> dict[str, Any] | Problem:
+def _take(
+    raw: _Raw, store: Store, run: str, transfer: Transfer, place: str, root: str
+) -> dict[str, Any] | Problem:
     """Put one file where it belongs, and its record; give its row. Any: values of a row."""
     data_id = raw.data_id
     facts: dict[str, Any] = {
@@ -368,7 +388,9 @@ def _take(raw: _Raw, store: Store, run: str, transfer: Transfer, place: str, roo
         try:
             path.encode()
         except UnicodeEncodeError:
-            return Problem("PST-I005", "its name is not UTF-8, so it cannot stay where it is", raw.path, "copy it")
+            return Problem(
+                "PST-I005", "its name is not UTF-8, so it cannot stay where it is", raw.path, "copy it"
+            )
     else:
         day = f"{RAW}/{raw.observation.instrument}/{raw.observation.day_obs}"
         path = place_in_store(store, day, raw.path, raw.sha256)
@@ -392,12 +414,27 @@ def _load(registry: Registry, run: str, raws: list[_Raw], rows: list[dict[str, A
     data_ids = [row["data_id"] for row in rows]
     names = ("instrument", "exposure", "detector")
     halves = pa.array([bytes.fromhex(raw.content[:32]) for raw in raws], pa.binary(16))
-    datasets = pa.table({"id": ids, "run": [run] * len(raws), "recipe": halves, **{n: [d[n] for d in data_ids] for n in names}})
-    artifacts = pa.table({"dataset": ids, **{n: [row[n] for row in rows] for n in ("store", "path", "size", "sha256", "content", "format")}})
+    datasets = pa.table(
+        {
+            "id": ids,
+            "run": [run] * len(raws),
+            "recipe": halves,
+            **{n: [d[n] for d in data_ids] for n in names},
+        }
+    )
+    artifacts = pa.table(
+        {
+            "dataset": ids,
+            **{n: [row[n] for row in rows] for n in ("store", "path", "size", "sha256", "content", "format")},
+        }
+    )
     exposures = {raw.observation.exposure: raw for raw in raws}
     records = [raw.exposure_record() for raw in exposures.values()]
     visits = [
-        {**{k: v for k, v in raw.exposure_record().items() if k != "exposure"}, "visit": raw.observation.visit}
+        {
+            **{k: v for k, v in raw.exposure_record().items() if k != "exposure"},
+            "visit": raw.observation.visit,
+        }
         for raw in exposures.values()
         if raw.observation.visit is not None
     ]
@@ -416,5 +453,7 @@ def _load(registry: Registry, run: str, raws: list[_Raw], rows: list[dict[str, A
                 "exposure": [raw.observation.exposure for raw in exposures.values() if raw.observation.visit is not None],
             }
         )  # fmt: skip
-    inserted = registry.insert_raw(DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations)
+    inserted = registry.insert_raw(
+        DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations
+    )
     return inserted.datasets

@@ -36,7 +36,9 @@ def says_what_its_name_says(receipt: Receipt, name: str) -> str:
     for output in receipt.outputs:
         if dataset_id(output.type, receipt.run, output.data_id) != output.id:
             return f"the id of {output.type} is not that of its type, run and data ID"
-        if output.state == "made" and (output.sha256 is None or output.size is None or output.content is None):
+        if output.state == "made" and (
+            output.sha256 is None or output.size is None or output.content is None
+        ):
             return f"{output.type} is made, but its digests are missing"
         try:
             check_name(output.path)
@@ -75,14 +77,23 @@ class Verifier:
         except ObjectNotFoundError:
             wrong = ["it is gone"]
         return [
-            Problem("PST-I003", what, output.path, "look who changed it; if its task is run again, equal bytes are put back")
+            Problem(
+                "PST-I003",
+                what,
+                output.path,
+                "look who changed it; if its task is run again, equal bytes are put back",
+            )
             for what in wrong
         ]
 
     def _differences(self, receipt: Receipt, output: ReceiptOutput, path: Path) -> list[str]:
         try:
             story = self._format(output.format).read_story(path)
-            content = self._format(output.format).content_digest(path) if self._level is Level.FULL else output.content
+            content = (
+                self._format(output.format).content_digest(path)
+                if self._level is Level.FULL
+                else output.content
+            )
         except PrestowError as error:
             return [problem.what for problem in error.problems]
         if story is None:

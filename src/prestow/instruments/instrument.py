@@ -78,7 +78,9 @@ class Instrument:
             return None, wrong
         values, wrong = self.rules.apply(cards, file_name)
         told = {name for message in wrong for name in message.partition(":")[0].split(", ")}
-        wrong += [f"{name}: there is no value" for name in _REQUIRED if values[name] is None and name not in told]
+        wrong += [
+            f"{name}: there is no value" for name in _REQUIRED if values[name] is None and name not in told
+        ]
         wrong += self._check(values, told)
         if wrong:
             return None, wrong
@@ -104,14 +106,15 @@ class Instrument:
         wrong = []
         for name in ("exposure", "detector", "day_obs"):
             value = values[name]
-            if name not in told and value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            good = value is None or (isinstance(value, int) and not isinstance(value, bool))
+            if name not in told and not good:
                 wrong.append(f"{name}: not an integer: {value!r}")
         detector = values["detector"]
         if isinstance(detector, int) and detector not in self.detectors:
             wrong.append(f"detector: there is no detector {detector} (known: {_some(self.detectors)})")
-        name = values.get("physical_filter")
-        if name is not None and name not in self.filters:
-            wrong.append(f"physical_filter: there is no filter {name!r} (known: {_some(self.filters)})")
+        band = values.get("physical_filter")
+        if band is not None and band not in self.filters:
+            wrong.append(f"physical_filter: there is no filter {band!r} (known: {_some(self.filters)})")
         return wrong
 
 
@@ -154,7 +157,11 @@ def load_instrument(
     known = known_instruments(paths)
     if text not in known:
         raise ProjectError(
-            Problem("PST-I007", f"unknown instrument '{text}'", fix=f"known: {', '.join(known)}; or give the path of a YAML file")
+            Problem(
+                "PST-I007",
+                f"unknown instrument '{text}'",
+                fix=f"known: {', '.join(known)}; or give the path of a YAML file",
+            )
         )
     path = known[text]
     if path is not None:
@@ -167,7 +174,10 @@ def read_instrument(document: Document, universe: Universe) -> Instrument:
     """Turn a document into an instrument, or raise with every problem in it."""
     data = document.data
     problems = document.check_keys(
-        (), data, required=("schema", "name", "values", "filters", "visits", "detectors"), optional=("match", "day_begins")
+        (),
+        data,
+        required=("schema", "name", "values", "filters", "visits", "detectors"),
+        optional=("match", "day_begins"),
     )
     if not isinstance(data, dict):
         raise ConfigurationError(*problems)
@@ -201,11 +211,15 @@ def _read_match(document: Document, value: object) -> tuple[dict[str, re.Pattern
         try:
             result[str(keyword).upper()] = re.compile(pattern)
         except (re.error, TypeError) as error:
-            problems.append(document.problem("PST-C013", ("match", keyword), f"not a regular expression: {error}"))
+            problems.append(
+                document.problem("PST-C013", ("match", keyword), f"not a regular expression: {error}")
+            )
     return result, problems
 
 
-def _read_values(document: Document, value: object, universe: Universe) -> tuple[tuple[Rule, ...], list[Problem]]:
+def _read_values(
+    document: Document, value: object, universe: Universe
+) -> tuple[tuple[Rule, ...], list[Problem]]:
     if not isinstance(value, dict):
         return (), [document.problem("PST-C011", ("values",), f"must be a mapping, not {kind_of(value)}")]
     known = (*_DIMENSIONS, *universe.dimensions["exposure"].metadata)
@@ -238,7 +252,9 @@ def _read_filters(document: Document, value: object) -> tuple[dict[str, str], li
     if not isinstance(value, dict):
         return {}, [document.problem("PST-C011", ("filters",), f"must be a mapping, not {kind_of(value)}")]
     problems = [
-        document.problem("PST-C011", ("filters", name), "filter and band must be text that a data ID can hold")
+        document.problem(
+            "PST-C011", ("filters", name), "filter and band must be text that a data ID can hold"
+        )
         for name, band in value.items()
         if not isinstance(name, str) or not isinstance(band, str) or check_value(name) or check_value(band)
     ]

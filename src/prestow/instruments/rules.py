@@ -55,7 +55,9 @@ class Rule:
     optional: bool = False
     default: Value = None
 
-    def value(self, cards: Mapping[str, object], file_name: str, earlier: Mapping[str, Value], begins: float) -> Value:
+    def value(
+        self, cards: Mapping[str, object], file_name: str, earlier: Mapping[str, Value], begins: float
+    ) -> Value:
         """Give the value; `RuleError` says what the header lacks."""
         if any(earlier.get(name) not in values for name, values in self.when.items()):
             return None
@@ -106,7 +108,7 @@ def _fields(text: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
 
 
-def _apply(step: str, argument: Any, value: Value, begins: float) -> Value:  # noqa: ANN401 - of the step
+def _apply(step: str, argument: Any, value: Value, begins: float) -> Value:
     if step in _SIMPLE:
         return _SIMPLE[step](value)
     if step == "day":
@@ -188,9 +190,13 @@ class Rules:
         return values, [f"{', '.join(names)}: {what}" for what, names in wrong.items()]
 
 
-def read_rule(document: Document, path: Key, value: object, earlier: tuple[str, ...]) -> tuple[Rule | None, list[Problem]]:
+def read_rule(
+    document: Document, path: Key, value: object, earlier: tuple[str, ...]
+) -> tuple[Rule | None, list[Problem]]:
     """Read one rule of a document; give it, or all that is wrong with it."""
-    problems = document.check_keys(path, value, optional=(*SOURCES, "seconds", "steps", "when", "unless", "default"))
+    problems = document.check_keys(
+        path, value, optional=(*SOURCES, "seconds", "steps", "when", "unless", "default")
+    )
     if not isinstance(value, dict):
         return None, problems
     name = str(path[-1])
@@ -199,13 +205,19 @@ def read_rule(document: Document, path: Key, value: object, earlier: tuple[str, 
         what = f"one source is needed, of {', '.join(SOURCES)}; here: {', '.join(sources) or 'none'}"
         return None, [*problems, document.problem("PST-C012", path, what)]
     source = sources[0]
-    argument, keywords = value[source], ()
+    argument = value[source]
+    keywords: tuple[str, ...] = ()
     at = (*path, source)
 
     def known(word: object, where: Key) -> None:
         if word not in earlier:
             problems.append(
-                document.problem("PST-C013", where, f"'{word}' is no earlier value", f"earlier: {', '.join(earlier) or 'none'}")
+                document.problem(
+                    "PST-C013",
+                    where,
+                    f"'{word}' is no earlier value",
+                    f"earlier: {', '.join(earlier) or 'none'}",
+                )
             )
 
     if source == "keyword":
@@ -242,7 +254,9 @@ def read_rule(document: Document, path: Key, value: object, earlier: tuple[str, 
     )  # fmt: skip
 
 
-def _check_format(document: Document, at: Key, text: str, known: Callable[[object, Key], None]) -> list[Problem]:
+def _check_format(
+    document: Document, at: Key, text: str, known: Callable[[object, Key], None]
+) -> list[Problem]:
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
@@ -252,7 +266,11 @@ def _check_format(document: Document, at: Key, text: str, known: Callable[[objec
         if name is not None:
             known(name, at)
             if conversion or not _FIELD.fullmatch(spec or ""):
-                problems.append(document.problem("PST-C013", at, f"'{{{name}:{spec}}}' is not allowed", "write {name} or {name:04d}"))
+                problems.append(
+                    document.problem(
+                        "PST-C013", at, f"'{{{name}:{spec}}}' is not allowed", "write {name} or {name:04d}"
+                    )
+                )
     return problems
 
 
@@ -266,7 +284,9 @@ def _read_condition(
     return {w: tuple(v) if isinstance(v, list) else (v,) for w, v in value.items()}, []
 
 
-def _read_steps(document: Document, path: Key, value: object) -> tuple[tuple[tuple[str, Any], ...], list[Problem]]:
+def _read_steps(
+    document: Document, path: Key, value: object
+) -> tuple[tuple[tuple[str, Any], ...], list[Problem]]:
     if not isinstance(value, list):
         return (), [document.problem("PST-C011", path, f"must be a list, not {kind_of(value)}")]
     steps: list[tuple[str, Any]] = []  # Any: of the step
@@ -279,21 +299,29 @@ def _read_steps(document: Document, path: Key, value: object) -> tuple[tuple[tup
         word = next((w for w in ARGUMENT_STEPS if isinstance(item, dict) and w in item), None)
         if word is None:
             what = f"unknown step {kind_of(item)}"
-            problems.append(document.problem("PST-C013", at, what, f"known: {', '.join((*PLAIN_STEPS, *ARGUMENT_STEPS))}"))
+            problems.append(
+                document.problem("PST-C013", at, what, f"known: {', '.join((*PLAIN_STEPS, *ARGUMENT_STEPS))}")
+            )
             continue
-        problems += document.check_keys(at, item, required=(word,), optional=("otherwise",) if word == "table" else ())
+        problems += document.check_keys(
+            at, item, required=(word,), optional=("otherwise",) if word == "table" else ()
+        )
         argument = item[word]
         if word == "regex":
             try:
                 argument = re.compile(argument)
             except (re.error, TypeError) as error:
-                problems.append(document.problem("PST-C013", (*at, word), f"not a regular expression: {error}"))
+                problems.append(
+                    document.problem("PST-C013", (*at, word), f"not a regular expression: {error}")
+                )
         elif word == "digits":
             problems += document.check_type((*at, word), argument, int)
         elif not isinstance(argument, dict) or not argument:
             problems.append(document.problem("PST-C011", (*at, word), "must be a mapping with entries"))
         elif item.get("otherwise", "refuse") not in ("refuse", "keep", "null"):
-            problems.append(document.problem("PST-C013", (*at, "otherwise"), "must be refuse, keep or 'null'"))
+            problems.append(
+                document.problem("PST-C013", (*at, "otherwise"), "must be refuse, keep or 'null'")
+            )
         else:
             argument = (argument, item.get("otherwise", "refuse"))
         steps.append((word, argument))

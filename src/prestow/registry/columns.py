@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,3 +99,40 @@ def uuid_text(value: bytes) -> str:
     """Give 16 bytes as the text of a UUID."""
     h = value.hex()
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def places(column: pa.ChunkedArray, values: Sequence[int]) -> pa.Array:
+    """Give, for each row, at which place among the values it stands."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.index_in(_cast(column, pa.int64()), value_set=pa.array(values, pa.int64()))
+
+
+def first_of_each(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Give the first of all neighbouring rows that are equal in these columns of numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if table.num_rows < 2:  # noqa: PLR2004 - one has no neighbour
+        return table
+    changes = None
+    for name in names:
+        column = table[name].combine_chunks()
+        change = pc.not_equal(column[1:], column[:-1])
+        changes = change if changes is None else pc.or_(changes, change)
+    return table.filter(pa.chunked_array([pa.array([True]), *_chunks(changes)]))
+
+
+def _chunks(array: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return array.chunks if hasattr(array, "chunks") else [array]
+
+
+def empty_is_null(table: pa.Table, name: str) -> pa.Table:
+    """Give the table with empty texts of a column as null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = _cast(table[name], pa.string())
+    column = pc.if_else(pc.equal(column, ""), None, column)
+    return table.set_column(table.column_names.index(name), name, column)

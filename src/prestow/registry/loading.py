@@ -35,7 +35,9 @@ _INPUT = {
 }  # fmt: skip
 
 
-def insert_keyed(db: SQLite, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table) -> int:
+def insert_keyed(
+    db: SQLite, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table
+) -> int:
     """Add the rows whose key is absent; give how many.
 
     Raises
@@ -83,13 +85,21 @@ def insert_datasets(
     """Add what is absent, not deleted and not contradictory; nothing else is changed."""
     groups = _stage(db, universe, types, batch)
     wrong = _contradictions(db)
-    for table, column in (("s_all", "id"), ("s_artifact", "dataset"), *((group.table, "id") for group in groups)):
+    for table, column in (
+        ("s_all", "id"),
+        ("s_artifact", "dataset"),
+        *((group.table, "id") for group in groups),
+    ):
         db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM s_bad)")
     db.execute("DELETE FROM s_quantum WHERE id IN (SELECT id FROM s_bad_quantum)")
     db.execute("DELETE FROM s_input WHERE quantum IN (SELECT id FROM s_bad_quantum)")
     quanta = _insert_quanta(db)
     deleted = int(db.rows("SELECT count(*) FROM s_all s JOIN deleted x ON x.id = s.id")[0][0])
-    for table, column in (("s_all", "id"), ("s_artifact", "dataset"), *((group.table, "id") for group in groups)):
+    for table, column in (
+        ("s_all", "id"),
+        ("s_artifact", "dataset"),
+        *((group.table, "id") for group in groups),
+    ):
         db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM deleted)")
     total = int(db.rows("SELECT count(*) FROM s_all")[0][0])
     added = sum(_insert_group(db, group) for group in groups)
@@ -100,7 +110,15 @@ def insert_datasets(
         "(SELECT 1 FROM artifact x WHERE x.dataset = a.dataset AND x.store = t.id) ORDER BY a.dataset"
     )
     artifacts = db.changed()
-    for table in ("s_all", "s_artifact", "s_quantum", "s_input", "s_bad", "s_bad_quantum", *(g.table for g in groups)):
+    for table in (
+        "s_all",
+        "s_artifact",
+        "s_quantum",
+        "s_input",
+        "s_bad",
+        "s_bad_quantum",
+        *(g.table for g in groups),
+    ):
         db.execute(f"DROP TABLE {table}")
     return Inserted(added, total - added, deleted, artifacts, quanta, wrong)
 
@@ -187,7 +205,8 @@ def _contradictions(db: SQLite) -> tuple[Contradiction, ...]:
     )
     differs = " OR ".join(f"q.{n} IS DISTINCT FROM s.{n}" for n in _QUANTUM if n not in ("id", "run"))
     db.execute(
-        quantum + f"SELECT s.id, 'registered with another receipt' FROM s_quantum s JOIN quantum q ON q.id = s.id "
+        quantum
+        + f"SELECT s.id, 'registered with another receipt' FROM s_quantum s JOIN quantum q ON q.id = s.id "
         f"JOIN collection c ON c.id = q.run WHERE c.name <> s.run OR {differs}"
     )
     db.execute(quantum + "SELECT id, 'given twice' FROM s_quantum GROUP BY id HAVING count(*) > 1")
@@ -198,7 +217,9 @@ def _contradictions(db: SQLite) -> tuple[Contradiction, ...]:
     found = db.rows("SELECT id, min(what) FROM s_bad GROUP BY id ORDER BY id")
     known = {row[0] for row in found}
     found += [
-        row for row in db.rows("SELECT id, min(what) FROM s_bad_quantum GROUP BY id ORDER BY id") if row[0] not in known
+        row
+        for row in db.rows("SELECT id, min(what) FROM s_bad_quantum GROUP BY id ORDER BY id")
+        if row[0] not in known
     ]
     db.execute(
         bad + "SELECT s.id, 'an output of a contradictory quantum' FROM s_all s "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prestow.model.universe import Universe
 
@@ -22,7 +22,10 @@ def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
     _fixed(metadata)
     for name, dimension in universe.dimensions.items():
         keys = universe.close([name])
-        key = [sa.Column(k, _type(universe.dimensions[k].type), primary_key=True, autoincrement=False) for k in keys]
+        key = [
+            sa.Column(k, _type(universe.dimensions[k].type), primary_key=True, autoincrement=False)
+            for k in keys
+        ]
         implied = [sa.Column(i, _type(universe.dimensions[i].type)) for i in dimension.implies]
         facts = [sa.Column(m, _type(t)) for m, t in dimension.metadata.items()]
         sa.Table(f"dimension_{name}", metadata, *key, *implied, *facts)
@@ -31,14 +34,18 @@ def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
     return _render(metadata.sorted_tables, dialect)
 
 
-def data_id_statements(number: int, dimensions: Iterable[str], universe: Universe, dialect: str = "sqlite") -> list[str]:
+def data_id_statements(
+    number: int, dimensions: Iterable[str], universe: Universe, dialect: str = "sqlite"
+) -> list[str]:
     """Give the statements that make the data-ID table of one group of dimensions."""
     import sqlalchemy as sa
 
     dimensions = tuple(dimensions)
     columns = [sa.Column(d, _type(universe.dimensions[d].type), nullable=False) for d in dimensions]
     unique = [sa.UniqueConstraint(*dimensions)] if dimensions else []
-    table = sa.Table(f"data_id_{number}", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns, *unique)
+    table = sa.Table(
+        f"data_id_{number}", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns, *unique
+    )
     return _render([table], dialect)
 
 
@@ -55,10 +62,10 @@ def _render(tables: Iterable[Table], dialect: str) -> list[str]:
     return result
 
 
-def _type(name: str) -> TypeEngine[object]:
+def _type(name: str) -> TypeEngine[Any]:  # Any: of what Python type
     import sqlalchemy as sa
 
-    kinds: dict[str, TypeEngine[object]] = {
+    kinds: dict[str, TypeEngine[Any]] = {  # Any: of what Python type
         "int": sa.BigInteger(), "str": sa.Text(), "float": sa.Double(), "bool": sa.SmallInteger(), "time": sa.BigInteger(),
     }  # fmt: skip
     return kinds[name]
@@ -67,7 +74,9 @@ def _type(name: str) -> TypeEngine[object]:
 def _keyed(metadata: MetaData, name: str, keys: Iterable[str], universe: Universe) -> Table:
     import sqlalchemy as sa
 
-    columns = [sa.Column(k, _type(universe.dimensions[k].type), primary_key=True, autoincrement=False) for k in keys]
+    columns = [
+        sa.Column(k, _type(universe.dimensions[k].type), primary_key=True, autoincrement=False) for k in keys
+    ]
     return sa.Table(name, metadata, *columns)
 
 
@@ -90,7 +99,9 @@ def _fixed(metadata: MetaData) -> None:
         return sa.ForeignKey(f"{table}.id")
 
     sa.Table("meta", metadata, text("key", primary_key=True), text("value"))
-    sa.Table("dataset_type", metadata, serial(), text("name", unique=True), text("dimensions"), text("format"))
+    sa.Table(
+        "dataset_type", metadata, serial(), text("name", unique=True), text("dimensions"), text("format")
+    )
     sa.Table("dimension_group", metadata, serial(), text("dimensions", unique=True))
     sa.Table("collection", metadata, serial(), text("name", unique=True), text("kind"))
     sa.Table(

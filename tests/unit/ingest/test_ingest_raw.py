@@ -223,7 +223,7 @@ def test_after_a_stop_between_copy_and_registry_the_same_call_goes_on(house):
             raise KeyboardInterrupt
         return real(name, data)
 
-    for stop.after in range(0, 24):
+    for stop.after in range(24):
         calls = 0
         house.store.put_if_absent = stop
         try:
