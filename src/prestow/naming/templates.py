@@ -122,9 +122,7 @@ class Template:
     @cached_property
     def pattern(self) -> str:
         """The regular expression that reads a path back, in the words of Python and Rust."""
-        return "".join(
-            f"({part.pattern})" if isinstance(part, Field) else re.escape(part) for part in self.parts
-        )
+        return _pattern(self.parts)
 
     def path(self, run: str, values: Mapping[str, Scalar]) -> str:
         """Give the path of one dataset.
@@ -158,11 +156,9 @@ class Template:
 
         What `path` would refuse is left to `bad_names`.
         """
-        parts = [
-            pl.lit(part) if isinstance(part, str) else _run(run) if part.name == "run" else part.column()
-            for part in self.parts
-        ]
-        return pl.concat_str(parts).alias("path")
+        return pl.concat_str(
+            pl.lit(part) if isinstance(part, str) else _shown(part, run) for part in self.parts
+        ).alias("path")
 
     def paths(self, frame: pl.DataFrame, run: str | pl.Expr) -> pl.Series:
         """Give the path of each row."""
@@ -174,19 +170,23 @@ class Template:
         Where two texts stand in one component, as in ``{instrument}-{band}``, this depends on the
         values: ``a-b`` and ``c`` would read as ``a`` and ``b-c``.
         """
-        pattern = f"^{self.pattern}$"
-        path = self.column(run)
-        return (
-            pl.all_horizontal(
-                pl.lit(True),
-                *(
-                    path.str.extract(pattern, i) == (_run(run) if field.name == "run" else field.column())
-                    for i, field in enumerate(self.fields, 1)
-                ),
-            )
-            .fill_null(False)
-            .alias("reads_back")
+        known = pl.all_horizontal(pl.lit(value=True), *(_shown(f, run).is_not_null() for f in self.fields))
+        doubtful = [parts for parts in self._components() if _doubtful(parts)]
+        return pl.all_horizontal(known, *(_component_reads_back(parts, run) for parts in doubtful)).alias(
+            "reads_back"
         )
+
+    def _components(self) -> list[list[str | Field]]:
+        """Cut the parts at each ``/``; no value holds one, so each component is read by itself."""
+        components: list[list[str | Field]] = [[]]
+        for part in self.parts:
+            if isinstance(part, Field):
+                components[-1].append(part)
+                continue
+            head, *others = part.split("/")
+            components[-1] += [head] if head else []
+            components += [[other] if other else [] for other in others]
+        return components
 
     def parse(self, path: str) -> tuple[str, dict[str, Scalar]] | None:
         """Give run and values of a path that this template gave, else None.
@@ -211,8 +211,49 @@ class Template:
             return None
 
 
-def _run(run: str | pl.Expr) -> pl.Expr:
+def _pattern(parts: Iterable[str | Field]) -> str:
+    return "".join(f"({part.pattern})" if isinstance(part, Field) else re.escape(part) for part in parts)
+
+
+def _shown(field: Field, run: str | pl.Expr) -> pl.Expr:
+    """Give the column of a field as it stands in names."""
+    if field.name != "run":
+        return field.column()
     return pl.lit(run) if isinstance(run, str) else run
+
+
+def _doubtful(parts: list[str | Field]) -> bool:
+    """Say whether a component holds a text beside another field: where it ends depends on its value."""
+    fields = [part for part in parts if isinstance(part, Field)]
+    return len(fields) > 1 and not all(field.integer for field in fields)
+
+
+def _component_reads_back(parts: list[str | Field], run: str | pl.Expr) -> pl.Expr:
+    fields = [part for part in parts if isinstance(part, Field)]
+    values = pl.struct(_shown(field, run).alias(str(i)) for i, field in enumerate(fields))
+    # The first mark after a text ends it, unless the text holds that mark itself.
+    ends = {
+        str(fields.index(part)): str(following)[0]
+        for part, following in itertools.pairwise(parts)
+        if isinstance(part, Field) and not part.integer
+    }
+    names = iter(range(len(fields)))
+    whole = [pl.lit(part) if isinstance(part, str) else pl.col(str(next(names))) for part in parts]
+
+    def check(series: pl.Series) -> pl.Series:
+        frame = series.struct.unnest()
+        holds = [pl.col(name).str.contains(end, literal=True) for name, end in ends.items()]
+        risky = frame.select(
+            pl.any_horizontal(pl.lit(value=False), *holds).fill_null(value=False)
+        ).to_series()
+        if not risky.any():
+            return pl.repeat(value=True, n=frame.height, dtype=pl.Boolean, eager=True)
+        groups = pl.concat_str(whole).str.extract_groups(f"^{_pattern(parts)}$")
+        equal = [groups.struct.field(str(i + 1)) == pl.col(str(i)) for i in range(len(fields))]
+        read = frame.filter(risky).select(pl.all_horizontal(equal).fill_null(value=False)).to_series()
+        return (~risky).scatter(risky.arg_true(), read)
+
+    return values.map_batches(check, return_dtype=pl.Boolean, is_elementwise=True)
 
 
 def wrong_with(path: str) -> str | None:
