@@ -103,7 +103,7 @@ class Plan:
     bundle: CodeBundle | None = field(default=None, repr=False)
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], tables: Tables, **more: Any) -> Plan:  # noqa: ANN401 - fields of this class
+    def from_document(cls, document: Mapping[str, Any], tables: Tables, **more: Any) -> Plan:
         """Make a plan from what ``plan.yaml`` holds and its tables."""
         return cls(
             id=document["id"],

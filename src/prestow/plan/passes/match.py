@@ -110,7 +110,8 @@ def _candidates(state: State, task: TaskDefinition, sides: Sequence[_Side]) -> p
         known = side.frame.select(side.keys).drop_nulls(list(set(side.keys) & set(dimensions))).unique()
         frame = _cross(universe, frame, imply(known, universe, state.records, wanted))
         frame = imply(frame, universe, state.records, wanted)
-    for element in dimensions:
+    # The records of a visit know its instrument: what requires most comes first.
+    for element in sorted(dimensions, key=lambda d: -len(universe.close([d]))):
         if frame is None or element not in frame.columns:
             frame = _cross(universe, frame, _from_records(state, element, wanted))
             frame = imply(frame, universe, state.records, wanted)

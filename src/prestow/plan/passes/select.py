@@ -114,17 +114,19 @@ def _records(state: State, element: str) -> pl.DataFrame:
 
 def _selections(state: State) -> tuple[dict[tuple[str, str], Selection], list[Problem]]:
     request = state.request
-    texts = {("", ""): request.where}
+    texts = {("", ""): (request.where, "selection")}
     for task in request.pipeline.tasks:
-        texts[task.label, ""] = task.where
-        texts.update({(task.label, c.name): c.where for c in task.inputs})
+        texts[task.label, ""] = (task.where, f"selection of task {task.label}")
+        for connection in task.inputs:
+            place = f"selection of input {connection.name} of task {task.label}"
+            texts[task.label, connection.name] = (connection.where, place)
     found: dict[tuple[str, str], Selection] = {}
     problems: list[Problem] = []
-    for key, text in texts.items():
+    for key, (text, place) in texts.items():
         if not text.strip():
             continue
         try:
-            found[key] = parse_selection(text, request.universe)
+            found[key] = parse_selection(text, request.universe, place=place)
         except PrestowError as error:
             problems += error.problems
     return found, problems
