@@ -11,8 +11,10 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +98,11 @@ class Creation:
         return self.inner.__enter__()
 
     def __exit__(self, *error):
-        self.store.step()  # written, and not yet there
+        try:
+            self.store.step()  # written, and not yet there
+        except BaseException:
+            self.inner.__exit__(*sys.exc_info())
+            raise
         return self.inner.__exit__(*error)
 
 
@@ -108,6 +114,14 @@ def watched(monkeypatch):
     monkeypatch.setitem(plugins.TABLE["stores"], "watched", f"{module.__name__}:Watched")
     yield
     reset()
+
+
+@pytest.fixture
+def tmp_path():
+    """A directory in memory where there is one: a thousand runs would wait for the disk otherwise."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        yield Path(name)
 
 
 def reset(at=None, act=None, answers=()):

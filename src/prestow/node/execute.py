@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ FIXED = {
     "POLARS_MAX_THREADS": "1",
 }  # fmt: skip
 """The environment of a command, so that the same recipe gives the same bytes anywhere."""
+
+_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Signals that Python ignores, and its child must not."""
 
 _FIELD = re.compile(r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9_]*)|(seed|code))\}")
 _CONFESSION = "prestow-decline:"
@@ -77,26 +81,27 @@ def run_command(  # noqa: PLR0913 - the edge of a quantum
     TaskError
         If it cannot be started, or exits with anything but 0 (PST-N007).
     """
-    import signal  # noqa: PLC0415 - dear, and not for Python tasks
-    import subprocess  # noqa: PLC0415
-
     words = list(expand(definition, quantum, code))
     environment = {**os.environ, **FIXED, "TMPDIR": temporary, "PRESTOW_SEED": str(quantum.seed)}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (code, os.environ.get("PYTHONPATH", "")) if p)
-    with open(log, "ab") as sink:
+    # `subprocess` would do, but costs more to import than all the rest of a job
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    with _place(work, temporary):
         try:
-            process = subprocess.Popen(
-                words, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, process_group=0
-            )
+            pid = os.posix_spawnp(words[0], words, environment, file_actions=streams, setpgroup=0, setsigdef=_DEFAULT)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise TaskError(Problem("PST-N007", f"cannot start {words[0]!r}: {reason}", _where(quantum))) from error
-        try:
-            status = process.wait()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except BaseException:
+        os.killpg(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     if status == DECLINED:
         last = next(iter(tail(log)[-1:]), "")
         code_ = last.partition(_CONFESSION)[2].strip() if _CONFESSION in last else ""
