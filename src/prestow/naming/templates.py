@@ -460,13 +460,12 @@ def twins(paths: pl.Series) -> pl.DataFrame:
 
 
 def _parents(paths: pl.Series) -> pl.Series:
-    return paths.str.extract(r"^(.*)/[^/]*$", 1).fill_null("")
+    return paths.str.replace(r"/?[^/]*$", "")
 
 
-def _directories(paths: pl.Series) -> pl.Series:
-    """Give every directory above the paths, each once; the topmost is empty."""
-    level = _parents(paths).unique()
-    found = level
+def _upwards(directories: pl.Series) -> pl.Series:
+    """Give directories and all above them, each once; the topmost is empty."""
+    level = found = directories
     while level.len() > (level == "").sum():
         level = _parents(level.filter(level != "")).unique()
         found = pl.concat([found, level])
@@ -475,7 +474,7 @@ def _directories(paths: pl.Series) -> pl.Series:
 
 def shadowed(paths: pl.Series) -> pl.DataFrame:
     """Give ``row`` and ``path`` of paths that are also a directory of another, but for case."""
-    directories = _directories(paths.drop_nulls().str.to_lowercase())
+    directories = _upwards(_parents(paths.drop_nulls().str.to_lowercase()).unique())
     frame = paths.alias("path").to_frame().with_row_index("row")
     return frame.filter(pl.col("path").str.to_lowercase().is_in(directories.implode()))
 
@@ -485,8 +484,8 @@ def crowded(paths: pl.Series, *, limit: int = CROWDED) -> pl.DataFrame:
 
     Files and directories count. More than `OVERCROWDED` are to be refused.
     """
-    paths = paths.drop_nulls().unique()
-    directories = _directories(paths)
-    inside = pl.concat([_parents(paths), _parents(directories.filter(directories != ""))])
+    parents = _parents(paths.drop_nulls().unique())
+    directories = _upwards(parents.unique())
+    inside = pl.concat([parents, _parents(directories.filter(directories != ""))])
     counted = inside.alias("directory").to_frame().group_by("directory").agg(pl.len().alias("entries"))
     return counted.filter(pl.col("entries") > limit).sort(["entries", "directory"], descending=[True, False])
