@@ -123,7 +123,11 @@ class Project:
     def _open_registry(self, *, create: bool) -> Registry:
         from prestow.registry import Registry
 
-        return Registry.open(self.configuration.registry, self.universe, create=create)
+        registry = Registry.open(self.configuration.registry, self.universe, create=create)
+        known = registry.stores().get(STORE)
+        if known is not None and known[0] != self.configuration.store:
+            registry.move_store(STORE, self.configuration.store)  # the project was moved, and its store with it
+        return registry
 
     def _make_registry(self) -> Registry:
         if "registry" not in self.__dict__:

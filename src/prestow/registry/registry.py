@@ -180,6 +180,11 @@ class Registry:
                 what = f"store '{name}' is registered at {known[0][0]} ({known[0][1]})"
                 raise ProjectError(Problem("PST-G004", what, uri, "give the new store another name"))
 
+    def move_store(self, name: str, uri: str) -> None:
+        """Note that a store lies elsewhere now, if it is known; names in it are what they were."""
+        with self._db.transaction():
+            self._db.execute("UPDATE store SET uri = $1 WHERE name = $2", uri, name)
+
     def stores(self) -> dict[str, tuple[str, str]]:
         """Give URI and kind of every store, by name."""
         rows = self._db.rows("SELECT name, uri, kind FROM store ORDER BY name")
