@@ -82,7 +82,7 @@ class Engine(Protocol):
         """Release everything; with ``cancel`` also what is running."""
 
 
-def open_engine(name: str, **options: Any) -> Engine:  # noqa: ANN401 - what an engine takes, it says
+def open_engine(name: str, **options: Any) -> Engine:
     """Make the engine of that name; an unknown one lists what there is."""
     result: Engine = load("engines", name)(**options)
     return result

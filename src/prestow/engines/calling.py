@@ -14,7 +14,7 @@ Result = Mapping[str, Any]  # Any: JSON values
 
 def run_node(manifest: str, receipts: Sequence[str], parents: Sequence[Result]) -> dict[str, Any]:
     """Run a manifest at the node; parents are results of this very function."""
-    from prestow.node import run_manifest_json  # noqa: PLC0415 - a worker's, not a client's
+    from prestow.node import run_manifest_json
 
     given = [list(receipts), *(p["receipts"] for p in parents if p.get("receipts"))]
     return run_manifest_json(manifest, given)

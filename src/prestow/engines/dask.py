@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import dask
 import distributed
@@ -67,14 +67,14 @@ def _environment() -> dict[str, str | None]:
 class _Nanny(distributed.Nanny):  # type: ignore[misc]  # distributed is not typed
     """A nanny that sets exactly our environment; Dask's own replaces hash seed 0 by another."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Dask's own
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.pre_spawn_env.update(ENVIRONMENT)
         self.env.update(ENVIRONMENT)
 
 
 class DaskEngine:
-    """Carries jobs to Dask workers.
+    """Carries jobs to Dask workers; used as a context, it keeps its workers from run to run.
 
     Parameters
     ----------
@@ -106,6 +106,16 @@ class DaskEngine:
         self._saved: dict[str, str | None] = {}
         self._main_spec: Any = None
         self._submission = ""
+        self._held = False
+
+    def __enter__(self) -> Self:
+        self._held = True
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+        self.close()
 
     def start(self) -> None:
         """Start the workers, or join the scheduler; nothing if that is done already."""
@@ -117,7 +127,9 @@ class DaskEngine:
         self._client = distributed.Client(
             self.address or self._cluster, set_as_default=False, direct_to_workers=True
         )
-        self._done = distributed.as_completed([], with_results=True, raise_errors=False, loop=self._client.loop)
+        self._done = distributed.as_completed(
+            [], with_results=True, raise_errors=False, loop=self._client.loop
+        )
         if self.address is not None:
             self.notes = tuple(
                 f"worker {worker}: {name} is {value!r}, not {ENVIRONMENT[name]!r}; products may differ in their bytes"
@@ -157,6 +169,11 @@ class DaskEngine:
             self._main_spec = main.__spec__
 
     @property
+    def client(self) -> Any:
+        """Dask's own client while the engine is started."""
+        return self._client
+
+    @property
     def link(self) -> str:
         """The address of the dashboard, or empty."""
         return str(self._cluster.dashboard_link) if self.dashboard and self._cluster is not None else ""
@@ -184,6 +201,9 @@ class DaskEngine:
         """Stop the workers that are ours; with ``cancel`` at once, whatever they do."""
         if self._client is None:
             return
+        if self._held and not cancel:
+            self._done.clear()
+            return
         if cancel:
             self._client.cancel(list(self._done.futures), force=True)
         self._done.clear()
@@ -204,7 +224,7 @@ class DaskEngine:
         self._client = self._cluster = self._done = self._scratch = None
 
 
-def _ended(future: Any, result: Any) -> Ended:  # noqa: ANN401 - Dask's own
+def _ended(future: Any, result: Any) -> Ended:
     if future.status == "finished":
         if result.get("drained"):
             return Ended(future, not_run=True)

@@ -29,7 +29,7 @@ class Journal:
         if self._file.tell() and not _ends_whole(path):
             self._file.write(b"\n")  # a torn line stays one line
 
-    def write(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - JSON values
+    def write(self, event: str, **facts: Any) -> None:
         """Append one line."""
         line = {"at": round(time.time(), 3), "event": event, **facts}
         self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
@@ -79,6 +79,11 @@ def run_lock(directory: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise PrestowError(
-                Problem("PST-R005", "another run of this plan is under way", str(directory), "wait for it, or stop it with Ctrl-C")
+                Problem(
+                    "PST-R005",
+                    "another run of this plan is under way",
+                    str(directory),
+                    "wait for it, or stop it with Ctrl-C",
+                )
             ) from error
         yield

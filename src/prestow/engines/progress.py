@@ -88,7 +88,11 @@ class _Lines:
 def summary(event: Event) -> str:
     """Give one line: what is settled, what else there is, and how long it may take."""
     parts = [f"{event.settled} of {event.total} settled"]
-    parts += [f"{event.count(state)} {state}" for state in ("declined", "lost", "blocked", "failed", "pending") if event.count(state)]
+    parts += [
+        f"{event.count(state)} {state}"
+        for state in ("declined", "lost", "blocked", "failed", "pending")
+        if event.count(state)
+    ]
     if event.running:
         parts.append(f"{event.running} jobs under way")
     return ", ".join(parts)
@@ -113,15 +117,17 @@ class _Bars:
         self.drawn = event.seconds
         for task, counts in self._rows(event):
             done = sum(counts.get(state, 0) for state in SETTLED)
-            words = "  ".join(f"{counts[s]} {s}" for s in ("declined", "lost", "blocked", "failed") if counts.get(s))
+            words = "  ".join(
+                f"{counts[s]} {s}" for s in ("declined", "lost", "blocked", "failed") if counts.get(s)
+            )
             self.display.update(self.bars[task], completed=done, words=words)
         self.display.refresh()
         if event.kind == "end":
             self.display.stop()
 
     def _open(self, event: Event) -> None:
-        from rich.console import Console  # noqa: PLC0415 - dear, and for a terminal only
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self.display = Progress(
             TextColumn("  {task.description}"),

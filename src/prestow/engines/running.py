@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from prestow.engines.journal import JOURNAL, Journal, run_lock
 from prestow.engines.progress import Event
 from prestow.engines.sealing import to_seal
 from prestow.engines.submission import Submission, count_states
-from prestow.errors import CODES, Exit, PrestowError, Problem
+from prestow.errors import CODES, Exit
 from prestow.manifest import REPORT_SCHEMA, Manifest, Receipt
 from prestow.model import DataId, State
 from prestow.model.hashing import canonical_json
@@ -132,7 +132,7 @@ class RunResult:
         return Exit.LOSSES if self.losses else Exit.OK
 
 
-def run_plan(  # noqa: PLR0913 - the one call that runs a plan
+def run_plan(
     plan: Plan,
     *,
     engine: Engine,
@@ -354,7 +354,7 @@ class _Loop:
     def _submit(self, batch: Sequence[int]) -> None:
         if not batch:
             return
-        from prestow.plan.manifests import manifests  # noqa: PLC0415 - for runs that have something to do
+        from prestow.plan.manifests import manifests
 
         s = self.submission
         made = manifests(s.plan, batch, store=self.store_name, stores=self.stores, reuse=self.reuse)
@@ -389,7 +389,10 @@ class _Loop:
         flight = self.flying.pop(ended.handle)
         job = flight.job
         self.handles.pop(job, None)
-        facts: dict[str, Any] = {"job": self.submission.job_names[job], "try": flight.tries}  # Any: JSON values
+        facts: dict[str, Any] = {
+            "job": self.submission.job_names[job],
+            "try": flight.tries,
+        }  # Any: JSON values
         if ended.not_run:
             self._again(job, fruitless=True)
         elif ended.lost:
@@ -397,16 +400,30 @@ class _Loop:
             self._lost(job, flight, ended.lost)
         elif ended.error:
             self._note("error", **facts, error=ended.error)
-            self._fail_job(job, "PST-N007", ended.error.strip().splitlines()[-1], tuple(ended.error.splitlines()[-20:]), flight)
+            self._fail_job(
+                job,
+                "PST-N007",
+                ended.error.strip().splitlines()[-1],
+                tuple(ended.error.splitlines()[-20:]),
+                flight,
+            )
         else:
             result = ended.result
-            self._note("ended", **facts, attempt=result["attempt"], states=dict(Counter(result["states"].values())), seconds=result.get("seconds", 0))
+            self._note(
+                "ended",
+                **facts,
+                attempt=result["attempt"],
+                states=dict(Counter(result["states"].values())),
+                seconds=result.get("seconds", 0),
+            )
             self._took(job, flight, result)
 
     def _took(self, job: int, flight: _Flight, result: Mapping[str, Any]) -> None:  # Any: JSON values
         s = self.submission
         row_of = s.row_of
-        settled = [(row_of[name], State(word)) for name, word in result["states"].items() if State(word).settled]
+        settled = [
+            (row_of[name], State(word)) for name, word in result["states"].items() if State(word).settled
+        ]
         for (row, state), text in zip(settled, result["receipts"], strict=True):  # both in the job's order
             self._settle(row, state, text)
         retry, broken = False, False
@@ -439,11 +456,17 @@ class _Loop:
             self._fail_job(job, "PST-N007", "the node gave no reason for what it left unsettled", (), flight)
 
     def _lost(self, job: int, flight: _Flight, why: str) -> None:
-        """A worker vanished: try again, the last time alone, so that no innocent job is blamed."""
+        """Try again after a worker vanished; the last time alone, so that no innocent job is blamed."""
         self.lost[job] += 1
         if self.lost[job] >= ALLOWED_LOSSES:
             self._reread(job)
-            self._fail_job(job, "PST-R003", f"its worker vanished {self.lost[job]} times, at last while it ran alone: most likely memory; {why}", (), flight)
+            self._fail_job(
+                job,
+                "PST-R003",
+                f"its worker vanished {self.lost[job]} times, at last while it ran alone: most likely memory; {why}",
+                (),
+                flight,
+            )
         elif self.lost[job] == ALLOWED_LOSSES - 1:
             self.suspects.append(job)
         else:
@@ -467,10 +490,8 @@ class _Loop:
         self.dirty = True
         report = {"schema": REPORT_SCHEMA, "job": s.job_names[job], "plan": s.plan.id, "run": s.plan.run, "attempt": attempt,
                   "sealer": "engine", "quanta": entries, "findings": [message]}  # fmt: skip
-        try:
+        with suppress(OSError):  # information only
             self.store.put_if_absent(report_name(s.job_names[job], attempt), canonical_json(report).encode())
-        except OSError:
-            pass  # information only
 
     def _again(self, job: int, *, fruitless: bool) -> None:
         if fruitless and not self.draining:
@@ -544,7 +565,11 @@ class _Loop:
         begin = time.monotonic()
         self.dirty = False
         s = self.submission
-        candidates = [row for row in self.spent if s.policies[s.task[row]].tolerate and self.failures[row].code != "PST-P005"]
+        candidates = [
+            row
+            for row in self.spent
+            if s.policies[s.task[row]].tolerate and self.failures[row].code != "PST-P005"
+        ]
         if not candidates:
             return False
         rows = to_seal(candidates, needs=s.needs, consumers=s.consumers, standing=s.standing)
@@ -558,11 +583,13 @@ class _Loop:
         return bool(rows)
 
     def _seal_one(self, row: int) -> Receipt:
-        from prestow.plan.manifests import manifests  # noqa: PLC0415 - for runs that have something to do
+        from prestow.plan.manifests import manifests
 
         s = self.submission
         job = s.job[row]
-        manifest: Manifest = next(iter(manifests(s.plan, [job], store=self.store_name, stores=self.stores, reuse=self.reuse)))
+        manifest: Manifest = next(
+            iter(manifests(s.plan, [job], store=self.store_name, stores=self.stores, reuse=self.reuse))
+        )
         quantum = next(q for q in manifest.quanta if q.id == s.ids[row])
         failure = self.failures[row]
         winner, _ = settle(
@@ -577,7 +604,10 @@ class _Loop:
         promote(self.store, winner)
         self._note("sealed", job=manifest.job, quantum=quantum.id, state=winner.state)
         self._settle(row, State(winner.state), winner.to_json())
-        if any(other not in s.states and other not in self.spent for other in s.quanta_of(job)) and not self.open[job]:
+        if (
+            any(other not in s.states and other not in self.spent for other in s.quanta_of(job))
+            and not self.open[job]
+        ):
             self._push(job)  # what stands after it in the same job can be settled now
         return winner
 
@@ -589,7 +619,12 @@ class _Loop:
         if job is not None:
             rows = [row for row in s.quanta_of(job) if row not in s.states]
         elif self.cancelled:
-            rows = [row for flight in self.flying.values() for row in s.quanta_of(flight.job) if row not in s.states]
+            rows = [
+                row
+                for flight in self.flying.values()
+                for row in s.quanta_of(flight.job)
+                if row not in s.states
+            ]
         else:
             rows = []
         if rows:
@@ -603,14 +638,16 @@ class _Loop:
         if code is not None and self.store.size(code.path) is None:
             self.store.put_if_absent(code.path, code.data)
 
-    def _note(self, event: str, **facts: Any) -> None:  # noqa: ANN401 - JSON values
+    def _note(self, event: str, **facts: Any) -> None:
         if self.journal is not None:
             self.journal.write(event, **facts)
 
     def _tell(self, kind: str, message: str = "") -> None:
         if self.on_event is not None:
             tasks = {task: dict(counts) for task, counts in self.tasks.items()}
-            self.on_event(Event(kind, tasks, len(self.flying), len(self.ready), time.monotonic() - self.begin, message))
+            self.on_event(
+                Event(kind, tasks, len(self.flying), len(self.ready), time.monotonic() - self.begin, message)
+            )
 
     def result(self) -> RunResult:
         s = self.submission
@@ -635,6 +672,3 @@ def _environmental(code: str) -> bool:
 def _new_id() -> str:
     raw = os.urandom(16).hex()
     return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
-
-
-__all__ = ["Ended", "PrestowError", "Problem", "RunFailure", "RunResult", "run_plan"]

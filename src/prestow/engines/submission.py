@@ -37,7 +37,9 @@ class Policy:
 def policies(plan: Plan) -> dict[str, Policy]:
     """Give the policy of each task, in the order of the pipeline."""
     return {
-        task.label: Policy(task.on_failure is OnFailure.TOLERATE, task.tries, {c.name: c.minimum for c in task.inputs})
+        task.label: Policy(
+            task.on_failure is OnFailure.TOLERATE, task.tries, {c.name: c.minimum for c in task.inputs}
+        )
         for task in plan.definition.tasks
     }
 
@@ -71,7 +73,9 @@ class Submission:
     lacking: frozenset[int] = frozenset()  # datasets of reused quanta that were not made there
 
     @classmethod
-    def of(cls, plan: Plan, settled: Settled, *, reuse: pl.DataFrame | None = None, only: str | None = None) -> Submission:
+    def of(
+        cls, plan: Plan, settled: Settled, *, reuse: pl.DataFrame | None = None, only: str | None = None
+    ) -> Submission:
         """Work out what remains.
 
         Parameters
@@ -88,10 +92,22 @@ class Submission:
         """
         known = policies(plan)
         if only is not None and only not in known:
-            raise ProjectError(Problem("PST-G005", f"no task '{only}' in this plan", fix=f"tasks: {', '.join(known)}"))
-        reused = frozenset[int]() if reuse is None else frozenset(reuse["quantum"].to_list()) - settled.states.keys()
-        lacking = frozenset[int]() if reuse is None else frozenset(reuse.filter(pl.col("sha256").is_null())["dataset"].to_list())
-        result = cls(plan, dict(settled.states), reused, [], [], known, absent=set(settled.absent), lacking=lacking)
+            raise ProjectError(
+                Problem("PST-G005", f"no task '{only}' in this plan", fix=f"tasks: {', '.join(known)}")
+            )
+        reused = (
+            frozenset[int]()
+            if reuse is None
+            else frozenset(reuse["quantum"].to_list()) - settled.states.keys()
+        )
+        lacking = (
+            frozenset[int]()
+            if reuse is None
+            else frozenset(reuse.filter(pl.col("sha256").is_null())["dataset"].to_list())
+        )
+        result = cls(
+            plan, dict(settled.states), reused, [], [], known, absent=set(settled.absent), lacking=lacking
+        )
         height = plan.tables["quanta"].height
         if len(settled.states) + len(reused) < height:
             rows = [row for row in range(height) if row not in settled.states and row not in reused]
@@ -148,11 +164,20 @@ class Submission:
         return (
             self.plan.tables["inputs"]
             .join(unsettled.to_frame(), on="quantum", how="semi", maintain_order="left")
-            .join(self.plan.tables["datasets"].select("dataset", "producer"), on="dataset", how="left", maintain_order="left")
+            .join(
+                self.plan.tables["datasets"].select("dataset", "producer"),
+                on="dataset",
+                how="left",
+                maintain_order="left",
+            )
         )
 
     def _unsettled(self) -> list[int]:
-        return [row for row in range(self.plan.tables["quanta"].height) if row not in self.states and row not in self.reused]
+        return [
+            row
+            for row in range(self.plan.tables["quanta"].height)
+            if row not in self.states and row not in self.reused
+        ]
 
     @cached_property
     def _inputs(self) -> tuple[list[str], list[int], list[int | None], dict[int, tuple[int, int]]]:
@@ -174,7 +199,9 @@ class Submission:
             grouped.setdefault(connections[i], []).append(i)
         for connection, places in grouped.items():
             planned = [(p, datasets[i]) for i in places if (p := producers[i]) is not None]
-            yield Need(needed(minima.get(connection, "all"), len(places)), len(places) - len(planned), planned)
+            yield Need(
+                needed(minima.get(connection, "all"), len(places)), len(places) - len(planned), planned
+            )
 
     @cached_property
     def _consumers(self) -> dict[int, list[int]]:

@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
     from prestow.plan import Plan
 
-COLUMNS = ("quantum", "dataset", "id", "run", "store", "path", "size", "sha256", "content", "receipt", "producer", "state")
+COLUMNS = (
+    "quantum",
+    "dataset",
+    "id",
+    "run",
+    "store",
+    "path",
+    "size",
+    "sha256",
+    "content",
+    "receipt",
+    "producer",
+    "state",
+)
 
 
 class Ancestry(Protocol):
@@ -68,7 +81,9 @@ def reusable(plan: Plan, registry: Ancestry) -> pl.DataFrame | None:
         "type", "id", "store", "path", "size", "sha256", "content", old=pl.col("quantum").cast(pl.Binary)
     )
     found = outputs.join(artifacts, on=["old", "type"], how="left")
-    broken = found.filter((pl.col("state") == "made") & ~pl.col("optional") & pl.col("id").is_null())["quantum"].unique()
+    broken = found.filter((pl.col("state") == "made") & ~pl.col("optional") & pl.col("id").is_null())[
+        "quantum"
+    ].unique()
     found = found.filter(~pl.col("quantum").is_in(broken.implode())).sort("quantum", "dataset")
     ids = [
         raw if raw is not None else uuid.UUID(dataset_id(kind, run, json.loads(data_id))).bytes

@@ -102,7 +102,12 @@ def _parse(text: str, store: Store, name: str) -> dict[str, Any]:  # Any: parsed
             raise ValueError("another schema")  # noqa: TRY301 - one place says what is wrong
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            Problem("PST-R001", f"not a receipt: {error}", f"{store.uri}: {name}", "find out who wrote it; prestow never does")
+            Problem(
+                "PST-R001",
+                f"not a receipt: {error}",
+                f"{store.uri}: {name}",
+                "find out who wrote it; prestow never does",
+            )
         ) from error
     return receipt
 

@@ -113,7 +113,9 @@ def status(plan: Plan, store: Store, *, reuse: pl.DataFrame | None = None, failu
         words.update(dict.fromkeys(failed, "failed"))
         found = [failed[row] for row in sorted(failed)[:failures]]
     counts = Counter((task, words.get(row, "pending")) for row, task in enumerate(quanta["task"].to_list()))
-    tasks = {task.label: {state: counts[task.label, state] for state in STATES} for task in plan.definition.tasks}
+    tasks = {
+        task.label: {state: counts[task.label, state] for state in STATES} for task in plan.definition.tasks
+    }
     return Status(plan.id, plan.run, tasks, tuple(found))
 
 
@@ -147,7 +149,7 @@ def _reports(store: Store, job: str) -> Iterator[dict[str, Any]]:  # Any: JSON v
 
 def _failure(found: list[tuple[str, Mapping[str, Any]]]) -> StatusFailure:  # Any: JSON values
     job, entry = found[-1]
-    failure = next(iter(entry.get("failures", ())), {})
+    failure: Mapping[str, Any] = next(iter(entry.get("failures", ())), {})
     return StatusFailure(
         quantum=entry["quantum"], task=entry.get("task", ""), data_id=str(DataId(entry.get("data_id", {}))), job=job,
         attempts=len(found), code=failure.get("code", ""), message=failure.get("message", ""),

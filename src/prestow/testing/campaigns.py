@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.registry import Registry
 
-TASKS = '''
+TASKS = """
 import os
 import signal
 import time
@@ -41,7 +41,8 @@ from prestow.tasks import NothingToDo
 
 def _behave(value, label):
     do = value["do"].get(label, {})
-    time.sleep(do.get("sleep", 0))
+    if "sleep" in do:
+        time.sleep(do["sleep"])
     if "decline" in do:
         raise NothingToDo(do["decline"])
     if "times" in do:  # so often it shall happen: one file for each time
@@ -78,7 +79,7 @@ def gather(quantum):
     found = [quantum.get("shifted", **item.data_id) for item in quantum.inputs["shifted"]]
     absent = [[item.data_id["visit"], item.state, item.code] for item in quantum.absent["shifted"]]
     quantum.put("total", {"flux": sum(v["flux"] for v in found), "visits": [v["visit"] for v in found], "absent": absent})
-'''
+"""
 
 PIPELINE = """
 schema: prestow.pipeline/1
@@ -117,6 +118,8 @@ class Campaign:
         ``stop`` or ``tolerate``.
     clustered : bool
         Let ``double`` and ``shift`` of a visit run in one job.
+    pipeline : str or None
+        Another pipeline over the same raw files and tasks.
     """
 
     def __init__(
@@ -130,13 +133,14 @@ class Campaign:
         minimum: str | int = "all",
         tries: int = 1,
         clustered: bool = False,
+        pipeline: str | None = None,
     ) -> None:
         self.directory = Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.stores = {"archive": f"file://{self.directory}/store"}
         clusters = "clusters: {per_visit: {tasks: [double, shift], dimensions: [visit]}}" if clustered else ""
         text = PIPELINE.format(double=double, shift=shift, minimum=minimum, tries=tries, clusters=clusters)
-        (self.directory / "pipeline.yaml").write_text(text)
+        (self.directory / "pipeline.yaml").write_text(pipeline or text)
         (self.directory / "toytasks.py").write_text(TASKS)
         if not (self.directory / "registry.db").exists():
             with self.registry(create=True) as registry:
@@ -166,19 +170,29 @@ class Campaign:
             name, digest = f"raw/toy/raw-{visit}.json", sha256_hex(data)
             store.put_if_absent(name, data)
             key = uuid.UUID(dataset_id("raw", "raw-toy", {"instrument": "toy", "visit": visit})).bytes
-            rows.append({"instrument": "toy", "visit": visit, "id": key, "run": "raw-toy", "recipe": bytes.fromhex(digest[:32])})
+            rows.append(
+                {
+                    "instrument": "toy",
+                    "visit": visit,
+                    "id": key,
+                    "run": "raw-toy",
+                    "recipe": bytes.fromhex(digest[:32]),
+                }
+            )
             files.append({
                 "dataset": key, "store": "archive", "path": name, "member": None, "size": len(data), "sha256": digest,
                 "content": digest, "format": "json",
             })  # fmt: skip
         days = pa.table({"instrument": ["toy"], "day_obs": [20260101]})
         filters = pa.table({"instrument": ["toy"], "physical_filter": ["clear"], "band": ["w"]})
-        records = pa.table({
-            "instrument": ["toy"] * visits,
-            "visit": list(range(1, visits + 1)),
-            "physical_filter": ["clear"] * visits,
-            "day_obs": [20260101] * visits,
-        })
+        records = pa.table(
+            {
+                "instrument": ["toy"] * visits,
+                "visit": list(range(1, visits + 1)),
+                "physical_filter": ["clear"] * visits,
+                "day_obs": [20260101] * visits,
+            }
+        )
         registry.insert_raw(
             DatasetBatch({"raw": pa.Table.from_pylist(rows)}, artifacts=pa.Table.from_pylist(files)),
             dimensions={
@@ -200,16 +214,21 @@ class Campaign:
             registry.register_run(run)
             if child_of is not None:
                 registry.add_parent(run, child_of)
-            plan = build_plan(Request(run, pipeline, load_universe(), chain=chain, child_of=child_of, store="archive"), registry)
+            plan = build_plan(
+                Request(run, pipeline, load_universe(), chain=chain, child_of=child_of, store="archive"),
+                registry,
+            )
         return open_plan(write_plan(plan, self.directory / "plans"))
 
-    def run(self, engine: Engine, plan: Plan | None = None, **options: Any) -> RunResult:  # noqa: ANN401 - of run_plan
+    def run(self, engine: Engine, plan: Plan | None = None, **options: Any) -> RunResult:
         """Run what remains."""
         from prestow.engines.running import run_plan
 
         return run_plan(plan or self.plan(), engine=engine, stores=self.stores, **options)
 
-    def product(self, dataset_type: str, run: str = "toy", **data_id: int) -> dict[str, Any]:  # Any: JSON values
+    def product(
+        self, dataset_type: str, run: str = "toy", **data_id: int
+    ) -> dict[str, Any]:  # Any: JSON values
         """Read a product."""
         path = self.plan(run).path_of(dataset_type, instrument="toy", **data_id)
         value: dict[str, Any] = json.loads((self.directory / "store" / path).read_bytes())

@@ -21,7 +21,11 @@ class Graph:
         return [Need(n, e, [(p, 0) for p in producers]) for n, e, producers in self.inputs[row]]
 
     def consumers(self, row: int) -> list[int]:
-        return [c for c, needs in self.inputs.items() if c not in self.settled and any(row in p for _, _, p in needs)]
+        return [
+            c
+            for c, needs in self.inputs.items()
+            if c not in self.settled and any(row in p for _, _, p in needs)
+        ]
 
     def standing(self, producer: int, dataset: int) -> Standing:
         return self.settled.get(producer, Standing.OPEN)
@@ -35,11 +39,13 @@ PRESENT = Standing.PRESENT
 
 def three_visits(minimum: int) -> Graph:
     """Rows 0-2 isr, 3-5 align, 6 coadd."""
-    return Graph({
-        **{row: [] for row in range(3)},
-        **{3 + row: [(1, 0, [row])] for row in range(3)},
-        6: [(minimum, 0, [3, 4, 5])],
-    })
+    return Graph(
+        {
+            **{row: [] for row in range(3)},
+            **{3 + row: [(1, 0, [row])] for row in range(3)},
+            6: [(minimum, 0, [3, 4, 5])],
+        }
+    )
 
 
 def test_a_loss_is_sealed_once_everything_else_of_the_gather_is_settled() -> None:
@@ -95,18 +101,23 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, list[int]]:
         inputs[row] = needs
     graph = Graph(inputs)
     for row in range(size):  # settled only where its inputs are
-        if all(p in graph.settled for _, _, producers in inputs[row] for p in producers) and draw(st.booleans()):
+        if all(p in graph.settled for _, _, producers in inputs[row] for p in producers) and draw(
+            st.booleans()
+        ):
             graph.settled[row] = draw(st.sampled_from([Standing.PRESENT, Standing.ABSENT]))
     able = [
         row
         for row in range(size)
-        if row not in graph.settled and all(p in graph.settled for _, _, producers in inputs[row] for p in producers)
+        if row not in graph.settled
+        and all(p in graph.settled for _, _, producers in inputs[row] for p in producers)
     ]
     return graph, sorted(draw(st.sets(st.sampled_from(able)))) if able else []
 
 
 @given(graphs())
-def test_sealed_is_what_lies_above_a_gather_that_can_then_run_and_nothing_else(case: tuple[Graph, list[int]]) -> None:
+def test_sealed_is_what_lies_above_a_gather_that_can_then_run_and_nothing_else(
+    case: tuple[Graph, list[int]],
+) -> None:
     graph, candidates = case
 
     def gone(row: int) -> bool:
@@ -122,7 +133,9 @@ def test_sealed_is_what_lies_above_a_gather_that_can_then_run_and_nothing_else(c
 
     def enough(row: int) -> bool:
         """Without an input that is gone, a shortage is the node's business, not the engine's."""
-        return not touched(row) or all(e + sum(map(there, producers)) >= n for n, e, producers in graph.inputs[row])
+        return not touched(row) or all(
+            e + sum(map(there, producers)) >= n for n, e, producers in graph.inputs[row]
+        )
 
     def known(row: int) -> bool:
         return all(
