@@ -78,10 +78,20 @@ def main() -> None:
         for n in range(REPEAT):
             bare.append(cpu([sys.executable, "-c", "pass"]))
             whole.append(node(directory, n, json_job))
-            alone.append(cpu([sys.executable, str(directory / "command.py"), "-", str(directory / f"alone-{n}.fits")]))
+            alone.append(
+                cpu([sys.executable, str(directory / "command.py"), "-", str(directory / f"alone-{n}.fits")])
+            )
             fits.append(node(directory, n + REPEAT, fits_job))
-    median = {k: statistics.median(v) for k, v in {"bare": bare, "whole": whole, "alone": alone, "fits": fits}.items()}
-    tell("node-json-cpu-s", median["whole"], median["bare"], f"whole process, median of {REPEAT}; beside: the bare interpreter")
+    median = {
+        k: statistics.median(v)
+        for k, v in {"bare": bare, "whole": whole, "alone": alone, "fits": fits}.items()
+    }
+    tell(
+        "node-json-cpu-s",
+        median["whole"],
+        median["bare"],
+        f"whole process, median of {REPEAT}; beside: the bare interpreter",
+    )
     tell(
         "node-fits-cpu-s", median["fits"] - median["alone"], median["bare"],
         f"beyond the command's own {median['alone']:.3f} s, median of {REPEAT}; beside: the bare interpreter",
@@ -90,7 +100,14 @@ def main() -> None:
 
 def tell(name: str, value: float, beside: float, note: str) -> None:
     """Print one figure."""
-    figure = {"name": name, "value": round(value, 4), "unit": "s", "beside": round(beside, 4), "ratio": round(value / beside, 2), "note": note}
+    figure = {
+        "name": name,
+        "value": round(value, 4),
+        "unit": "s",
+        "beside": round(beside, 4),
+        "ratio": round(value / beside, 2),
+        "note": note,
+    }
     print(json.dumps(figure))
 
 

@@ -69,7 +69,12 @@ def read_receipt(store: Store, name: str) -> Receipt | None:
         return Receipt.from_json(data.decode())
     except ValueError as error:
         raise StoreError(
-            Problem("PST-R001", f"not a receipt: {error}", f"{store.uri}: {name}", "find out who wrote it; prestow never does")
+            Problem(
+                "PST-R001",
+                f"not a receipt: {error}",
+                f"{store.uri}: {name}",
+                "find out who wrote it; prestow never does",
+            )
         ) from error
 
 

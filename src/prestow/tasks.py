@@ -110,7 +110,7 @@ class Quantum:
     outputs: Mapping[str, tuple[Output, ...]]
     measures: dict[str, Measure] = field(default_factory=dict)
 
-    def get(self, name: str, as_: str | None = None, **data_id: str | int) -> Any:  # noqa: ANN401 - as asked
+    def get(self, name: str, as_: str | None = None, **data_id: str | int) -> Any:
         """Read one input by its format.
 
         Parameters
@@ -141,11 +141,21 @@ class Quantum:
         found = self._output(name, data_id)
         if found is None:
             raise NotInManifestError(
-                Problem("PST-N002", f"the output {_text(name, data_id)} was not planned", self._where(), self._known(self.outputs))
+                Problem(
+                    "PST-N002",
+                    f"the output {_text(name, data_id)} was not planned",
+                    self._where(),
+                    self._known(self.outputs),
+                )
             )
         if os.path.lexists(found.path):
             raise NotInManifestError(
-                Problem("PST-N002", f"the output {_text(name, data_id)} was put already", self._where(), "put each output once")
+                Problem(
+                    "PST-N002",
+                    f"the output {_text(name, data_id)} was put already",
+                    self._where(),
+                    "put each output once",
+                )
             )
         open_format(found.format).write(found.path, value)
         return found.path
@@ -177,9 +187,15 @@ class Quantum:
             If it is none of these, or not finite (PST-N007).
         """
         plain: object = getattr(value, "item", lambda: value)()  # a scalar of numpy
-        if not isinstance(plain, str | int | float) or (isinstance(plain, float) and not math.isfinite(plain)):
+        if not isinstance(plain, str | int | float) or (
+            isinstance(plain, float) and not math.isfinite(plain)
+        ):
             raise TaskError(
-                Problem("PST-N007", f"a measure must be a finite number, text or truth value: {name} = {value!r}", self._where())
+                Problem(
+                    "PST-N007",
+                    f"a measure must be a finite number, text or truth value: {name} = {value!r}",
+                    self._where(),
+                )
             )
         self.measures[name] = plain
 
@@ -188,7 +204,10 @@ class Quantum:
         if len(found) == 1:
             return found[0]
         if found:
-            what, fix = f"{len(found)} inputs match {_text(name, data_id)}", "say which by its data ID, or use paths()"
+            what, fix = (
+                f"{len(found)} inputs match {_text(name, data_id)}",
+                "say which by its data ID, or use paths()",
+            )
         elif gone := _matching(self.absent, name, data_id):
             code = f":{gone[0].code}" if gone[0].code else ""
             what = f"the input {_text(name, data_id)} is absent: {gone[0].state}{code}"
@@ -201,7 +220,12 @@ class Quantum:
         found = _matching(self.outputs, name, data_id)
         if len(found) > 1:
             raise NotInManifestError(
-                Problem("PST-N002", f"{len(found)} outputs match {_text(name, data_id)}", self._where(), "say which by its data ID")
+                Problem(
+                    "PST-N002",
+                    f"{len(found)} outputs match {_text(name, data_id)}",
+                    self._where(),
+                    "say which by its data ID",
+                )
             )
         return found[0] if found else None
 

@@ -138,7 +138,13 @@ def make(directory, code=STEADY, minimum="all"):
     jobs.code(tasks=code)
     raw = [jobs.existing("raw", {"visit": v}, {"v": v}) for v in (1, 2)]
     parts = [
-        jobs.quantum("part", {"visit": v}, entry="tasks:part", inputs={"x": [raw[v - 1]]}, outputs={"y": "json", "z": "json"})["y"]
+        jobs.quantum(
+            "part",
+            {"visit": v},
+            entry="tasks:part",
+            inputs={"x": [raw[v - 1]]},
+            outputs={"y": "json", "z": "json"},
+        )["y"]
         for v in (1, 2)
     ]
     jobs.quantum("total", {}, entry="tasks:total", inputs={"x": (parts, minimum)}, outputs={"y": "json"})
@@ -189,7 +195,9 @@ def assert_true(jobs, *, ended=True):
             places = (output.path,) if ended else (output.path, output.aside)
             assert any(store.digest(name) == (output.size, output.sha256) for name in places)
         for parent in receipt.inputs:
-            producer = next((r for r in receipts.values() if r and any(o.id == parent.id for o in r.outputs)), None)
+            producer = next(
+                (r for r in receipts.values() if r and any(o.id == parent.id for o in r.outputs)), None
+            )
             if parent.state == "made" and producer is not None:
                 assert parent.sha256 == next(o.sha256 for o in producer.outputs if o.id == parent.id)
     for name, data in products(jobs).items():
@@ -223,7 +231,7 @@ def test_a_kill_between_any_two_calls_and_the_next_attempt_ends_as_if_nothing_ha
 def test_after_any_kill_a_consumer_reads_what_was_committed_or_waits(tmp_path):
     calls, expected = calls_of_a_whole_run(tmp_path)
     waited = 0
-    for k in range(0, calls):
+    for k in range(calls):
         jobs = make(tmp_path / str(k))
         if not in_a_process_killed_at(k, jobs, "part"):
             break
@@ -356,7 +364,14 @@ def test_what_one_try_settled_no_other_makes_again_also_in_another_job(tmp_path,
     config = {"book": str(tmp_path / "book"), "good": str(tmp_path / "good")}
     for v in (1, 2):
         raw = jobs.existing("raw", {"visit": v}, {"v": v})
-        jobs.quantum("part", {"visit": v}, entry="tasks:part", config=config, inputs={"x": [raw]}, outputs={"y": "json"})
+        jobs.quantum(
+            "part",
+            {"visit": v},
+            entry="tasks:part",
+            config=config,
+            inputs={"x": [raw]},
+            outputs={"y": "json"},
+        )
     first = run_manifest(jobs.manifest(), scratch=jobs.scratch)
     (tmp_path / "good").touch()
     again = jobs.manifest(job="another" if regrouped else "job")
@@ -377,7 +392,11 @@ def planned_and_actual(jobs):
 
 def test_after_a_loss_a_repair_makes_again_what_it_touched_and_nothing_else(tmp_path):
     reset()
-    whole, lossy, twin = make(tmp_path / "whole", minimum=1), make(tmp_path / "lossy", minimum=1), make(tmp_path / "twin", minimum=1)
+    whole, lossy, twin = (
+        make(tmp_path / "whole", minimum=1),
+        make(tmp_path / "lossy", minimum=1),
+        make(tmp_path / "twin", minimum=1),
+    )
     for jobs in (lossy, twin):
         lost(jobs, 1)
     for jobs in (whole, lossy, twin):
@@ -386,7 +405,10 @@ def test_after_a_loss_a_repair_makes_again_what_it_touched_and_nothing_else(tmp_
     wanted = {name: p for name, (p, _) in planned_and_actual(whole).items()}
 
     assert wanted == {name: p for name, (p, _) in planned_and_actual(lossy).items()}
-    assert {name for name in wanted if actual[name] != wanted[name]} == {("part", "{'visit': 2}"), ("total", "{}")}
+    assert {name for name in wanted if actual[name] != wanted[name]} == {
+        ("part", "{'visit': 2}"),
+        ("total", "{}"),
+    }
     assert all(p == a for p, a in planned_and_actual(whole).values())
     assert products(lossy) == products(twin)  # the same actual recipe, the same bytes
 

@@ -109,10 +109,20 @@ def product(who, q, parent):
 
 def made(who, q, data, parent_digest):
     output = ReceiptOutput(
-        f"d{q}", "t", {}, "json", PLANNED[q], "made", commit.aside_name(IDS[q], who, 0), len(data),
-        hashlib.sha256(data).hexdigest(), "c",
+        f"d{q}",
+        "t",
+        {},
+        "json",
+        PLANNED[q],
+        "made",
+        commit.aside_name(IDS[q], who, 0),
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        "c",
     )
-    inputs = () if q == 0 else (ReceiptInput("x", "d0", "t", {}, "run", "made", None, parent_digest, "P0", "P0"),)
+    inputs = (
+        () if q == 0 else (ReceiptInput("x", "d0", "t", {}, "run", "made", None, parent_digest, "P0", "P0"),)
+    )
     return replace(paper(q, "made"), attempt=who, inputs=inputs, outputs=(output,))
 
 
@@ -462,7 +472,15 @@ def wrong_in(objects):
 
 
 CONFIGURATIONS = {  # and whether acknowledgements may be lost
-    "AB": True, "ARGH": True, "ARC": True, "ARI": True, "AC": True, "AI": True, "ARIC": False, "ABG": False, "ABC": False,
+    "AB": True,
+    "ARGH": True,
+    "ARC": True,
+    "ARI": True,
+    "AC": True,
+    "AI": True,
+    "ARIC": False,
+    "ABG": False,
+    "ABC": False,
     "ABI": False,
 }
 
@@ -491,7 +509,10 @@ def test_no_interleaving_of_the_real_code_breaks_the_protocol(who):
 def test_every_mutant_is_convicted(mutant):
     broken = {mutant, "direct put"} if mutant == "ingest without receipts" else {mutant}
 
-    found = [Explorer(who, frozenset(broken)).run(until_convicted=mutant != "ingest without receipts").violations for who in MUTANTS[mutant]]
+    found = [
+        Explorer(who, frozenset(broken)).run(until_convicted=mutant != "ingest without receipts").violations
+        for who in MUTANTS[mutant]
+    ]
 
     assert any(found)
     if mutant == "ingest without receipts":

@@ -50,7 +50,9 @@ def made(attempt, data=b"pixels"):
         "d", "isr", {"visit": 1}, "json", "run/isr.json", "made", aside_name(Q, attempt, 0), len(data),
         hashlib.sha256(data).hexdigest(), "c",
     )  # fmt: skip
-    return Receipt(Q, "isr", "run", {"visit": 1}, "job", "made", "p" * 32, "p" * 32, attempt, outputs=(output,))
+    return Receipt(
+        Q, "isr", "run", {"visit": 1}, "job", "made", "p" * 32, "p" * 32, attempt, outputs=(output,)
+    )
 
 
 def put_aside(store, receipt, data=b"pixels"):

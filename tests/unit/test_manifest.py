@@ -47,7 +47,20 @@ quanta = st.builds(
     st.dictionaries(text, plain, max_size=2), st.booleans(), names, names,
 )  # fmt: skip
 inputs = st.builds(
-    ManifestInput, text, text, values, text, text, text, text, maybe, maybe, st.none() | number, maybe, maybe, maybe
+    ManifestInput,
+    text,
+    text,
+    values,
+    text,
+    text,
+    text,
+    text,
+    maybe,
+    maybe,
+    st.none() | number,
+    maybe,
+    maybe,
+    maybe,
 )
 outputs = st.builds(ManifestOutput, text, text, values, text, text, text)
 manifests = st.builds(
@@ -86,7 +99,9 @@ def test_a_receipt_comes_back_from_its_json_which_is_canonical(receipt):
 
 
 @pytest.mark.parametrize("paper", [Manifest, Receipt])
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema":"prestow.manifest/2"}', '{"schema":"prestow.receipt/1"}', "{"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema":"prestow.manifest/2"}', '{"schema":"prestow.receipt/1"}', "{"]
+)
 def test_what_is_no_paper_of_this_schema_is_refused(paper, text):
     with pytest.raises(ValueError, match=r"not a|Expecting"):
         paper.from_json(text)

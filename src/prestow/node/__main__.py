@@ -3,6 +3,8 @@
 Exit codes: 0 all settled, 1 something failed, 2 not a manifest, 75 an input is not settled yet.
 """
 
+# ruff: noqa: T201 - a command prints
+
 from __future__ import annotations
 
 import sys
@@ -35,8 +37,8 @@ def main(arguments: list[str]) -> int:
             names.append(word)
     if len(names) != 1:
         return _misused("name one manifest")
-    from prestow.errors import CODES, PrestowError  # noqa: PLC0415 - a usage error costs nothing
-    from prestow.node.run import parse, run_manifest  # noqa: PLC0415
+    from prestow.errors import CODES, PrestowError
+    from prestow.node.run import parse, run_manifest
 
     try:
         text = sys.stdin.read() if names[0] == "-" else Path(names[0]).read_text(encoding="utf-8")
@@ -44,20 +46,30 @@ def main(arguments: list[str]) -> int:
         return _misused(f"cannot read {names[0]}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
     try:
         outcome = run_manifest(
-            parse(text), final=flags["--final"], scratch=scratch, keep=flags["--keep"], debugger=flags["--debug"]
+            parse(text),
+            final=flags["--final"],
+            scratch=scratch,
+            keep=flags["--keep"],
+            debugger=flags["--debug"],
         )
     except PrestowError as error:
         print(error, file=sys.stderr)
         return 2 if error.problems and error.problems[0].code == "PST-N009" else 1
     for failure in outcome.failures:
         where = ",".join(f"{k}={v}" for k, v in failure.data_id.items())
-        print(f"error[{failure.code}]: {CODES[failure.code][0]}: {failure.message}\n  --> {failure.task}{{{where}}}", file=sys.stderr)
+        print(
+            f"error[{failure.code}]: {CODES[failure.code][0]}: {failure.message}\n  --> {failure.task}{{{where}}}",
+            file=sys.stderr,
+        )
         for line in failure.log_tail:
             print(f"  | {line}", file=sys.stderr)
     for quantum, state in outcome.states.items():
         print(f"{quantum} {state}")
     if outcome.not_yet:
-        print(f"not yet: {len(outcome.not_yet)} input quanta are not settled, first {outcome.not_yet[0]}", file=sys.stderr)
+        print(
+            f"not yet: {len(outcome.not_yet)} input quanta are not settled, first {outcome.not_yet[0]}",
+            file=sys.stderr,
+        )
         return NOT_YET
     return 0 if outcome.settled and not outcome.failures else 1
 

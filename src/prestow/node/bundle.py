@@ -29,7 +29,12 @@ def unpack(code: Code, store: Store, scratch: str) -> str:
         size, sha256 = store.fetch(code.path, Path(archive))
         if (size, sha256) != (code.size, code.sha256):
             raise TaskError(
-                Problem("PST-N006", "the workflow's code is not what the plan names", f"{store.uri}: {code.path}", "submit the plan again")
+                Problem(
+                    "PST-N006",
+                    "the workflow's code is not what the plan names",
+                    f"{store.uri}: {code.path}",
+                    "submit the plan again",
+                )
             )
         with open(archive, "rb") as file:
             data = file.read()
@@ -60,8 +65,8 @@ def activate(directory: str) -> None:
     # a module of the same top-level name from elsewhere must not answer for the workflow's
     for entry in os.listdir(directory):
         name = entry.removesuffix(".py")
-        module = sys.modules.get(name)
-        if module is not None and not str(getattr(module, "__file__", "") or "").startswith(f"{directory}/"):
+        found = sys.modules.get(name)
+        if found is not None and not str(getattr(found, "__file__", "") or "").startswith(f"{directory}/"):
             for loaded in [m for m in sys.modules if m == name or m.startswith(f"{name}.")]:
                 if not loaded.startswith("prestow") and loaded not in sys.stdlib_module_names:
                     del sys.modules[loaded]
@@ -86,8 +91,8 @@ def _members(data: bytes) -> list[tuple[str, bytes]]:
     try:
         return _plain_members(data)
     except (ValueError, IndexError, UnicodeDecodeError, zlib.error):
-        import io  # noqa: PLC0415
-        import zipfile  # noqa: PLC0415 - for archives that are not as ours
+        import io
+        import zipfile
 
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return [(i.filename, archive.read(i)) for i in archive.infolist() if not i.is_dir()]

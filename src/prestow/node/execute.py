@@ -32,8 +32,15 @@ _FIELD = re.compile(r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9
 _CONFESSION = "prestow-decline:"
 
 
-def run_python(  # noqa: PLR0913 - the edge of a quantum
-    definition: ManifestQuantum, quantum: Quantum, *, code: str, work: str, temporary: str, log: str, debugger: bool
+def run_python(
+    definition: ManifestQuantum,
+    quantum: Quantum,
+    *,
+    code: str,
+    work: str,
+    temporary: str,
+    log: str,
+    debugger: bool,
 ) -> None:
     """Call the entry with the quantum and its configuration; what it says goes to the log.
 
@@ -49,7 +56,7 @@ def run_python(  # noqa: PLR0913 - the edge of a quantum
             function, config = _entry(definition)
             arguments = (quantum, config)[: _takes(function)]
             if debugger:
-                import pdb  # noqa: PLC0415, T100 - asked for
+                import pdb  # noqa: T100 - asked for
 
                 pdb.Pdb().runcall(function, *arguments)
             else:
@@ -63,13 +70,13 @@ def run_python(  # noqa: PLR0913 - the edge of a quantum
         except BaseException as error:
             _trace(error)
             if debugger:
-                import pdb  # noqa: PLC0415, T100 - asked for
+                import pdb  # noqa: T100 - asked for
 
                 pdb.post_mortem(error.__traceback__)
             raise _failed(error, code) from error
 
 
-def run_command(  # noqa: PLR0913 - the edge of a quantum
+def run_command(
     definition: ManifestQuantum, quantum: Quantum, *, code: str, work: str, temporary: str, log: str
 ) -> None:
     """Run the command's words, never through a shell; what it says goes to the log.
@@ -92,10 +99,14 @@ def run_command(  # noqa: PLR0913 - the edge of a quantum
     ]
     with _place(work, temporary):
         try:
-            pid = os.posix_spawnp(words[0], words, environment, file_actions=streams, setpgroup=0, setsigdef=_DEFAULT)
+            pid = os.posix_spawnp(
+                words[0], words, environment, file_actions=streams, setpgroup=0, setsigdef=_DEFAULT
+            )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise TaskError(Problem("PST-N007", f"cannot start {words[0]!r}: {reason}", _where(quantum))) from error
+            raise TaskError(
+                Problem("PST-N007", f"cannot start {words[0]!r}: {reason}", _where(quantum))
+            ) from error
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except BaseException:
@@ -107,7 +118,11 @@ def run_command(  # noqa: PLR0913 - the edge of a quantum
         code_ = last.partition(_CONFESSION)[2].strip() if _CONFESSION in last else ""
         raise NothingToDo(code_ if re.fullmatch(r"[a-z][a-z0-9_]*", code_) else "declined")
     if status:
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        how = (
+            f"was killed by {signal.Signals(-status).name}"
+            if status < 0
+            else f"ended with exit code {status}"
+        )
         raise TaskError(Problem("PST-N007", f"{os.path.basename(words[0])} {how}", _where(quantum)))
 
 
@@ -134,7 +149,12 @@ def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator
                 paths = quantum.paths(name)
                 if len(paths) != 1:
                     raise TaskError(
-                        Problem("PST-N007", f"{match[0]} inside a word must be one file, and is {len(paths)}", _where(quantum), "let it stand alone")
+                        Problem(
+                            "PST-N007",
+                            f"{match[0]} inside a word must be one file, and is {len(paths)}",
+                            _where(quantum),
+                            "let it stand alone",
+                        )
                     )
                 return str(paths[0])
             table = config if kind == "config" else quantum.data_id
@@ -143,7 +163,7 @@ def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator
             found = table[name]
             if isinstance(found, str):
                 return found
-            from prestow.model.hashing import canonical_json  # noqa: PLC0415
+            from prestow.model.hashing import canonical_json
 
             return canonical_json(found)
 
@@ -176,7 +196,7 @@ def _where(quantum: Quantum) -> str:
 
 
 def _entry(definition: ManifestQuantum) -> tuple[Any, Any]:  # Any: the workflow's own objects
-    import importlib  # noqa: PLC0415
+    import importlib
 
     module_name, _, name = str(definition.entry).partition(":")
     module = importlib.import_module(module_name)
@@ -187,18 +207,24 @@ def _entry(definition: ManifestQuantum) -> tuple[Any, Any]:  # Any: the workflow
         return function, dict(definition.config)
     made = getattr(module, definition.config_class)
     fields = made.__dataclass_fields__
-    return function, made(**{k: _fit(v, fields[k].type) if k in fields else v for k, v in definition.config.items()})
+    return function, made(
+        **{k: _fit(v, fields[k].type) if k in fields else v for k, v in definition.config.items()}
+    )
 
 
-def _takes(function: Any) -> int:  # noqa: ANN401 - any callable
+def _takes(function: Any) -> int:
     code = getattr(function, "__code__", None)
     return 1 if code is not None and code.co_argcount == 1 and not code.co_flags & 0x04 else 2
 
 
-def _fit(value: Any, annotation: object) -> Any:  # noqa: ANN401 - JSON values
+def _fit(value: Any, annotation: object) -> Any:
     """Give JSON's lists back as the tuples that the configuration's annotations ask for."""
     if not isinstance(value, list):
-        if isinstance(value, int) and not isinstance(value, bool) and str(getattr(annotation, "__name__", annotation)) == "float":
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and str(getattr(annotation, "__name__", annotation)) == "float"
+        ):
             return float(value)
         return value
     text = annotation if isinstance(annotation, str) else repr(annotation)
@@ -232,7 +258,7 @@ def _own_line(error: BaseException, code: str) -> str:
 
 
 def _trace(error: BaseException) -> None:
-    import traceback  # noqa: PLC0415 - only of what failed
+    import traceback
 
     traceback.print_exception(error, file=sys.stderr)
 
@@ -282,7 +308,7 @@ def _captured(log: str, *, debugger: bool) -> Iterator[None]:
                 sys.modules["logging"].getLogger().removeHandler(handler)
 
 
-def _logging(sink: TextIO) -> Any:  # noqa: ANN401 - a handler, if logging is imported at all
+def _logging(sink: TextIO) -> Any:
     """Send the root logger's records to the log, where somebody set up handlers of its own."""
     module = sys.modules.get("logging")
     if module is None or not module.root.handlers:

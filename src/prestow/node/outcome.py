@@ -74,10 +74,14 @@ class Outcome:
 
 
 def make_report(
-    manifest: Manifest, attempt: str, seconds: float, quanta: Sequence[Mapping[str, Any]], findings: Sequence[str]
+    manifest: Manifest,
+    attempt: str,
+    seconds: float,
+    quanta: Sequence[Mapping[str, Any]],
+    findings: Sequence[str],
 ) -> dict[str, Any]:  # Any: JSON values
     """Give what an attempt went through. Information for people, never truth."""
-    import resource  # noqa: PLC0415 - only where something ran
+    import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -49,7 +49,7 @@ class Repository:
 
     def __init__(self, scratch: str, job: str, attempt: str) -> None:
         self.root = f"{scratch}/{job}-{attempt[:8]}"
-        self.temporary = f"{self.root}/tmp"
+        self.temporary = f"{self.root}/tmp"  # noqa: S108 - our own
         os.makedirs(self.temporary)
         self._made = {self.root}
 
@@ -94,10 +94,14 @@ class Repository:
             if got == (size, sha256):
                 return Staged(path, size, sha256, _stamp(path))
             os.unlink(path)
-            found.append(f"{source.name} has {got[0]} bytes with sha256 {got[1][:12]}…, not {size} with {sha256[:12]}…")
+            found.append(
+                f"{source.name} has {got[0]} bytes with sha256 {got[1][:12]}…, not {size} with {sha256[:12]}…"
+            )
         return "; ".join(found)
 
-    def strays(self, planned: Sequence[str], work: str, ignore: Sequence[str], inputs: Iterable[str]) -> list[str]:
+    def strays(
+        self, planned: Sequence[str], work: str, ignore: Sequence[str], inputs: Iterable[str]
+    ) -> list[str]:
         """Give the files in the working directory and beside inputs and outputs nobody planned."""
         known = {self.local(name) for name in planned}
         known.update(inputs)
@@ -106,7 +110,7 @@ class Repository:
             top = self.local(place)
             found += [(path, path[len(self.root) + 1 :]) for path in _files(top) if path not in known]
         if found and ignore:
-            from fnmatch import fnmatchcase  # noqa: PLC0415 - only where something was left behind
+            from fnmatch import fnmatchcase
 
             found = [
                 (path, name)
@@ -137,7 +141,12 @@ class Repository:
 def lost_input(what: str, where: str) -> TaskError:
     """Say that an input's bytes are not those of its receipt (PST-N006)."""
     return TaskError(
-        Problem("PST-N006", f"the input {where} is not what was committed: {what}", where, "find out what changed it; restore the file")
+        Problem(
+            "PST-N006",
+            f"the input {where} is not what was committed: {what}",
+            where,
+            "find out what changed it; restore the file",
+        )
     )
 
 
@@ -202,19 +211,17 @@ def _clone(origin: str, path: str) -> tuple[int, str] | None:
     try:
         if os.path.getsize(origin) < _CLONE_FROM:
             return None
-        import fcntl  # noqa: PLC0415
+        import fcntl
 
         with open(origin, "rb") as old, open(path, "xb") as new:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
         os.chmod(path, 0o444)
-        import hashlib  # noqa: PLC0415
+        import hashlib
 
         with open(path, "rb") as new:
             return os.path.getsize(path), hashlib.file_digest(new, "sha256").hexdigest()
     except OSError as error:
         _clones = error.errno in (errno.ENOENT, errno.ENOSPC)
-        try:
+        if os.path.lexists(path):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
         return None

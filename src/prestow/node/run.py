@@ -52,7 +52,7 @@ _TRIES = 2
 """How often a quantum is made again because an input of this job was committed otherwise."""
 
 
-def run_manifest(  # noqa: PLR0913 - the one call that an engine carries
+def run_manifest(
     manifest: Manifest,
     *,
     receipts: Mapping[str, Receipt] | None = None,
@@ -87,11 +87,16 @@ def run_manifest(  # noqa: PLR0913 - the one call that an engine carries
         If the manifest is not a sound one (PST-N009), or its store cannot be opened.
     """
     check(manifest)
-    return _Job(manifest, receipts or {}, final, str(scratch) if scratch else default_scratch()).run(keep=keep, debugger=debugger)
+    return _Job(manifest, receipts or {}, final, str(scratch) if scratch else default_scratch()).run(
+        keep=keep, debugger=debugger
+    )
 
 
 def run_manifest_json(
-    text: str, parents: Sequence[Sequence[str]] = (), final: bool = False, scratch: str | None = None  # noqa: FBT001, FBT002 - carried as plain values
+    text: str,
+    parents: Sequence[Sequence[str]] = (),
+    final: bool = False,  # noqa: FBT001, FBT002 - carried as plain values
+    scratch: str | None = None,
 ) -> dict[str, Any]:
     """Run a manifest given as JSON text, for engines that carry values: JSON in, JSON-able out.
 
@@ -145,14 +150,20 @@ def check(manifest: Manifest) -> None:
     for quantum in manifest.quanta:
         for table, items in ((quantum.inputs, manifest.inputs), (quantum.outputs, manifest.outputs)):
             problems += [
-                Problem("PST-N009", f"connection '{name}' has a dataset that is not in the manifest", quantum.id)
+                Problem(
+                    "PST-N009", f"connection '{name}' has a dataset that is not in the manifest", quantum.id
+                )
                 for name, connection in table.items()
                 if any(not 0 <= i < len(items) for i in connection.datasets)
             ]
     names = {manifest.store, *(place.store for place in manifest.locations.values())}
     if manifest.code is not None:
         names.add(manifest.code.store)
-    problems += [Problem("PST-N009", f"the store '{name}' has no URI", manifest.job) for name in sorted(names) if name not in manifest.stores]
+    problems += [
+        Problem("PST-N009", f"the store '{name}' has no URI", manifest.job)
+        for name in sorted(names)
+        if name not in manifest.stores
+    ]
     if problems:
         raise TaskError(*problems)
 
@@ -165,7 +176,9 @@ def default_scratch() -> str:
     path = f"{os.environ.get('TMPDIR') or '/tmp'}/prestow-{os.geteuid()}"  # noqa: S108 - owner checked below
     os.makedirs(path, mode=0o700, exist_ok=True)
     if os.stat(path).st_uid != os.geteuid():
-        raise StoreError(Problem("PST-R001", "the scratch directory belongs to somebody else", path, "set PRESTOW_SCRATCH"))
+        raise StoreError(
+            Problem("PST-R001", "the scratch directory belongs to somebody else", path, "set PRESTOW_SCRATCH")
+        )
     return path
 
 
@@ -224,7 +237,11 @@ class _Job:
         begin = time.monotonic()
         for quantum in self.manifest.quanta:
             self.look(quantum)
-        todo = [q for q in self.manifest.quanta if q.id not in self.refused and (q.id not in self.settled or q.id in self.restore)]
+        todo = [
+            q
+            for q in self.manifest.quanta
+            if q.id not in self.refused and (q.id not in self.settled or q.id in self.restore)
+        ]
         not_yet = self.read_outside(todo)
         if not_yet or not todo:
             return self.outcome(not_yet=not_yet)
@@ -234,18 +251,26 @@ class _Job:
         finally:
             if self.repository is not None and not keep and not (debugger and self.failures):
                 self.repository.remove()
-        report = make_report(self.manifest, self.attempt, time.monotonic() - begin, self.entries, self.findings)
+        report = make_report(
+            self.manifest, self.attempt, time.monotonic() - begin, self.entries, self.findings
+        )
         put_report(self.store, report_name(self.manifest.job, self.attempt), report)
         return self.outcome(report=report)
 
     def outcome(self, *, not_yet: tuple[str, ...] = (), report: Mapping[str, Any] | None = None) -> Outcome:
         failed = {f.quantum for f in self.failures}
         states = {
-            q.id: State(self.settled[q.id].state) if q.id in self.settled else State.FAILED if q.id in failed else State.PENDING
+            q.id: State(self.settled[q.id].state)
+            if q.id in self.settled
+            else State.FAILED
+            if q.id in failed
+            else State.PENDING
             for q in self.manifest.quanta
         }
         receipts = {q.id: self.settled[q.id] for q in self.manifest.quanta if q.id in self.settled}
-        return Outcome(self.manifest.job, self.attempt, states, receipts, tuple(self.failures), not_yet, report or {})
+        return Outcome(
+            self.manifest.job, self.attempt, states, receipts, tuple(self.failures), not_yet, report or {}
+        )
 
     def look(self, quantum: ManifestQuantum) -> None:
         """Step 1: keep and promote what is settled already."""
@@ -254,7 +279,9 @@ class _Job:
             return
         if receipt.planned_recipe != quantum.recipe:
             self.refused.add(quantum.id)
-            self.fail(quantum, _other_recipe(quantum.id, receipt.planned_recipe, quantum.recipe, quantum.receipt))
+            self.fail(
+                quantum, _other_recipe(quantum.id, receipt.planned_recipe, quantum.recipe, quantum.receipt)
+            )
             return
         self.keep(quantum, receipt)
 
@@ -303,8 +330,13 @@ class _Job:
 
     def one(self, k: int, quantum: ManifestQuantum, *, keep: bool, debugger: bool) -> None:
         """Step 3: one quantum; this is the edge where an exception becomes a report."""
-        if any(item.producer in self.own and item.producer not in self.settled for _, item in self.inputs(quantum)):
-            self.entries.append({"quantum": quantum.id, "state": "pending", "why": "an input of this job is not settled"})
+        if any(
+            item.producer in self.own and item.producer not in self.settled
+            for _, item in self.inputs(quantum)
+        ):
+            self.entries.append(
+                {"quantum": quantum.id, "state": "pending", "why": "an input of this job is not settled"}
+            )
             return
         begin = time.monotonic()
         log = ""
@@ -316,9 +348,14 @@ class _Job:
                 repository.clear(k - 1, [s.path for s in self.staged.values()], keep=keep)
             log = f"{repository.root}/log-{k}"
             self.quantum(k, quantum, repository, log, debugger=debugger)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the edge: it becomes a report
             self.fail(quantum, error, execute.tail(log), time.monotonic() - begin)
-            if self.final and quantum.tolerate and quantum.id not in self.settled and not isinstance(error, StoreError):
+            if (
+                self.final
+                and quantum.tolerate
+                and quantum.id not in self.settled
+                and not isinstance(error, StoreError)
+            ):
                 self.seal(quantum)
         self.entries.append({
             "quantum": quantum.id, "task": quantum.task, "data_id": dict(quantum.data_id), "seed": seed_of(quantum.recipe),
@@ -327,7 +364,9 @@ class _Job:
             "failures": [f.as_dict() for f in self.failures if f.quantum == quantum.id],
         })  # fmt: skip
 
-    def fail(self, quantum: ManifestQuantum, error: BaseException, log: tuple[str, ...] = (), seconds: float = 0.0) -> None:
+    def fail(
+        self, quantum: ManifestQuantum, error: BaseException, log: tuple[str, ...] = (), seconds: float = 0.0
+    ) -> None:
         if isinstance(error, PrestowError) and error.problems:
             code, message = error.problems[0].code, "; ".join(_line(p) for p in error.problems)
         elif isinstance(error, OSError) and error.errno in _FULL:
@@ -341,7 +380,11 @@ class _Job:
     def seal(self, quantum: ManifestQuantum) -> None:
         """Settle a tolerated failure of the last try as lost; a late success may win."""
         failure = self.failures[-1]
-        receipt = replace(self.receipt(quantum, State.LOST, (), None), code="failed", reason=f"{failure.code}: {failure.message}")
+        receipt = replace(
+            self.receipt(quantum, State.LOST, (), None),
+            code="failed",
+            reason=f"{failure.code}: {failure.message}",
+        )
         try:
             winner, mine = settle(self.store, receipt)
             self.keep(quantum, winner, fresh=mine)
@@ -355,7 +398,9 @@ class _Job:
             for i in connection.datasets:
                 yield name, self.manifest.inputs[i]
 
-    def quantum(self, k: int, quantum: ManifestQuantum, repository: Repository, log: str, *, debugger: bool) -> None:
+    def quantum(
+        self, k: int, quantum: ManifestQuantum, repository: Repository, log: str, *, debugger: bool
+    ) -> None:
         for tries in range(_TRIES + 1):
             if tries:
                 repository.clear(k, [s.path for s in self.staged.values()], keep=False)
@@ -363,7 +408,12 @@ class _Job:
             actual = actual_recipe(
                 quantum.recipe,
                 (
-                    (s.connection, canonical_json(dict(s.item.data_id)), s.state, "" if s.state in (State.LOST, State.BLOCKED) else s.actual)
+                    (
+                        s.connection,
+                        canonical_json(dict(s.item.data_id)),
+                        s.state,
+                        "" if s.state in (State.LOST, State.BLOCKED) else s.actual,
+                    )
                     for s in seen
                     if s.deviates
                 ),
@@ -371,17 +421,29 @@ class _Job:
             unmet = _unmet(quantum.inputs, seen)
             if unmet is not None:
                 state, code = unmet
-                self.commit(quantum, self.receipt(quantum, state, seen, None if state is State.BLOCKED else actual, code=code))
+                self.commit(
+                    quantum,
+                    self.receipt(quantum, state, seen, None if state is State.BLOCKED else actual, code=code),
+                )
                 return
             if self.make(k, quantum, seen, actual, repository, log, debugger=debugger):
                 return
         raise TaskError(
-            Problem("PST-N010", f"an input of this job was committed otherwise, {_TRIES + 1} times", quantum.id, "run the job again")
+            Problem(
+                "PST-N010",
+                f"an input of this job was committed otherwise, {_TRIES + 1} times",
+                quantum.id,
+                "run the job again",
+            )
         )
 
     def see(self, connection: str, item: ManifestInput) -> _Seen:
         """Give an input as its receipt says it is."""
-        receipt = self.settled.get(item.producer) if item.producer in self.own else self.outside.get(item.receipt or "")
+        receipt = (
+            self.settled.get(item.producer)
+            if item.producer in self.own
+            else self.outside.get(item.receipt or "")
+        )
         if item.sha256 is not None:
             if item.receipt is not None and receipt is None:
                 raise lost_input(f"its receipt {item.receipt} cannot be read", _name(item))
@@ -389,8 +451,10 @@ class _Job:
             if place is None:
                 raise lost_input("the manifest does not say where it lies", _name(item))
             roots = receipt.roots if receipt is not None else (Root(item.type, item.data_id, item.id),)
-            sources = (Source(self.open(place.store), place.path),)
-            return _Seen(item, connection, State.MADE, "", item.sha256, item.size or 0, item.recipe, sources, roots)
+            there = (Source(self.open(place.store), place.path),)
+            return _Seen(
+                item, connection, State.MADE, "", item.sha256, item.size or 0, item.recipe, there, roots
+            )
         if receipt is None:
             raise TaskError(Problem("PST-N009", "a planned input names no receipt", item.id))
         if receipt.planned_recipe != item.recipe:
@@ -405,7 +469,17 @@ class _Job:
         planned, aside = Source(self.store, output.path), Source(self.store, str(output.aside))
         # once more the planned name: it may be promoted between the first look and the second
         sources = (planned, aside, planned)
-        return _Seen(item, connection, State.MADE, "", str(output.sha256), output.size or 0, actual, sources, receipt.roots)
+        return _Seen(
+            item,
+            connection,
+            State.MADE,
+            "",
+            str(output.sha256),
+            output.size or 0,
+            actual,
+            sources,
+            receipt.roots,
+        )
 
     def stage(self, seen: _Seen, repository: Repository) -> Staged:
         staged = self.staged.get(seen.item.id)
@@ -419,8 +493,16 @@ class _Job:
         self.staged[seen.item.id] = got
         return got
 
-    def make(  # noqa: PLR0913 - what one try needs
-        self, k: int, quantum: ManifestQuantum, seen: Sequence[_Seen], actual: str, repository: Repository, log: str, *, debugger: bool
+    def make(
+        self,
+        k: int,
+        quantum: ManifestQuantum,
+        seen: Sequence[_Seen],
+        actual: str,
+        repository: Repository,
+        log: str,
+        *,
+        debugger: bool,
     ) -> bool:
         """Run, check, stamp, settle; False if an input of this job is not what was read."""
         staged = {s.item.id: self.stage(s, repository) for s in seen if s.state == State.MADE}
@@ -429,26 +511,42 @@ class _Job:
             self.execute(k, quantum, view, repository, log, debugger=debugger)
         except NothingToDo as decline:
             self.look_over(quantum, staged, repository, f"{repository.root}/work/{k}", declined=True)
-            receipt = self.receipt(quantum, State.DECLINED, seen, actual, code=decline.code, measures=view.measures)
+            receipt = self.receipt(
+                quantum, State.DECLINED, seen, actual, code=decline.code, measures=view.measures
+            )
             self.commit(quantum, replace(receipt, reason=decline.reason or None))
             return True
         self.prototypes(quantum, view, repository, log)
         made = self.look_over(quantum, staged, repository, f"{repository.root}/work/{k}")
         outputs = self.aside(quantum, seen, actual, repository, made)
-        if any(self.settled_digest(s) != s.sha256 for s in seen if s.item.producer in self.own and s.state == State.MADE):
+        if any(
+            self.settled_digest(s) != s.sha256
+            for s in seen
+            if s.item.producer in self.own and s.state == State.MADE
+        ):
             self.drop(outputs)
             return False
-        receipt = replace(self.receipt(quantum, State.MADE, seen, actual, measures=view.measures), outputs=outputs)
+        receipt = replace(
+            self.receipt(quantum, State.MADE, seen, actual, measures=view.measures), outputs=outputs
+        )
         self.commit(quantum, receipt)
         return True
 
-    def view(self, quantum: ManifestQuantum, seen: Sequence[_Seen], staged: Mapping[str, Staged], repository: Repository) -> Quantum:
+    def view(
+        self,
+        quantum: ManifestQuantum,
+        seen: Sequence[_Seen],
+        staged: Mapping[str, Staged],
+        repository: Repository,
+    ) -> Quantum:
         """Give the quantum as its task sees it."""
         inputs: dict[str, list[Input]] = {name: [] for name in quantum.inputs}
         absent: dict[str, list[Absent]] = {name: [] for name in quantum.inputs}
         for s in seen:
             if s.state == State.MADE:
-                inputs[s.connection].append(Input(s.item.type, s.item.data_id, Path(staged[s.item.id].path), s.item.format))
+                inputs[s.connection].append(
+                    Input(s.item.type, s.item.data_id, Path(staged[s.item.id].path), s.item.format)
+                )
             else:
                 absent[s.connection].append(Absent(s.item.type, s.item.data_id, str(s.state), s.code))
         outputs: dict[str, tuple[Output, ...]] = {}
@@ -457,52 +555,91 @@ class _Job:
             for item in items:
                 repository.directory(os.path.dirname(repository.local(item.local)))
             if not name.startswith("_"):
-                outputs[name] = tuple(Output(o.type, o.data_id, Path(repository.local(o.local)), o.format) for o in items)
+                outputs[name] = tuple(
+                    Output(o.type, o.data_id, Path(repository.local(o.local)), o.format) for o in items
+                )
         return Quantum(
             quantum.task, dict(quantum.data_id), seed_of(quantum.recipe),
             {n: tuple(v) for n, v in inputs.items()}, {n: tuple(v) for n, v in absent.items()}, outputs,
         )  # fmt: skip
 
-    def execute(  # noqa: PLR0913
-        self, k: int, quantum: ManifestQuantum, view: Quantum, repository: Repository, log: str, *, debugger: bool
+    def execute(
+        self,
+        k: int,
+        quantum: ManifestQuantum,
+        view: Quantum,
+        repository: Repository,
+        log: str,
+        *,
+        debugger: bool,
     ) -> None:
         if self.manifest.code is not None and not self.code:
             self.code = unpack(self.manifest.code, self.open(self.manifest.code.store), self.scratch)
         work = repository.work(k)
         if quantum.command is not None:
-            execute.run_command(quantum, view, code=self.code, work=work, temporary=repository.temporary, log=log)
+            execute.run_command(
+                quantum, view, code=self.code, work=work, temporary=repository.temporary, log=log
+            )
             return
         if self.code:
             activate(self.code)
         try:
             execute.run_python(
-                quantum, view, code=self.code, work=work, temporary=repository.temporary, log=log, debugger=debugger
+                quantum,
+                view,
+                code=self.code,
+                work=work,
+                temporary=repository.temporary,
+                log=log,
+                debugger=debugger,
             )
         except TaskError as error:
             cause = error.__cause__
-            if isinstance(cause, PermissionError) and str(cause.filename).startswith(f"{repository.root}/inputs/"):
+            if isinstance(cause, PermissionError) and str(cause.filename).startswith(
+                f"{repository.root}/inputs/"
+            ):
                 raise TaskError(_changed(str(cause.filename)[len(repository.root) + 1 :], quantum)) from error
             if isinstance(cause, OSError) and cause.errno in _FULL:
                 raise cause from error
             raise
 
-    def whole_inputs(self, staged: Mapping[str, Staged], repository: Repository, quantum: ManifestQuantum) -> list[Problem]:
+    def whole_inputs(
+        self, staged: Mapping[str, Staged], repository: Repository, quantum: ManifestQuantum
+    ) -> list[Problem]:
         return [_changed(s.path[len(repository.root) + 1 :], quantum) for s in staged.values() if s.changed()]
 
     def look_over(
-        self, quantum: ManifestQuantum, staged: Mapping[str, Staged], repository: Repository, work: str, *, declined: bool = False
+        self,
+        quantum: ManifestQuantum,
+        staged: Mapping[str, Staged],
+        repository: Repository,
+        work: str,
+        *,
+        declined: bool = False,
     ) -> dict[str, ManifestOutput]:
         """Compare what the task left behind with what was planned; give what was made."""
         problems = self.whole_inputs(staged, repository, quantum)
         items = [self.manifest.outputs[i] for c in quantum.outputs.values() for i in c.datasets]
         where = _text(quantum)
         problems += [
-            Problem("PST-N004", f"a file nobody planned: {name}", where, "declare it as an output, or under 'ignore'")
-            for name in repository.strays([o.local for o in items], work, quantum.ignore, [s.path for s in self.staged.values()])
+            Problem(
+                "PST-N004",
+                f"a file nobody planned: {name}",
+                where,
+                "declare it as an output, or under 'ignore'",
+            )
+            for name in repository.strays(
+                [o.local for o in items], work, quantum.ignore, [s.path for s in self.staged.values()]
+            )
         ]
         made = {o.id: o for o in items if os.path.isfile(repository.local(o.local))}
         problems += [
-            Problem("PST-N003", f"the output '{name}' was not made: {self.manifest.outputs[i].local}", where, "write it, or declare it optional")
+            Problem(
+                "PST-N003",
+                f"the output '{name}' was not made: {self.manifest.outputs[i].local}",
+                where,
+                "write it, or declare it optional",
+            )
             for name, connection in quantum.outputs.items()
             if not (connection.optional or declined)
             for i in connection.datasets
@@ -530,7 +667,12 @@ class _Job:
     # -- commit ---------------------------------------------------------------------------------
 
     def aside(
-        self, quantum: ManifestQuantum, seen: Sequence[_Seen], actual: str, repository: Repository, made: Mapping[str, ManifestOutput]
+        self,
+        quantum: ManifestQuantum,
+        seen: Sequence[_Seen],
+        actual: str,
+        repository: Repository,
+        made: Mapping[str, ManifestOutput],
     ) -> tuple[ReceiptOutput, ...]:
         """Stamp each output into its aside name: one pass for story, digest and durability."""
         outputs: list[ReceiptOutput] = []
@@ -538,13 +680,17 @@ class _Job:
             for connection in quantum.outputs.values():
                 for i in connection.datasets:
                     item = self.manifest.outputs[i]
-                    base = ReceiptOutput(item.id, item.type, item.data_id, item.format, item.path, State.DECLINED)
+                    base = ReceiptOutput(
+                        item.id, item.type, item.data_id, item.format, item.path, State.DECLINED
+                    )
                     if item.id in made:
                         name = aside_name(quantum.id, self.attempt, len(outputs))
                         base = replace(base, state=State.MADE, aside=name)
                         outputs.append(base)
                         stamped = self.stamp(name, item, self.story(quantum, item, seen, actual), repository)
-                        outputs[-1] = replace(base, size=stamped.size, sha256=stamped.sha256, content=stamped.content)
+                        outputs[-1] = replace(
+                            base, size=stamped.size, sha256=stamped.sha256, content=stamped.content
+                        )
                     else:
                         outputs.append(base)
         except BaseException:
@@ -597,7 +743,11 @@ class _Job:
                 if output.id not in lost:
                     continue
                 twin = made.get(output.id)
-                if twin is None or twin.aside is None or (twin.size, twin.sha256) != (output.size, output.sha256):
+                if (
+                    twin is None
+                    or twin.aside is None
+                    or (twin.size, twin.sha256) != (output.size, output.sha256)
+                ):
                     raise TaskError(
                         Problem(
                             "PST-N010",
@@ -615,7 +765,7 @@ class _Job:
         receipt = self.settled.get(str(seen.item.producer))
         return next((str(o.sha256) for o in receipt.outputs if o.id == seen.item.id), "") if receipt else ""
 
-    def receipt(  # noqa: PLR0913 - the facts of a receipt
+    def receipt(
         self, quantum: ManifestQuantum, state: State, seen: Sequence[_Seen], actual: str | None, *, code: str | None = None,
         measures: Mapping[str, float | int | str | bool] | None = None,
     ) -> Receipt:  # fmt: skip
@@ -635,7 +785,9 @@ class _Job:
             measures=dict(measures or {}),
         )  # fmt: skip
 
-    def story(self, quantum: ManifestQuantum, item: ManifestOutput, seen: Sequence[_Seen], actual: str) -> Story:
+    def story(
+        self, quantum: ManifestQuantum, item: ManifestOutput, seen: Sequence[_Seen], actual: str
+    ) -> Story:
         return Story(
             type=item.type, id=item.id, run=self.manifest.run, data_id=canonical_json(dict(item.data_id)), task=quantum.task,
             version=self.manifest.code.sha256 if self.manifest.code else "", recipe=actual, planned_recipe=quantum.recipe,
@@ -686,11 +838,20 @@ def _other_recipe(quantum: str, found: str, wanted: str, name: str) -> TaskError
 
 
 def _changed(name: str, quantum: ManifestQuantum) -> Problem:
-    return Problem("PST-N005", f"the input {name} was changed by the task", _text(quantum), "write to a file of your own; inputs are read-only")
+    return Problem(
+        "PST-N005",
+        f"the input {name} was changed by the task",
+        _text(quantum),
+        "write to a file of your own; inputs are read-only",
+    )
 
 
 def _line(problem: Problem) -> str:
-    return f"{problem.what} [{problem.where}]" if problem.where and problem.where not in problem.what else problem.what
+    return (
+        f"{problem.what} [{problem.where}]"
+        if problem.where and problem.where not in problem.what
+        else problem.what
+    )
 
 
 def _name(item: ManifestInput) -> str:

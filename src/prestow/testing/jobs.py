@@ -1,4 +1,4 @@
-"""Small jobs, made by hand without a planner: pieces of data, quanta that join them, manifests.
+r"""Small jobs, made by hand without a planner: pieces of data, quanta that join them, manifests.
 
 Examples
 --------
@@ -7,7 +7,7 @@ Examples
 >>> with tempfile.TemporaryDirectory() as directory:
 ...     jobs = Jobs(directory)
 ...     raw = jobs.existing("raw", {"visit": 1}, {"flux": 2})
-...     _ = jobs.code(double="def run(quantum):\\n    quantum.put('y', {'flux': 2 * quantum.get('x')['flux']})\\n")
+...     _ = jobs.code(double="def run(quantum):\n    quantum.put('y', {'flux': 2 * quantum.get('x')['flux']})\n")
 ...     made = jobs.quantum("double", {"visit": 1}, entry="double:run", inputs={"x": [raw]}, outputs={"y": "json"})
 ...     outcome = run_manifest(jobs.manifest(), scratch=jobs.scratch)
 ...     [str(state) for state in outcome.states.values()], jobs.read(made["y"])
@@ -28,7 +28,15 @@ from typing import Any
 
 from prestow.commit import receipt_name
 from prestow.formats import open_format
-from prestow.manifest import Code, Connection, Location, Manifest, ManifestInput, ManifestOutput, ManifestQuantum
+from prestow.manifest import (
+    Code,
+    Connection,
+    Location,
+    Manifest,
+    ManifestInput,
+    ManifestOutput,
+    ManifestQuantum,
+)
 from prestow.model.hashing import (
     canonical_json,
     dataset_id,
@@ -81,7 +89,9 @@ class Jobs:
         URI of the output store.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, run: str = "demo", output: str | None = None) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], *, run: str = "demo", output: str | None = None
+    ) -> None:
         self.directory = Path(directory).resolve()
         self.run = run
         self.scratch = self.directory / "scratch"
@@ -109,14 +119,24 @@ class Jobs:
         self.bundle = Code(sha256, "archive", f"_code/{sha256}.zip", len(data))
         return self.bundle
 
-    def existing(self, type_: str, data_id: Values, value: Mapping[str, Any] | bytes, *, format_: str = "json") -> Piece:
+    def existing(
+        self, type_: str, data_id: Values, value: Mapping[str, Any] | bytes, *, format_: str = "json"
+    ) -> Piece:
         """Put a root into the archive: a JSON document, or bytes as they are."""
         data = value if isinstance(value, bytes) else canonical_json(dict(value)).encode()
         piece = Piece(type_, dict(data_id), "raw", dataset_id(type_, "raw", data_id), format_, "", "")
         path = f"{type_}/{piece.name}"
         open_store(self.stores["archive"]).put_if_absent(path, data)
         digest = hashlib.sha256(data).hexdigest()
-        return replace(piece, path=path, recipe=digest[:32], store="archive", size=len(data), sha256=digest, content=digest)
+        return replace(
+            piece,
+            path=path,
+            recipe=digest[:32],
+            store="archive",
+            size=len(data),
+            sha256=digest,
+            content=digest,
+        )
 
     def quantum(
         self,
@@ -129,7 +149,7 @@ class Jobs:
         outputs: Mapping[str, str] | None = None,
         optional: Sequence[str] = (),
         config: Mapping[str, Any] | None = None,
-        **more: Any,  # noqa: ANN401 - other fields of the manifest's quantum
+        **more: Any,
     ) -> dict[str, Piece]:
         """Add a quantum; give what it will make by connection.
 
@@ -145,7 +165,9 @@ class Jobs:
             pieces[name] = list(here)
             connections[name] = Connection((), minimum)
         terms = [
-            input_term(name, p.type, canonical_json(dict(p.data_id)), p.recipe) for name, ps in pieces.items() for p in ps
+            input_term(name, p.type, canonical_json(dict(p.data_id)), p.recipe)
+            for name, ps in pieces.items()
+            for p in ps
         ]
         does = {"entry": entry, "command": list(command) if command else None, "config": dict(config or {})}
         digest = task_digest(task, does, self.bundle.sha256 if self.bundle else None)
@@ -154,7 +176,15 @@ class Jobs:
         for name, format_ in (outputs or {}).items():
             type_ = f"{task}_{name.lstrip('_')}"
             piece = Piece(
-                type_, dict(data_id), self.run, dataset_id(type_, self.run, data_id), format_, "", recipe, identity, receipt
+                type_,
+                dict(data_id),
+                self.run,
+                dataset_id(type_, self.run, data_id),
+                format_,
+                "",
+                recipe,
+                identity,
+                receipt,
             )
             suffix = open_format(format_).suffix
             made[name] = [replace(piece, path=f"{self.run}/{type_}/{piece.name}{suffix}")]
@@ -204,7 +234,7 @@ class Jobs:
             code=self.bundle,
         )  # fmt: skip
 
-    def read(self, piece: Piece) -> Any:  # noqa: ANN401 - parsed JSON
+    def read(self, piece: Piece) -> Any:
         """Give the document at a JSON piece's planned name, without its story."""
         document = json.loads(self.store.read(piece.path))
         document.pop("prestow", None)

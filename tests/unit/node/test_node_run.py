@@ -105,7 +105,9 @@ def products(jobs):
 
 
 def one(jobs, raw, entry, **more):
-    jobs.quantum("t", {"visit": 1}, entry=f"tasks:{entry}", inputs={"x": [raw[0]]}, outputs={"y": "json"}, **more)
+    jobs.quantum(
+        "t", {"visit": 1}, entry=f"tasks:{entry}", inputs={"x": [raw[0]]}, outputs={"y": "json"}, **more
+    )
     return run(jobs)
 
 
@@ -154,7 +156,14 @@ def test_a_chain_in_one_job_reads_what_was_committed(jobs, raw):
 
 
 def test_the_local_repository_is_removed_and_kept_when_asked(jobs, raw):
-    jobs.quantum("t", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    jobs.quantum(
+        "t",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     outcome = run(jobs, keep=True)
     kept = f"job-{outcome.attempt[:8]}"
 
@@ -175,7 +184,14 @@ def test_config_measures_and_log_can_be_products_of_their_own(jobs, raw):
 
 
 def test_an_optional_output_may_be_left_out_and_its_reader_is_told(jobs, raw):
-    a = jobs.quantum("a", {"visit": 1}, entry="tasks:nothing", inputs={"x": [raw[0]]}, outputs={"y": "json"}, optional=["y"])
+    a = jobs.quantum(
+        "a",
+        {"visit": 1},
+        entry="tasks:nothing",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+        optional=["y"],
+    )
     b = jobs.quantum("b", {}, entry="tasks:total", inputs={"x": ([a["y"]], 0)}, outputs={"y": "json"})
     outcome = run(jobs)
 
@@ -184,8 +200,22 @@ def test_an_optional_output_may_be_left_out_and_its_reader_is_told(jobs, raw):
 
 
 def test_engines_may_carry_manifest_and_receipts_as_json(jobs, raw):
-    a = jobs.quantum("a", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
-    jobs.quantum("b", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [a["y"]]}, outputs={"y": "json"})
+    a = jobs.quantum(
+        "a",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
+    jobs.quantum(
+        "b",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [a["y"]]},
+        outputs={"y": "json"},
+    )
     first = run_manifest_json(jobs.manifest("a").to_json(), [], False, str(jobs.scratch))
     second = run_manifest_json(jobs.manifest("b").to_json(), [first["receipts"]], False, str(jobs.scratch))
 
@@ -263,9 +293,18 @@ def test_a_failure_names_type_message_and_line_and_quotes_the_log(jobs, raw):
 
 
 def test_a_failed_quantum_does_not_stop_those_that_do_not_need_it(jobs, raw):
-    bad = jobs.quantum("bad", {"visit": 1}, entry="tasks:broken", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    bad = jobs.quantum(
+        "bad", {"visit": 1}, entry="tasks:broken", inputs={"x": [raw[0]]}, outputs={"y": "json"}
+    )
     jobs.quantum("needs", {"visit": 1}, entry="tasks:total", inputs={"x": [bad["y"]]}, outputs={"y": "json"})
-    jobs.quantum("other", {"visit": 2}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[1]]}, outputs={"y": "json"})
+    jobs.quantum(
+        "other",
+        {"visit": 2},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[1]]},
+        outputs={"y": "json"},
+    )
     outcome = run(jobs)
 
     assert [str(s) for s in outcome.states.values()] == ["failed", "pending", "made"]
@@ -273,7 +312,14 @@ def test_a_failed_quantum_does_not_stop_those_that_do_not_need_it(jobs, raw):
 
 def test_what_a_failed_quantum_left_behind_is_not_the_next_ones_stray(jobs, raw):
     jobs.quantum("bad", {"visit": 1}, entry="tasks:stray", inputs={"x": [raw[0]]}, outputs={"y": "json"})
-    jobs.quantum("good", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    jobs.quantum(
+        "good",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     outcome = run(jobs)
 
     assert [str(s) for s in outcome.states.values()] == ["failed", "made"]
@@ -281,7 +327,14 @@ def test_what_a_failed_quantum_left_behind_is_not_the_next_ones_stray(jobs, raw)
 
 def test_an_input_that_one_quantum_changed_is_whole_for_the_next(jobs, raw):
     jobs.quantum("bad", {"visit": 1}, entry="tasks:append", inputs={"x": [raw[0]]}, outputs={"y": "json"})
-    jobs.quantum("good", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    jobs.quantum(
+        "good",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     outcome = run(jobs)
 
     assert [str(s) for s in outcome.states.values()] == ["failed", "made"]
@@ -298,7 +351,9 @@ def chain(jobs, raw, minimum, *, entries=("scale", "scale", "scale"), tolerate=F
         )["y"]
         for v, entry in enumerate(entries, 1)
     ]  # fmt: skip
-    return jobs.quantum("total", {}, entry="tasks:total", inputs={"x": (parts, minimum)}, outputs={"y": "json"})["y"]
+    return jobs.quantum(
+        "total", {}, entry="tasks:total", inputs={"x": (parts, minimum)}, outputs={"y": "json"}
+    )["y"]
 
 
 def lost(jobs, visit):
@@ -363,7 +418,9 @@ def test_too_few_inputs_decline_or_block(jobs, raw, entries, sealed, ends):
 
 def test_the_child_of_a_lossy_product_deviates_too(jobs, raw):
     total = chain(jobs, raw, 2)
-    jobs.quantum("after", {}, entry="tasks:nothing", inputs={"x": [total]}, outputs={"y": "json"}, optional=["y"])
+    jobs.quantum(
+        "after", {}, entry="tasks:nothing", inputs={"x": [total]}, outputs={"y": "json"}, optional=["y"]
+    )
     lost(jobs, 1)
     receipt = list(run(jobs).receipts.values())[-1]
 
@@ -373,7 +430,9 @@ def test_the_child_of_a_lossy_product_deviates_too(jobs, raw):
 
 def test_an_absent_input_is_told_apart_from_one_that_was_never_planned(jobs, raw):
     parts = [
-        jobs.quantum("part", {"visit": v}, entry="tasks:cloudy", inputs={"x": [raw[0]]}, outputs={"y": "json"})["y"]
+        jobs.quantum(
+            "part", {"visit": v}, entry="tasks:cloudy", inputs={"x": [raw[0]]}, outputs={"y": "json"}
+        )["y"]
         for v in (1, 2)
     ]
     jobs.quantum("u", {}, entry="tasks:absent", inputs={"x": (parts, 0)}, outputs={"y": "json"})
@@ -384,7 +443,14 @@ def test_an_absent_input_is_told_apart_from_one_that_was_never_planned(jobs, raw
 
 
 def test_with_an_unsettled_input_nothing_runs(jobs, raw):
-    a = jobs.quantum("a", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    a = jobs.quantum(
+        "a",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     jobs.quantum("b", {"visit": 1}, entry="tasks:total", inputs={"x": [a["y"]]}, outputs={"y": "json"})
     outcome = run(jobs, "b")
 
@@ -423,7 +489,14 @@ def test_a_corrupted_input_is_named(jobs, raw):
 
 
 def test_a_committed_product_that_vanished_is_made_again_from_equal_bytes(jobs, raw):
-    made = jobs.quantum("t", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    made = jobs.quantum(
+        "t",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     first = run(jobs)
     before = jobs.store.read(made["y"].path)
     jobs.store.delete(made["y"].path)
@@ -488,7 +561,10 @@ def test_a_command_finds_the_workflows_code_and_a_settled_environment(jobs, raw)
     assert jobs.read(y) == {"TZ": "UTC", "PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "0"}
 
 
-@pytest.mark.parametrize(("script", "code"), [("print('prestow-decline: too_short'); exit(66)", "too_short"), ("exit(66)", "declined")])
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("print('prestow-decline: too_short'); exit(66)", "too_short"), ("exit(66)", "declined")],
+)
 def test_a_command_declines_with_66(jobs, raw, script, code):
     outcome, _ = command(jobs, raw, "python", "-c", f"from sys import exit; {script}")
 
@@ -550,9 +626,20 @@ def node(jobs, *words, **more):
 
 
 def test_the_command_line_tells_how_it_went_by_its_exit_code(jobs, raw):
-    a = jobs.quantum("a", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    a = jobs.quantum(
+        "a",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
     jobs.quantum("b", {"visit": 1}, entry="tasks:broken", inputs={"x": [a["y"]]}, outputs={"y": "json"})
-    codes = [node(jobs, tasks=("b",)).returncode, node(jobs, tasks=("a",)).returncode, node(jobs, tasks=("b",)).returncode]
+    codes = [
+        node(jobs, tasks=("b",)).returncode,
+        node(jobs, tasks=("a",)).returncode,
+        node(jobs, tasks=("b",)).returncode,
+    ]
     failed = node(jobs)
     misused = node(jobs, "--frobnicate")
 
@@ -570,7 +657,13 @@ def test_the_wall_holds_also_for_a_fits_product_of_a_command(jobs, raw):
         " 'NAXIS1  =                   10', 'END']; file = open(sys.argv[1], 'xb');"
         " file.write(''.join(c.ljust(80) for c in cards).ljust(2880).encode() + bytes(2880))"
     )
-    made = jobs.quantum("c", {"visit": 1}, command=["python", "-c", script, "{outputs.y}"], inputs={"x": [raw[0]]}, outputs={"y": "fits"})
+    made = jobs.quantum(
+        "c",
+        {"visit": 1},
+        command=["python", "-c", script, "{outputs.y}"],
+        inputs={"x": [raw[0]]},
+        outputs={"y": "fits"},
+    )
     spy = jobs.directory / "spy.py"
     spy.write_text(
         "import json, sys\nfrom prestow.node.__main__ import main\ncode = main(sys.argv[1:])\n"
