@@ -6,6 +6,7 @@ Standard library only, as `prestow.formats.fits_cards`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -32,6 +33,7 @@ _CARDS: Final = (
 _KEYS: Final = frozenset(
     f"{key:8}".encode() for key in ("PSTVERS", "PSTDATA", *(row[0] for row in _CARDS), "CHECKSUM", "DATASUM")
 )
+_QUOTE_SLASH: Final = re.compile("' */")
 _COLUMNS: Final = ("ROLE", "CONNECT", "TYPE", "DATAID", "ID", "STATE", "CODE", "SHA256", "RECIPE")
 
 
@@ -54,14 +56,13 @@ def story_cards(story: Story) -> bytes:
     """Give the cards of a story."""
     cards = [card("PSTVERS", STORY_SCHEMA, "schema of these cards (prestow)")]
     cards += [card(key, _printable(getattr(story, name)), comment) for key, name, comment in _CARDS]
-    cards.append(card("PSTDATA", _ascii_json(story.data_id), "data ID"))
+    cards.append(card("PSTDATA", _guarded(_ascii_json(story.data_id)), "data ID"))
     absent = [given for given in story.inputs if given.state != "made"]
     for number, given in enumerate(absent[:_MOST_ABSENT], 1):
         state = f"{given.state}:{given.code}" if given.code else given.state
         name = str(DataId.from_json(given.data_id)).encode("ascii", "backslashreplace").decode()
-        cards.append(
-            card(f"PSTAB{number:03}", _printable(f"{given.type}{{{name}}}: {state}"), "absent input")
-        )
+        text = _printable(_guarded(f"{given.type}{{{name}}}: {state}"))
+        cards.append(card(f"PSTAB{number:03}", text, "absent input"))
     return b"".join(cards)
 
 
@@ -153,6 +154,14 @@ def _ascii_json(text: str) -> str:
         if text.isascii() and text.isprintable()
         else json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
     )
+
+
+def _guarded(text: str) -> str:
+    """Escape slashes (as JSON may) where one follows a quote.
+
+    FITS allows that, but astropy (to 8.0 at least) takes it for the end of the text.
+    """
+    return text.replace("/", "\\/") if _QUOTE_SLASH.search(text) else text
 
 
 def _canonical(text: Value) -> str:

@@ -316,7 +316,7 @@ class FileStore:
         return self._in(directory, rename)[1]
 
     def _forget_directory(self, directory: str) -> None:
-        while len(directory) >= len(self._root):
+        while directory != "/":
             _durable.discard(directory)
             directory = os.path.dirname(directory)
 
