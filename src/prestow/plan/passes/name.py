@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import polars as pl
 
 from prestow.errors import PrestowError, Problem
 from prestow.naming import identity
-from prestow.naming.templates import Field, Template, bad_names, compile_template, encode
+from prestow.naming.templates import Template, bad_names, compile_template
 from prestow.plan.state import State, outputs_of
 
 SHOWN = 5  # datasets named for one thing that is wrong
@@ -57,8 +56,6 @@ def _wrong(template: Template, frame: pl.DataFrame, run: str) -> list[Problem]:
         )
         for row, _, reason in bad.head(SHOWN).iter_rows()
     ]
-    if _plain(template, frame, run):
-        return problems
     unread = frame.filter(~template.reads_back(run)).filter(pl.col("_path").is_not_null())
     problems += [
         Problem(
@@ -70,28 +67,3 @@ def _wrong(template: Template, frame: pl.DataFrame, run: str) -> list[Problem]:
         for data_id, path in unread.select("_data_id", "_path").head(1).iter_rows()
     ]
     return problems
-
-
-def _plain(template: Template, frame: pl.DataFrame, run: str) -> bool:
-    """Say whether each field ends where the text after it first begins: then every path reads back.
-
-    A handful of distinct values says so for a million paths.
-    """
-    for part, following in pairwise(template.parts):
-        if not isinstance(part, Field):
-            continue
-        if not isinstance(following, str):
-            return False
-        mark = following[0]
-        if part.name == "run":
-            values = [run]
-        elif part.integer:
-            if mark != "-":
-                continue
-            lowest = frame[part.name].min()
-            values = ["-"] if isinstance(lowest, int) and lowest < 0 else []
-        else:
-            values = [encode(value) for value in frame[part.name].unique().drop_nulls()]
-        if any(mark in value for value in values):
-            return False
-    return True

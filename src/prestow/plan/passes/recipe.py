@@ -28,7 +28,9 @@ def recipe(state: State) -> State:
             dimensions = pipeline.dataset_types[output.type].dimensions
             frame = state.planned[output.type]
             if set(dimensions) <= set(frame.columns):
-                named = _with_data_id(frame, dimensions)
+                # One text in memory where output and quantum have one data ID.
+                same = dimensions == task.dimensions
+                named = frame.with_columns(quanta["_data_id"]) if same else _with_data_id(frame, dimensions)
                 planned[output.type] = named.with_columns(quanta["_recipe"])
         state = replace(
             state,
