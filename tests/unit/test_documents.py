@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path):
 
 
 def test_keys_are_checked_with_suggestions():
-    document = parse_document("comand: x\n", "x.yaml")
+    document = parse_document("commandx: x\n", "x.yaml")
     found = document.check_keys((), document.data, required=("name",), optional=("command",))
     assert [(p.code, p.fix) for p in found] == [
         ("PST-C010", "did you mean 'command'?"),

@@ -57,7 +57,7 @@ def test_normalising_twice_is_normalising_once(name, visit, detector):
 
 def test_every_fault_of_what_a_person_typed_is_named():
     with pytest.raises(ConfigurationError) as caught:
-        UNIVERSE.normalise(RawDataId({"vist": 1, "ccd": 1, "detector": 2, "exposure": "x", "band": 3}))
+        UNIVERSE.normalise(RawDataId({"vissit": 1, "ccd": 1, "detector": 2, "exposure": "x", "band": 3}))
     assert [p.code for p in caught.value.problems] == ["PST-C023", "PST-C026", "PST-C026", "PST-C026"]
     with pytest.raises(ConfigurationError) as caught:
         UNIVERSE.normalise(RawDataId({"instrument": "a", "band": "r"}), ["detector"])
@@ -76,7 +76,7 @@ def test_closing_and_expanding_are_closures(some, others):
 
 def test_an_unknown_dimension_is_named_with_the_nearest():
     with pytest.raises(ConfigurationError, match="did you mean 'visit'"):
-        UNIVERSE.close(["vist"])
+        UNIVERSE.close(["vissit"])
 
 
 @given(DATA_IDS, NAMES)

@@ -151,7 +151,7 @@ def test_values_of_the_command_line_are_checked(place):
         ("pipeline/1", "pipeline/2", "PST-C014", "1:9"),
         ("code: [tasks]", "code: [tasks, nothing]", "PST-C025", "3:15"),
         ("code: [tasks]", "code: [tasks, ./tasks]", "PST-C013", "3:15"),
-        ("command:", "comand:", "PST-C010", "11:5"),
+        ("command:", "commandx:", "PST-C010", "11:5"),
         ("[exposure, ccd]", "[exposre, ccd]", "PST-C023", "6:22"),
         ("raw: {dimensions: [exposure, detector], format: json}", "raw: {dimensions: [exposure, detector], format: fts}", "PST-C024", "5:51"),
         ("inputs: {raw: raw}", "inputs: {raw: rar}", "PST-C020", "23:19"),
@@ -244,7 +244,7 @@ def test_a_fault_of_the_source_is_named_in_the_source(place):
 
 def test_everything_wrong_is_said_at_once(place):
     text = GOOD
-    for old, new in [("name: toy", "nam: toy"), ("tries: 2", "tries: x"), ("raw: raw", "raw: rar"), ("2GB", "lots")]:
+    for old, new in [("name: toy", "naame: toy"), ("tries: 2", "tries: x"), ("raw: raw", "raw: rar"), ("2GB", "lots")]:
         text = text.replace(old, new)
     codes = [code for code, _ in problems(place, text)]
     assert sorted(codes) == sorted(["PST-C010", "PST-C012", "PST-C011", "PST-C020", "PST-C013", "PST-C011"])

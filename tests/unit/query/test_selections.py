@@ -122,7 +122,7 @@ def test_a_selection_has_one_text(text, canonical):
 @pytest.mark.parametrize(
     ("text", "column", "what", "fix"),
     [
-        ("vist = 3", 1, "unknown name 'vist'", "visit"),
+        ("vissit = 3", 1, "unknown name 'vissit'", "visit"),
         ("band = r", 8, "unknown name 'r'", "write 'r'"),
         ("exposre.ra > 3", 1, "no dimension 'exposre'", "exposure.ra"),
         ("exposure.rra > 3", 1, "exposure has no 'rra'", "exposure.ra"),
@@ -167,8 +167,8 @@ def test_what_is_not_understood_is_named_at_its_column(text, column, what, fix):
 
 def test_all_names_and_types_that_do_not_fit_are_named_at_once():
     with pytest.raises(ConfigurationError) as caught:
-        parse_selection("vist = 3 and band = 3 or foo.x = 1", UNIVERSE)
-    assert [p.where for p in caught.value.problems] == ["selection:1", "selection:21", "selection:26"]
+        parse_selection("vissit = 3 and band = 3 or foo.x = 1", UNIVERSE)
+    assert [p.where for p in caught.value.problems] == ["selection:1", "selection:23", "selection:28"]
 
 
 def test_a_selection_on_some_dimensions_names_no_others():
