@@ -7,7 +7,9 @@ Exit codes: 0 all settled, 1 something failed, 2 not a manifest, 75 an input is 
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 NOT_YET = 75
@@ -38,12 +40,16 @@ def main(arguments: list[str]) -> int:
     if len(names) != 1:
         return _misused("name one manifest")
     from prestow.errors import CODES, PrestowError
+    from prestow.node.execute import FIXED
     from prestow.node.run import parse, run_manifest
 
     try:
         text = sys.stdin.read() if names[0] == "-" else Path(names[0]).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return _misused(f"cannot read {names[0]}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+    # a process of its own: as commands have it (the hash seed is too late here)
+    os.environ.update(FIXED)
+    time.tzset()
     try:
         outcome = run_manifest(
             parse(text),
@@ -65,6 +71,8 @@ def main(arguments: list[str]) -> int:
             print(f"  | {line}", file=sys.stderr)
     for quantum, state in outcome.states.items():
         print(f"{quantum} {state}")
+    if "kept" in outcome.report:
+        print(f"the local repository is kept: {outcome.report['kept']}", file=sys.stderr)
     if outcome.not_yet:
         print(
             f"not yet: {len(outcome.not_yet)} input quanta are not settled, first {outcome.not_yet[0]}",

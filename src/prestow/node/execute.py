@@ -219,19 +219,17 @@ def _takes(function: Any) -> int:
 
 def _fit(value: Any, annotation: object) -> Any:
     """Give JSON's lists back as the tuples that the configuration's annotations ask for."""
-    if not isinstance(value, list):
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and str(getattr(annotation, "__name__", annotation)) == "float"
-        ):
-            return float(value)
-        return value
-    text = annotation if isinstance(annotation, str) else repr(annotation)
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))
+    if not isinstance(annotation, str) and hasattr(annotation, "__args__"):
+        text = repr(annotation)  # tuple[float, ...] has a name of its own, without what is in it
     text = text.replace("typing.", "").strip().removeprefix("Optional[").lower()
-    inner = text.partition("[")[2]
-    items = [_fit(item, inner) for item in value]
-    return tuple(items) if text.startswith("tuple") else items
+    if isinstance(value, list):
+        inner = text.partition("[")[2]
+        items = [_fit(item, inner) for item in value]
+        return tuple(items) if text.startswith("tuple") else items
+    if text.startswith("float") and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
 
 
 def _failed(error: BaseException, code: str) -> TaskError:

@@ -42,6 +42,7 @@ class Source(NamedTuple):
 
     store: Store
     name: str
+    moves: bool = False  # it may be renamed at any moment, so it must not be linked
 
 
 class Repository:
@@ -190,7 +191,7 @@ def _stamp(path: str) -> tuple[int, ...]:
 
 
 def _bring(source: Source, path: str) -> tuple[int, str]:
-    if isinstance(source.store, Linkable):
+    if not source.moves and isinstance(source.store, Linkable):
         origin = os.fspath(source.store.local_path(source.name))
         if not os.access(origin, os.W_OK):
             got = source.store.digest(source.name)

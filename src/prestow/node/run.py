@@ -249,11 +249,14 @@ class _Job:
             for k, quantum in enumerate(todo):
                 self.one(k, quantum, keep=keep, debugger=debugger)
         finally:
-            if self.repository is not None and not keep and not (debugger and self.failures):
+            kept = keep or (debugger and bool(self.failures))
+            if self.repository is not None and not kept:
                 self.repository.remove()
         report = make_report(
             self.manifest, self.attempt, time.monotonic() - begin, self.entries, self.findings
         )
+        if kept and self.repository is not None:
+            report["kept"] = self.repository.root
         put_report(self.store, report_name(self.manifest.job, self.attempt), report)
         return self.outcome(report=report)
 
@@ -274,7 +277,12 @@ class _Job:
 
     def look(self, quantum: ManifestQuantum) -> None:
         """Step 1: keep and promote what is settled already."""
-        receipt = read_receipt(self.store, quantum.receipt)
+        try:
+            receipt = read_receipt(self.store, quantum.receipt)
+        except (PrestowError, OSError) as error:
+            self.refused.add(quantum.id)
+            self.fail(quantum, error)
+            return
         if receipt is None:
             return
         if receipt.planned_recipe != quantum.recipe:
@@ -292,7 +300,7 @@ class _Job:
             results = promote(self.store, receipt, fresh=fresh)
             gone = [p.output for p in results if p.result is Promoted.TO_RESTORE]
             lost = frozenset(o.id for o in gone if self.store.size(deleted_name(o.id)) is None)
-        except PrestowError as error:
+        except (PrestowError, OSError) as error:
             self.fail(quantum, error)  # settled all the same: anybody may promote later
             return
         if lost:
@@ -304,18 +312,23 @@ class _Job:
         """Step 2: every input from outside must be settled, or nothing is run."""
         missing: list[str] = []
         for quantum in todo:
-            for _, item in self.inputs(quantum):
-                if item.receipt is None or item.receipt in self.outside or item.producer in self.own:
-                    continue
-                key = item.producer or item.receipt.rsplit("/", 1)[-1].removesuffix(".json")
-                receipt = self.given.get(key)
-                if receipt is None:
-                    receipt = self.find(item)
-                if receipt is not None:
-                    self.outside[item.receipt] = receipt
-                elif item.sha256 is None and key not in missing:
-                    missing.append(key)
-        return tuple(missing)
+            try:
+                missing += self.unsettled(quantum)
+            except (PrestowError, OSError) as error:
+                self.refused.add(quantum.id)
+                self.fail(quantum, error)
+        return tuple(dict.fromkeys(missing))
+
+    def unsettled(self, quantum: ManifestQuantum) -> Iterator[str]:
+        for _, item in self.inputs(quantum):
+            if item.receipt is None or item.receipt in self.outside or item.producer in self.own:
+                continue
+            key = item.producer or item.receipt.rsplit("/", 1)[-1].removesuffix(".json")
+            receipt = self.given.get(key) or self.find(item)
+            if receipt is not None:
+                self.outside[item.receipt] = receipt
+            elif item.sha256 is None:
+                yield key
 
     def find(self, item: ManifestInput) -> Receipt | None:
         place = self.manifest.locations.get(item.id)
@@ -330,6 +343,8 @@ class _Job:
 
     def one(self, k: int, quantum: ManifestQuantum, *, keep: bool, debugger: bool) -> None:
         """Step 3: one quantum; this is the edge where an exception becomes a report."""
+        if quantum.id in self.refused:
+            return
         if any(
             item.producer in self.own and item.producer not in self.settled
             for _, item in self.inputs(quantum)
@@ -466,7 +481,9 @@ class _Job:
         output = next((o for o in receipt.outputs if o.id == item.id), None)
         if output is None or output.state != State.MADE:
             return _Seen(item, connection, State.DECLINED, "not_made", "", 0, actual, (), ())
-        planned, aside = Source(self.store, output.path), Source(self.store, str(output.aside))
+        if self.store.size(output.path) != output.size:
+            promote(self.store, receipt)  # whoever made it did not come so far; anybody may
+        planned, aside = Source(self.store, output.path), Source(self.store, str(output.aside), moves=True)
         # once more the planned name: it may be promoted between the first look and the second
         sources = (planned, aside, planned)
         return _Seen(

@@ -16,6 +16,7 @@ from prestow.manifest import Manifest, Receipt
 from prestow.model import State
 from prestow.model.hashing import actual_recipe
 from prestow.node import run_manifest, run_manifest_json
+from prestow.node.execute import _fit
 from prestow.testing.jobs import Jobs
 
 CODE = """
@@ -728,3 +729,83 @@ def test_manifests_of_jobs_come_back_from_json(jobs, raw):
 
     assert Manifest.from_json(jobs.manifest().to_json()) == jobs.manifest()
     assert issubclass(NotInManifestError, LookupError)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "wanted"),
+    [
+        ("tuple[float, ...]", [1, 2], (1.0, 2.0)),
+        ("tuple[tuple[int, int], ...]", [[1, 2]], ((1, 2),)),
+        ("list[tuple[int, int]]", [[1, 2]], [(1, 2)]),
+        (tuple[int, ...], [1], (1,)),
+        (float, 1, 1.0),
+        ("float | None", None, None),
+        ("int", 1, 1),
+    ],
+)
+def test_configuration_values_get_the_types_of_their_annotations(annotation, value, wanted):
+    found = _fit(value, annotation)
+
+    assert (found, type(found)) == (wanted, type(wanted))
+
+
+def test_an_interrupt_goes_through_after_cleaning_up(jobs, raw):
+    jobs.code(tasks="def run(quantum):\n    quantum.put('y', {})\n    raise KeyboardInterrupt\n")
+    here = os.getcwd(), sys.stdout, sys.stderr
+
+    with pytest.raises(KeyboardInterrupt):
+        one(jobs, raw, "run")
+    assert (os.getcwd(), sys.stdout, sys.stderr) == here
+    assert files(jobs) == []
+    assert os.listdir(jobs.scratch) == ["code"]
+
+
+def test_a_receipt_that_cannot_be_read_fails_its_quantum_and_raises_nothing(jobs, raw):
+    jobs.quantum("t", {"visit": 1}, entry="tasks:nothing", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    jobs.quantum(
+        "u",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
+    jobs.store.put_if_absent(jobs.quanta[0][0].receipt, b"torn")
+    outcome = run(jobs)
+
+    assert [str(s) for s in outcome.states.values()] == ["failed", "made"]
+    assert outcome.failures[0].code == "PST-R001"
+
+
+def test_a_consumer_finishes_the_promotion_that_a_killed_producer_left(jobs, raw):
+    a = jobs.quantum(
+        "a",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [raw[0]]},
+        outputs={"y": "json"},
+    )
+    jobs.quantum(
+        "b",
+        {"visit": 1},
+        entry="tasks:scale",
+        config_class="Config",
+        inputs={"x": [a["y"]]},
+        outputs={"y": "json"},
+    )
+    receipt = next(iter(run(jobs, "a").receipts.values()))
+    jobs.store.move(receipt.outputs[0].path, receipt.outputs[0].aside)
+    outcome = run(jobs, "b")
+
+    assert [str(s) for s in outcome.states.values()] == ["made"]
+    assert jobs.store.size(a["y"].path) == receipt.outputs[0].size
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write every file, so nothing is linked")
+def test_a_file_that_cannot_be_written_is_linked(jobs, raw):
+    jobs.code(tasks="def run(quantum):\n    quantum.put('y', {'link': quantum.path('x').is_symlink()})\n")
+    made = jobs.quantum("t", {"visit": 1}, entry="tasks:run", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    run(jobs)
+
+    assert jobs.read(made["y"]) == {"link": True}
