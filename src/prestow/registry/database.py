@@ -19,6 +19,9 @@ from prestow.errors import Problem, ProjectError
 BUSY_MS = 120_000
 """How long a writer waits for another one, in milliseconds."""
 
+CACHE_KB = 131_072
+"""Pages kept in memory at most, in kB: ids are random, so each look-up is somewhere else."""
+
 _ALL_ROWS = str(1 << 30)  # column types are inferred from the first batch: so take one batch
 _MAGIC = b"SQLite format 3\x00"
 _NETWORK = (
@@ -132,6 +135,8 @@ class SQLite:
         self._connection = self._connect(options)
         self.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         self.execute("PRAGMA foreign_keys=ON")
+        self.execute(f"PRAGMA cache_size=-{CACHE_KB}")
+        self.execute("PRAGMA temp_store=MEMORY")
         if mode is not Mode.READ:
             self.execute("PRAGMA journal_mode=WAL")
             self.execute("PRAGMA synchronous=FULL")
