@@ -84,10 +84,10 @@ class Format(Protocol):
     def check(self, path: Path) -> None:
         """Raise PST-N008 with what and where if this is not a whole file of this format."""
 
-    def read(self, path: Path, as_: str | None = None) -> Any:  # noqa: ANN401 - as asked
+    def read(self, path: Path, as_: str | None = None) -> Any:
         """Read a file; ``as_`` is chosen in the call, never in a configuration."""
 
-    def write(self, path: Path, value: Any) -> None:  # noqa: ANN401 - what the format takes
+    def write(self, path: Path, value: Any) -> None:
         """Write plain values, arrays or astropy objects to a new file."""
 
 

@@ -113,7 +113,7 @@ class FITS:
             for _ in file.units():
                 pass
 
-    def read(self, path: Path, as_: str | None = None) -> Any:  # noqa: ANN401 - as asked
+    def read(self, path: Path, as_: str | None = None) -> Any:
         """Read with astropy: an ``hdulist`` (default), ``ccddata``, ``array``, ``table``, ``header``.
 
         All is in memory and the file closed. ``ccddata`` takes ``SCI``, ``VAR`` and ``MASK``
@@ -121,7 +121,7 @@ class FITS:
         """
         return _with_astropy(path).read(path, as_)
 
-    def write(self, path: Path, value: Any) -> None:  # noqa: ANN401 - one of several classes of astropy
+    def write(self, path: Path, value: Any) -> None:
         """Write an HDU or list of HDUs, array, CCDData or Table to a new file, with astropy."""
         _with_astropy(path).write(path, value)
 
@@ -175,7 +175,7 @@ class _Unit:
 class _Source:
     """A FITS file read from its beginning, without seeking as long as all data is asked for."""
 
-    def __init__(self, path: Path, digest: Any = None) -> None:  # noqa: ANN401 - hashlib has no public type
+    def __init__(self, path: Path, digest: Any = None) -> None:
         self._path = path
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed on exit
@@ -314,7 +314,7 @@ class _Digesting:
         self.size += len(data)
 
 
-def _with_astropy(path: Path) -> Any:  # noqa: ANN401 - a module
+def _with_astropy(path: Path) -> Any:
     try:
         from prestow.formats import fits_astropy
     except ImportError as error:

@@ -17,7 +17,7 @@ from prestow.formats.fits_cards import damaged
 from prestow.formats.fits_story import TABLE
 
 
-def read(path: Path, as_: str | None) -> Any:  # noqa: ANN401 - as asked
+def read(path: Path, as_: str | None) -> Any:
     """Read a file as one of `READERS`."""
     reader = READERS.get(as_ or "hdulist")
     if reader is None:
@@ -31,7 +31,7 @@ def read(path: Path, as_: str | None) -> Any:  # noqa: ANN401 - as asked
         raise damaged(f"cannot be read: {error}", str(path)) from error
 
 
-def write(path: Path, value: Any) -> None:  # noqa: ANN401 - one of several classes
+def write(path: Path, value: Any) -> None:
     """Write to a new file; the same value gives the same bytes."""
     hdus = _hdus(value, path)
     # Astropy does not know the mode "xb", so that the file is made new here.
@@ -44,7 +44,7 @@ def write(path: Path, value: Any) -> None:  # noqa: ANN401 - one of several clas
         raise
 
 
-def _hdus(value: Any, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
+def _hdus(value: Any, path: Path) -> Any:
     if isinstance(value, fits.HDUList):
         return value
     if isinstance(value, fits.PrimaryHDU):
@@ -64,7 +64,7 @@ def _hdus(value: Any, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
     )
 
 
-def _first(hdus: Any, kind: str, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
+def _first(hdus: Any, kind: str, path: Path) -> Any:
     """Give the first image (``SCI`` if there is one) or table with data."""
     images = kind == "image"
     if images and "SCI" in hdus:
@@ -75,7 +75,7 @@ def _first(hdus: Any, kind: str, path: Path) -> Any:  # noqa: ANN401 - astropy h
     raise damaged(f"there is no {kind}", str(path))
 
 
-def _ccddata(hdus: Any, path: Path) -> Any:  # noqa: ANN401 - astropy has no types
+def _ccddata(hdus: Any, path: Path) -> Any:
     hdu = _first(hdus, "image", path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about headers that a task did not write

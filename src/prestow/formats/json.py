@@ -59,7 +59,7 @@ class JSON:
         document.pop(KEY, None)
         return document
 
-    def write(self, path: Path, value: Any) -> None:  # noqa: ANN401 - a mapping of plain values or NumPy's
+    def write(self, path: Path, value: Any) -> None:
         """Write a mapping of plain values (NumPy scalars and arrays too) to a new file."""
         if not isinstance(value, Mapping):
             raise _damaged(f"a JSON document must be a mapping, not {type(value).__name__}", path)
@@ -111,7 +111,7 @@ def _dump(document: dict[str, Any], path: Path) -> bytes:
         raise _damaged(f"cannot be written as JSON: {error}", path, "give finite plain values") from error
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a task gives
+def _plain(value: Any) -> Any:
     """NumPy's values give plain ones by themselves; nothing is imported for it."""
     give = getattr(value, "tolist", None)
     if give is None:

@@ -93,7 +93,7 @@ class YAML:
         document.pop(KEY, None)
         return document
 
-    def write(self, path: Path, value: Any) -> None:  # noqa: ANN401 - a mapping of plain values or NumPy's
+    def write(self, path: Path, value: Any) -> None:
         """Write a mapping of plain values (NumPy scalars and arrays too) to a new file."""
         if not isinstance(value, Mapping):
             raise _damaged(f"a YAML document must be a mapping, not {type(value).__name__}", path)
@@ -172,7 +172,7 @@ def _dump(document: dict[str, Any], path: Path) -> bytes:
         raise _damaged(f"cannot be written as YAML: {error}", path, "give finite plain values") from error
 
 
-def _plain(value: Any, path: Path) -> Any:  # noqa: ANN401 - whatever a task gives
+def _plain(value: Any, path: Path) -> Any:
     """Give mappings, lists and plain values; NumPy's values turn into these by themselves."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item, path) for key, item in value.items()}

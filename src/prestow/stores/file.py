@@ -246,10 +246,10 @@ class FileStore:
                 yield prefix + name, size
 
     def _is_inside(self, entry: os.DirEntry[str]) -> bool:
-        if not entry.is_file():
-            return False
+        if not entry.is_symlink():
+            return entry.is_file()
         root = os.path.realpath(self._root)
-        return not entry.is_symlink() or os.path.realpath(entry.path).startswith(f"{root}/")
+        return entry.is_file() and os.path.realpath(entry.path).startswith(f"{root}/")
 
     def _ensure(self, directory: str, new: list[str]) -> None:
         """Make a directory and its parents; add those whose entry is not known to be durable.

@@ -39,7 +39,14 @@ STORY = Story(
     used=1,
     inputs=(
         StoryInput("frames", "isr", DataId({"visit": 1}).json(), "id-1", sha256="0" * 64, recipe="1" * 32),
-        StoryInput("frames", "isr", DataId({"visit": 2, "object": "it's l'été; ‘日本’"}).json(), "id-2", "declined", "cloudy"),
+        StoryInput(
+            "frames",
+            "isr",
+            DataId({"visit": 2, "object": "it's l'été; 日本"}).json(),
+            "id-2",
+            "declined",
+            "cloudy",
+        ),
         StoryInput("frames", "isr", DataId({"visit": 3}).json(), "id-3", "lost"),
     ),
     roots=(StoryRoot("raw", DataId({"exposure": 1, "instrument": "sim cam"}).json(), "id-4"),),
@@ -112,7 +119,9 @@ class FormatContract:
         assert format_.content_digest(self.stamped(format_, product)) == content
         assert format_.content_digest(self.stamped(format_, product, other)) == content
 
-    def test_content_differs_where_values_do(self, format_: Format, values: Sequence[Any], product: Path) -> None:
+    def test_content_differs_where_values_do(
+        self, format_: Format, values: Sequence[Any], product: Path
+    ) -> None:
         """One value is enough."""
         other = product.with_name(f"other{format_.suffix}")
         format_.write(other, values[1])
@@ -129,7 +138,8 @@ class FormatContract:
         first = self.stamped(format_, product)
         assert self.stamped(format_, first).read_bytes() == first.read_bytes()
         assert (
-            self.stamped(format_, first, BARE).read_bytes() == self.stamped(format_, product, BARE).read_bytes()
+            self.stamped(format_, first, BARE).read_bytes()
+            == self.stamped(format_, product, BARE).read_bytes()
         )
 
     def test_stamped_file_is_whole_and_readable(self, format_: Format, product: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -252,7 +253,6 @@ def test_stamping_does_not_depend_on_the_day_or_place(image, tmp_path):
     copy = tmp_path / "else where" / "ünd.fits"
     copy.write_bytes(image.read_bytes())
     assert stamp(copy).read_bytes() == first
-    assert b"20" + b"2" not in first.replace(b"CONTINUE", b"")[: 2880 * 2].split(b"CHECKSUM")[1][:80]
 
 
 def test_story_copied_from_a_parent_goes(image, tmp_path):
@@ -452,8 +452,9 @@ def test_ccddata_comes_back(tmp_path):
 
 def test_what_is_not_there_is_told(tmp_path):
     FORMAT.write(tmp_path / "a.fits", Table({"a": [1]}))
-    for kind in ("array", "ccddata", "histogram"):
-        assert kind[:5] in problem_of(tmp_path / "a.fits", lambda p: FORMAT.read(p, kind)).what or kind != "histogram"
+    for kind in ("array", "ccddata"):
+        assert "no image" in problem_of(tmp_path / "a.fits", partial(FORMAT.read, as_=kind)).what
+    assert "histogram" in problem_of(tmp_path / "a.fits", partial(FORMAT.read, as_="histogram")).what
     with pytest.raises(TaskError, match="dict cannot be written"):
         FORMAT.write(tmp_path / "b.fits", {})
     assert not (tmp_path / "b.fits").exists()
