@@ -99,7 +99,10 @@ def check_file(path: str, mode: Mode) -> None:
         what, fix = f"there is no directory {parent}", "make it, or check the path"
     elif not os.path.exists(path):
         if mode is not Mode.CREATE:
-            what, fix = "there is no registry", "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME"
+            what, fix = (
+                "there is no registry",
+                "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME",
+            )
         elif not os.access(parent, os.W_OK):
             what, fix = "the directory is not writable", "check its permissions"
     elif not os.access(path, os.R_OK):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from prestow.errors import IngestError, Problem
+from prestow.errors import IngestError, Problem, ProjectError, raise_all
 from prestow.model import DatasetType
 from prestow.model.hashing import canonical_json
 from prestow.model.universe import Universe
@@ -84,6 +84,7 @@ def insert_datasets(
 ) -> Inserted:
     """Add what is absent, not deleted and not contradictory; nothing else is changed."""
     groups = _stage(db, universe, types, batch)
+    _refuse_unknown(db)
     wrong = _contradictions(db)
     for table, column in (
         ("s_all", "id"),
@@ -121,6 +122,22 @@ def insert_datasets(
     ):
         db.execute(f"DROP TABLE {table}")
     return Inserted(added, total - added, deleted, artifacts, quanta, wrong)
+
+
+def _refuse_unknown(db: SQLite) -> None:
+    """Raise if a run or store is not known: a join would leave its rows out without a word."""
+    problems = [
+        Problem("PST-G003", f"no {kind} '{name}' is registered", db.path, "register it first")
+        for kind, table, staged, column in (
+            ("run", "collection", "s_all", "run"),
+            ("run", "collection", "s_quantum", "run"),
+            ("store", "store", "s_artifact", "store"),
+        )
+        for (name,) in db.rows(
+            f"SELECT DISTINCT {column} FROM {staged} WHERE {column} NOT IN (SELECT name FROM {table})"
+        )
+    ]
+    raise_all(dict.fromkeys(problems), ProjectError)
 
 
 class _Group:

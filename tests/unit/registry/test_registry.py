@@ -157,6 +157,13 @@ def test_a_dataset_without_dimensions_is_legal(registry):
     assert registry.datasets(["schema"], ["a"]).num_rows == 1
 
 
+def test_rows_of_a_run_nobody_knows_are_refused(registry):
+    before = registry.dump()
+    with pytest.raises(ProjectError, match="no run 'z' is registered"):
+        registry.insert_datasets(batch("z"))
+    assert registry.dump() == before
+
+
 def test_a_type_known_otherwise_is_refused(registry):
     registry.register_dataset_type(BIAS)
     with pytest.raises(ProjectError) as caught:
