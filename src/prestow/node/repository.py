@@ -6,6 +6,7 @@ task leaves behind is compared with what was planned.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,11 @@ _FICLONE = 0x40049409
 _CLONE_FROM = 1 << 16  # bytes; a smaller file is copied faster than it is cloned
 _clones = True
 """Whether cloning may work here; the first refusal ends the tries of this process."""
+
+
+_MOST_IDLE = 40
+_idle: dict[str, list[str]] = {}
+"""Empty local repositories of this process, and the directories in them."""
 
 
 class Staged(NamedTuple):  # a tenth of what a dataclass costs to make, at each start of a node
@@ -46,13 +52,28 @@ class Source(NamedTuple):
 
 
 class Repository:
-    """``<scratch>/<job>-<attempt>/{inputs,outputs,work/<k>,tmp}``."""
+    """``<scratch>/<job>-<attempt>/{inputs,outputs,work/<k>,tmp}``.
 
-    def __init__(self, scratch: str, job: str, attempt: str) -> None:
+    With ``reuse`` the empty directories serve the next job of this process under its own name:
+    making and removing them costs as much as a small job.
+    """
+
+    def __init__(self, scratch: str, job: str, attempt: str, *, reuse: bool = False) -> None:
         self.root = f"{scratch}/{job}-{attempt[:8]}"
         self.temporary = f"{self.root}/tmp"  # noqa: S108 - our own
-        os.makedirs(self.temporary)
+        self._idle = f"{scratch}/.idle-{os.getpid()}" if reuse else ""
         self._made = {self.root}
+        known = _idle.pop(self._idle, None)
+        if known is not None:
+            try:
+                os.rename(self._idle, self.root)
+            except OSError:
+                pass  # somebody tidied up
+            else:
+                self._made.update(f"{self.root}{name}" for name in known)
+                return
+        os.makedirs(self.temporary)
+        self._made.add(self.temporary)
 
     def local(self, name: str) -> str:
         """Give the path of a local name; the manifest was checked to name nothing outside."""
@@ -132,10 +153,21 @@ class Repository:
         for path in list(_files(self.local("inputs"))):
             if path not in known:
                 os.unlink(path)
-        self._made = {self.root}
+        self._made = {self.root, self.temporary}
 
     def remove(self) -> None:
-        """Remove all of it."""
+        """Remove all of it, or all but empty directories for the next job."""
+        if self._idle and len(self._made) <= _MOST_IDLE:
+            try:
+                _empty(self.root, self._made)
+                os.rename(self.root, self._idle)
+            except OSError:
+                pass  # a task closed its own directory, or another thread was first
+            else:
+                if not _idle:
+                    atexit.register(_remove_idle)
+                _idle[self._idle] = [path[len(self.root) :] for path in self._made]
+                return
         remove_tree(self.root)
 
 
@@ -169,6 +201,24 @@ def remove_tree(path: str) -> None:
             remove_tree(path)
     except OSError:
         return
+
+
+def _empty(path: str, known: set[str]) -> None:
+    with os.scandir(path) as found:
+        entries = list(found)
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
+        elif entry.path in known:
+            _empty(entry.path, known)
+        else:
+            remove_tree(entry.path)
+
+
+def _remove_idle() -> None:
+    for path in _idle:
+        if path.endswith(f"-{os.getpid()}"):  # not those of the process that forked this one
+            remove_tree(path)
 
 
 def _files(top: str) -> Iterator[str]:

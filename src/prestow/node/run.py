@@ -60,6 +60,7 @@ def run_manifest(
     scratch: Path | None = None,
     keep: bool = False,
     debugger: bool = False,
+    reuse: bool = False,
 ) -> Outcome:
     """Run what is not settled of a job, and give what all of it came to.
 
@@ -80,6 +81,9 @@ def run_manifest(
         Leave the local repository there.
     debugger : bool
         Run each Python task under pdb; the local repository of a failure stays.
+    reuse : bool
+        For workers that run many jobs: the empty directories of the local repository serve the
+        next job of this process, and go when it ends.
 
     Raises
     ------
@@ -87,7 +91,8 @@ def run_manifest(
         If the manifest is not a sound one (PST-N009), or its store cannot be opened.
     """
     check(manifest)
-    return _Job(manifest, receipts or {}, final, str(scratch) if scratch else default_scratch()).run(
+    place = str(scratch) if scratch else default_scratch()
+    return _Job(manifest, receipts or {}, final=final, scratch=place, reuse=reuse).run(
         keep=keep, debugger=debugger
     )
 
@@ -116,7 +121,9 @@ def run_manifest_json(
     """
     manifest = parse(text)
     given = {r.quantum: r for texts in parents for r in map(Receipt.from_json, texts)}
-    outcome = run_manifest(manifest, receipts=given, final=final, scratch=Path(scratch) if scratch else None)
+    outcome = run_manifest(
+        manifest, receipts=given, final=final, scratch=Path(scratch) if scratch else None, reuse=True
+    )
     return {
         "job": outcome.job,
         "attempt": outcome.attempt,
@@ -204,11 +211,14 @@ class _Seen(NamedTuple):
 class _Job:
     """The state of one execution; everything that lasts is in the store."""
 
-    def __init__(self, manifest: Manifest, given: Mapping[str, Receipt], final: bool, scratch: str) -> None:  # noqa: FBT001
+    def __init__(
+        self, manifest: Manifest, given: Mapping[str, Receipt], *, final: bool, scratch: str, reuse: bool
+    ) -> None:
         self.manifest = manifest
         self.given = given
         self.final = final
         self.scratch = scratch
+        self.reuse = reuse
         raw = os.urandom(16).hex()
         self.attempt = f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
         self.stores: dict[str, Store] = {}
@@ -358,7 +368,9 @@ class _Job:
         try:
             repository = self.repository
             if repository is None:
-                repository = self.repository = Repository(self.scratch, self.manifest.job, self.attempt)
+                repository = self.repository = Repository(
+                    self.scratch, self.manifest.job, self.attempt, reuse=self.reuse
+                )
             else:
                 repository.clear(k - 1, [s.path for s in self.staged.values()], keep=keep)
             log = f"{repository.root}/log-{k}"

@@ -809,3 +809,26 @@ def test_a_file_that_cannot_be_written_is_linked(jobs, raw):
     run(jobs)
 
     assert jobs.read(made["y"]) == {"link": True}
+
+
+def test_a_worker_keeps_only_empty_directories_between_jobs(jobs, raw):
+    jobs.code(
+        tasks="from pathlib import Path\ndef run(quantum):\n"
+        "    assert not list(Path().iterdir()) and not quantum.path('y').exists()\n"
+        "    Path('deep').mkdir()\n    Path('deep/x.tmp').touch()\n    quantum.put('y', {})\n"
+    )
+    states = []
+    for v in (1, 2, 3):
+        jobs.quantum(
+            "t",
+            {"visit": v},
+            entry="tasks:run",
+            inputs={"x": [raw[v - 1]]},
+            outputs={"y": "json"},
+            ignore=("*.tmp",),
+        )
+        done = run_manifest_json(jobs.manifest().to_json(), [], False, str(jobs.scratch))
+        states.append(list(done["states"].values()))
+
+    assert states == [["made"], ["made"] * 2, ["made"] * 3]
+    assert files(jobs, "scratch") == [f"code/{jobs.bundle.sha256}/tasks.py"]
