@@ -62,7 +62,7 @@ _FACE = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the face shows
+def __getattr__(name: str) -> Any:
     """Load a name of the face from its room."""
     room = _FACE.get(name)
     if room is None:

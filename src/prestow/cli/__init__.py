@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors = "surrogateescape" if (stream.encoding or "").lower().startswith("utf") else "backslashreplace"
         with contextlib.suppress(AttributeError):  # a test's stream
             stream.reconfigure(errors=errors)  # type: ignore[union-attr]  # a TextIO that is a TextIOWrapper
-    from prestow.cli import failure  # noqa: PLC0415 - the edge imports what it needs
-    from prestow.cli.group import prestow  # noqa: PLC0415 - click
+    from prestow.cli import failure
+    from prestow.cli.group import prestow
 
     try:
         result = prestow.main(args=words, prog_name="prestow", standalone_mode=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text
 
 
@@ -15,9 +15,7 @@ from prestow.cli.output import Output, count_text
 @shared_options
 def check(overrides: tuple[str, ...], output: Output, directory: Path) -> None:
     """Check the project file, the universe, the pipeline with its tasks, and the instruments."""
-    import prestow.project  # noqa: PLC0415 - only when used
-
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     report = project.check(overrides=overrides)
     output.answer(
         "check",

@@ -20,6 +20,6 @@ def completion(shell: str, output: Output, directory: Path) -> None:  # noqa: AR
     For bash: ``prestow completion bash > ~/.local/share/bash-completion/completions/prestow``.
     """
     kind = get_completion_class(shell)
-    assert kind is not None  # noqa: S101 - the choice above
+    assert kind is not None
     script = kind(prestow, {}, "prestow", "_PRESTOW_COMPLETE").source()
     output.answer("completion", {"shell": shell, "script": script}, script.rstrip())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, is_terminal
 from prestow.errors import Exit, Problem, ProjectError
 
@@ -24,11 +24,9 @@ def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory:
     It runs whether it is settled or not, and commits nothing: its outputs go to a directory of
     their own.
     """
-    import prestow.project
-
     if pdb and not is_terminal(sys.stdin) and not sys.stdin.readable():
         raise ProjectError(Problem("PST-G005", "a debugger needs somebody to talk to", fix="leave --pdb away"))
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     found = project.debug(project.find_plan(plan), job, debugger=pdb, keep=keep)
     outcome = found.outcome
     failures = [failure.as_dict() for failure in outcome.failures]

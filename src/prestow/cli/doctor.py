@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from prestow import __version__
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, size_text
 from prestow.errors import CODES, Exit, PrestowError
 
@@ -35,7 +35,7 @@ _MEANING = {
 @click.command(short_help="Look at the environment, or list the exit codes.")
 @click.option("--list-exit-codes", is_flag=True, help="Print what each exit code means, and the problems that lead to it.")
 @shared_options
-def doctor(list_exit_codes: bool, output: Output, directory: Path) -> int:  # noqa: FBT001 - a flag of the command line
+def doctor(list_exit_codes: bool, output: Output, directory: Path) -> int:
     """Look at the environment: one line a thing, ok or fail, with what to do about it."""
     if list_exit_codes:
         return _exit_codes(output)
@@ -81,10 +81,8 @@ def _disk(directory: Path) -> tuple[str, str, str, str]:
 
 
 def _project(directory: Path) -> list[tuple[str, str, str, str]]:
-    import prestow.project  # noqa: PLC0415 - only when used
-
     try:
-        project = prestow.project.open(directory)
+        project = open_project(directory)
     except PrestowError as error:
         problem = error.problems[0]
         if problem.code == "PST-G001":

@@ -6,12 +6,15 @@ import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from prestow import __version__
 from prestow.cli.output import Output, colour_wanted
+
+if TYPE_CHECKING:
+    from prestow.project import Project
 
 COMMANDS = {
     "init": ("prestow.cli.init:init", "Make a working example: pipeline, tasks and tiny inputs."),
@@ -62,12 +65,21 @@ def shared_options(command: Command) -> Command:
 
     @functools.wraps(command)
     @click.pass_context
-    def wrapper(ctx: click.Context, /, **given: Any) -> Any:  # noqa: ANN401 - click's parameters
+    def wrapper(ctx: click.Context, /, **given: Any) -> Any:
         before = ctx.find_root().params if ctx.parent is not None else {}
         chosen = {name: given.pop(name) or before.get(name) for name in ("json_", "quiet", "verbose", "no_color", "directory")}
         return command(**given, **_spoken(chosen))
 
     return _with_options(wrapper)
+
+
+def open_project(directory: Path) -> Project:
+    """Open the project at or above a directory, until the command ends."""
+    from prestow.project import Project
+
+    project = Project.open(directory)
+    click.get_current_context().call_on_close(project.close)
+    return project
 
 
 def _spoken(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's values
@@ -96,5 +108,5 @@ def _with_options(command: Command) -> Command:
 )
 @click.version_option(__version__, prog_name="prestow", message="%(prog)s %(version)s")
 @_with_options
-def prestow(**_: Any) -> None:  # noqa: ANN401 - read by the command, from its context
+def prestow(**_: Any) -> None:
     """Batch science with every file name known before the first job runs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, is_terminal, size_text
 from prestow.errors import CODES, Exit, Problem, ProjectError
 
@@ -47,9 +47,7 @@ def ingest(
 
 
 def _ingest_raw(words: tuple[str, ...], instrument: str, transfer: str, skip_bad: bool, output: Output, directory: Path) -> int:
-    import prestow.project
-
-    project = prestow.project.open(directory)
+    project = open_project(directory)
 
     def progress(done: int, total: int) -> None:
         sys.stderr.write(f"\r  {done:,} of {total:,} files" + ("\n" if done == total else ""))
@@ -73,9 +71,7 @@ def _ingest_raw(words: tuple[str, ...], instrument: str, transfer: str, skip_bad
 
 
 def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Output, directory: Path) -> int:
-    import prestow.project
-
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     report = project.ingest(plan, run=run, level=level)
     runs = ", ".join(report.runs) or "(none: nothing has run yet)"
     text = f"ingested {count_text(report.added, 'file')} ({size_text(report.size)} looked at, {report.level}) into run {runs}"

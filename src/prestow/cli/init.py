@@ -14,13 +14,13 @@ from prestow.cli.output import Output, count_text
 @click.argument("target", metavar="[DIR]", required=False, type=click.Path())
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be made, and make nothing.")
 @shared_options
-def init(target: str | None, dry_run: bool, output: Output, directory: Path) -> None:  # noqa: FBT001 - a flag of the command line
+def init(target: str | None, dry_run: bool, output: Output, directory: Path) -> None:
     """Make a working example in DIR (default: here).
 
     A pipeline of three tasks, their code, a project file, and twenty tiny raw frames of a simulated
     camera. No file that is there already is overwritten.
     """
-    from prestow.project.example import create_example  # noqa: PLC0415 - only when used
+    from prestow.project.example import create_example
 
     root = directory / target if target else directory
     example = create_example(root, dry_run=dry_run)

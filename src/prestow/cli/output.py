@@ -74,7 +74,7 @@ class Output:
         return click.style(label, fg="red", bold=True) + colon + click.style(what, bold=True) + newline + rest
 
 
-def colour_wanted(asked: bool) -> bool:  # noqa: FBT001 - the flag --no-color, turned round
+def colour_wanted(asked: bool) -> bool:
     """Say whether colour is allowed: not with ``--no-color``, nor where ``NO_COLOR`` is set."""
     return asked and not os.environ.get("NO_COLOR")
 

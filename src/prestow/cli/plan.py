@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, duration_text, size_text, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Resolve every job, input and output name, and freeze them.")
-@click.option("--where", default="", metavar="SELECTION", help="Which data: such as \"visit in (12, 13) and detector<5\".")
+@click.option("--where", default="", metavar="SELECTION", help='Which data: such as "visit in (12, 13) and detector<5".')
 @click.option("--run", metavar="RUN", help="Where the outputs go; default: the pipeline's name.")
 @click.option("--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Configuration, on top of the pipeline's.")
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
@@ -33,10 +33,9 @@ def plan(
     The same request on the same inputs is the same plan. Nothing runs yet.
     """
     began = time.monotonic()
-    import prestow.project
     from prestow.plan.summary import summary
 
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     before = set(project.plans())
     made = project.plan(where, run=run, overrides=overrides, child_of=child_of, dry_run=dry_run)
     numbers = summary(made)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, duration_text
 from prestow.errors import Exit
 
@@ -30,10 +30,9 @@ def run(plan: str | None, engine: str, workers: int | None, only: str | None, ou
     Ctrl-C once lets running jobs end, twice stops them. Then, or after any failure, the same
     command goes on where it was.
     """
-    import prestow.project
     from prestow.engines.progress import show_progress
 
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     found = project.find_plan(plan or "latest")
     output.note(f"plan {found.id[:8]}  run {found.run}  engine {engine}")
     result = project.run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, table
 from prestow.errors import Problem, ProjectError
 
@@ -27,15 +27,13 @@ LINES = 40  # of a listing for people; --files and --json have them all
 @click.option("--files", is_flag=True, help="Every planned file name, one a line.")
 @click.option("--where", default="", metavar="SELECTION", help="Only quanta for which this holds.")
 @shared_options
-def show(words: tuple[str, ...], files: bool, where: str, output: Output, directory: Path) -> None:  # noqa: FBT001 - a flag of the command line
+def show(words: tuple[str, ...], files: bool, where: str, output: Output, directory: Path) -> None:
     """Show what is in PLAN (an id or its beginning, a path, or latest, the default).
 
     WHAT is a task, a dataset type, a job, a planned file, or a selection such as "visit=12 and
     detector<5". Without it: the tasks, with their counts.
     """
-    import prestow.project  # noqa: PLC0415 - only when used
-
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     plan, what = _plan_and_what(project, words)
     tables = plan.tables
     if not what and not where and not files:
@@ -66,7 +64,7 @@ def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]
 
 def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give the quanta, and the planned outputs, that are meant."""
-    from prestow.query import parse_selection  # noqa: PLC0415 - only when used
+    from prestow.query import parse_selection
 
     quanta, datasets = plan.tables["quanta"], plan.tables["datasets"]
     planned = datasets.filter(datasets["planned"])

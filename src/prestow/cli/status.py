@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from prestow.cli.group import shared_options
+from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, table
 from prestow.errors import Exit
 
@@ -15,11 +15,9 @@ from prestow.errors import Exit
 @click.argument("plan", required=False)
 @click.option("--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost.")
 @shared_options
-def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -> int:  # noqa: FBT001 - a flag of the command line
+def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -> int:
     """Show how many quanta of each task of PLAN are in which state; always all of them."""
-    import prestow.project  # noqa: PLC0415 - only when used
-
-    project = prestow.project.open(directory)
+    project = open_project(directory)
     found = project.find_plan(plan or "latest")
     standing = project.status(found)
     rows = list(standing.tasks.items())

@@ -58,7 +58,7 @@ def read_configuration(root: Path) -> Configuration:
     problems = list(_problems(document))
     raise_all(problems)
     data = document.data
-    assert isinstance(data, dict)  # noqa: S101 - checked above
+    assert isinstance(data, dict)
     universe = data.get("universe")
     return Configuration(
         root=root,

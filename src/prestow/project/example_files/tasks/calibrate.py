@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from prestow.tasks import NothingToDo, Quantum
 
 

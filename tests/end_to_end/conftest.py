@@ -1,0 +1,98 @@
+"""The command as people run it: a process of its own, in a project's directory."""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prestow.cli import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+    @property
+    def codes(self) -> list[str]:
+        return [problem["code"] for problem in self.json["problems"]]
+
+
+Prestow = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session")
+def prestow() -> Prestow:
+    """Run ``prestow WORDS`` in a directory; with ``ok`` it must succeed."""
+
+    def call(*words: object, cwd: Path, ok: bool = True, env: dict[str, str] | None = None) -> Answer:
+        command = [sys.executable, "-m", "prestow", *map(str, words)]
+        environment = {**os.environ, **(env or {})}
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+        answer = Answer(done.returncode, done.stdout, done.stderr)
+        if ok:
+            assert answer.code == 0, f"{words}\n{answer.out}\n{answer.err}"
+        if ok:
+            assert "Traceback" not in answer.out + answer.err
+        return answer
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def inside() -> Prestow:
+    """The same in this process, where a process of its own would show nothing more."""
+
+    def call(*words: object, cwd: Path, ok: bool = True) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(word) for word in words])
+        answer = Answer(code, out.getvalue(), err.getvalue())
+        if ok:
+            assert answer.code == 0, f"{words}\n{answer.out}\n{answer.err}"
+        if ok:
+            assert "Traceback" not in answer.out + answer.err
+        return answer
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small() -> Callable[[Path], Path]:
+    """Make a project smaller: two frames of each filter, one detector."""
+
+    def cut(root: Path) -> Path:
+        for path in (root / "raw").iterdir():
+            number, detector = path.stem.split("-")[2:]
+            if int(number) > 4 or detector != "0":
+                path.unlink()
+        return root
+
+    return cut
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], dict[str, bytes]]:
+    """Give every file below a directory with its bytes, but for the database's own."""
+
+    def look(root: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in sorted(root.rglob("*"))
+            if path.is_file() and not path.name.startswith("registry.db") and "__pycache__" not in path.parts
+        }
+
+    return look
