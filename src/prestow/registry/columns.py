@@ -56,6 +56,13 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return column.cast(kind)
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column is text, in any of the layouts that libraries give it."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def plain(table: pa.Table) -> pa.Table:
     """Give the table as databases take it: truth as numbers, no NaN."""
     import pyarrow as pa

@@ -173,7 +173,7 @@ def _stage(
     ):
         rows = pa.table({}) if given is None else given
         for digest in ("sha256", "content"):
-            if digest in rows.column_names and pa.types.is_string(rows[digest].type):
+            if digest in rows.column_names and col.is_text(rows[digest].type):
                 at = rows.column_names.index(digest)
                 rows = rows.set_column(at, digest, col.to_bytes(rows[digest], 32))
         db.stage(name, col.conform(rows, columns))

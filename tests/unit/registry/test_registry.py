@@ -157,6 +157,18 @@ def test_a_dataset_without_dimensions_is_legal(registry):
     assert registry.datasets(["schema"], ["a"]).num_rows == 1
 
 
+@pytest.mark.parametrize("level", [0, None])
+def test_columns_in_the_layouts_of_other_libraries_are_taken(registry, level):
+    polars = pytest.importorskip("polars")
+    given = batch("a")
+    as_polars = {n: polars.from_arrow(t).to_arrow(compat_level=None if level is None else polars.CompatLevel.oldest())
+                 for n, t in {"d": given.datasets["bias"], "a": given.artifacts}.items()}
+    assert registry.insert_datasets(DatasetBatch({"bias": as_polars["d"]}, as_polars["a"])).artifacts == 3
+    assert registry.insert_datasets(given).present == 3
+    records = polars.DataFrame({"instrument": ["s"], "detector": [1], "name": [None], "purpose": ["science"]})
+    assert registry.insert_dimension_records("detector", records.to_arrow()) == 1
+
+
 def test_rows_of_a_run_nobody_knows_are_refused(registry):
     before = registry.dump()
     with pytest.raises(ProjectError, match="no run 'z' is registered"):
