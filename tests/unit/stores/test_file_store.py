@@ -234,9 +234,10 @@ WRITER = """
 import sys
 from prestow.stores import open_store
 store = open_store(sys.argv[1])
-print("ready", flush=True)
 for n in range(10**6):
     store.put_if_absent(f"{sys.argv[2]}/put/{n}", bytes([n % 256]) * 300_000)
+    if n == 0:
+        print("ready", flush=True)
     with store.create(f"{sys.argv[2]}/create/{n}") as sink:
         for _ in range(3):
             sink.write(bytes([n % 256]) * 100_000)
