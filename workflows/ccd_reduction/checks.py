@@ -140,3 +140,16 @@ def _scatter(values: Any) -> float:
     from astropy.stats import mad_std
 
     return float(mad_std(values[np.isfinite(values)]))
+
+
+def flat_variance(isr: Path, run: Path, *, read_noise: float = 15.0) -> tuple[float, float]:
+    """Give a CAFOS frame's sky variance over what it should be, and the flat's share in it."""
+    frame = images.read_image(isr)
+    bias = images.read_image(run / "bias" / "bias-cafos-00.fits")
+    flat = images.read_image(run / "flat" / f"flat-cafos-{frame.meta['INSFLNAM'].strip()}-00.fits")
+    free = ~(frame.mask | flat.mask)
+    level, response = frame.data[free], flat.data[free]
+    photons = np.clip(level * response, 0, None) + read_noise**2 + bias.uncertainty.array[free]
+    carried = (level / response) ** 2 * flat.uncertainty.array[free]
+    said = np.median(frame.uncertainty.array[free])
+    return float(said / np.median(photons / response**2 + carried)), float(np.median(carried) / said)
