@@ -269,7 +269,9 @@ def _unknown(raws: list[_Raw], registry: Registry) -> tuple[list[_Raw], int, lis
         elif sha256 == raw.sha256:
             count += 1
         else:
-            problems.append(_clash(raw.path, "a registered one", raw))
+            places = registry.places(bytes.fromhex(raw.id.replace("-", "")))
+            there = " and ".join(f"{store}:{path}" for store, path in places)
+            problems.append(_clash(raw.path, f"the registered {there}", raw))
     return result, count, problems
 
 

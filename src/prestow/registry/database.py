@@ -23,6 +23,7 @@ CACHE_KB = 131_072
 """Pages kept in memory at most, in kB: ids are random, so each look-up is somewhere else."""
 
 _ALL_ROWS = str(1 << 30)  # column types are inferred from the first batch: so take one batch
+_INDEX = 1 << 17  # bytes; the shared index of a write-ahead log begins with 32 kB
 _MAGIC = b"SQLite format 3\x00"
 _NETWORK = (
     "nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "afs", "panfs",
@@ -160,9 +161,17 @@ class SQLite:
             fix = "another command is writing; try again when it has ended"
         elif "readonly" in text:
             fix = "open it for writing"
-        elif "full" in text:
+        elif "full" in text or ("disk I/O error" in text and self._no_room()):
             return ProjectError(Problem("PST-R002", text, self.path, "make room, then do the same again"))
         return ProjectError(Problem("PST-G002", text, self.path, fix))
+
+    def _no_room(self) -> bool:
+        """Say whether the disk lacks room for the shared index; SQLite calls that an I/O error."""
+        try:
+            disk = os.statvfs(os.path.dirname(self.path))
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize < _INDEX
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:  # Any: ADBC has no types

@@ -434,6 +434,15 @@ class Registry:
             )
         return {dataset: sha256.hex() for dataset, sha256 in rows}
 
+    def places(self, dataset: bytes) -> tuple[tuple[str, str], ...]:
+        """Give store and path of each artifact of a dataset, by id."""
+        rows = self._db.rows(
+            "SELECT s.name, a.path FROM artifact a JOIN store s ON s.id = a.store WHERE a.dataset = $1 "
+            "ORDER BY s.name, a.path",
+            dataset,
+        )
+        return tuple((store, path) for store, path in rows)
+
     def dump(self) -> dict[str, list[list[Any]]]:
         """Give all logical content, sorted, without inner keys and order of arrival, to compare.
 
