@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,7 @@ FIXED = {
 }  # fmt: skip
 """The environment of a command, so that the same recipe gives the same bytes anywhere."""
 
-_DEFAULT = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Signals that Python ignores, and its child must not."""
-
-_FIELD = re.compile(r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9_]*)|(seed|code))\}")
+_FIELD = r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9_]*)|(seed|code))\}"
 _CONFESSION = "prestow-decline:"
 
 
@@ -88,9 +84,12 @@ def run_command(
     TaskError
         If it cannot be started, or exits with anything but 0 (PST-N007).
     """
+    import signal
+
     words = list(expand(definition, quantum, code))
     environment = {**os.environ, **FIXED, "TMPDIR": temporary, "PRESTOW_SEED": str(quantum.seed)}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (code, os.environ.get("PYTHONPATH", "")) if p)
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)  # by Python; its child must not
     # `subprocess` would do, but costs more to import than all the rest of a job
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -100,7 +99,7 @@ def run_command(
     with _place(work, temporary):
         try:
             pid = os.posix_spawnp(
-                words[0], words, environment, file_actions=streams, setpgroup=0, setsigdef=_DEFAULT
+                words[0], words, environment, file_actions=streams, setpgroup=0, setsigdef=ignored
             )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -136,7 +135,7 @@ def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator
         if n == 0 and word in ("python", "python3"):
             yield sys.executable
             continue
-        whole = _FIELD.fullmatch(word)
+        whole = re.fullmatch(_FIELD, word)
         if whole and whole[1] in ("inputs", "outputs"):
             yield from (str(path) for path in quantum.paths(whole[2]))
             continue
@@ -167,7 +166,7 @@ def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator
 
             return canonical_json(found)
 
-        yield _FIELD.sub(value, word)
+        yield re.sub(_FIELD, value, word)
 
 
 def tail(log: str, lines: int = TAIL) -> tuple[str, ...]:

@@ -494,7 +494,10 @@ class _Job:
         if output is None or output.state != State.MADE:
             return _Seen(item, connection, State.DECLINED, "not_made", "", 0, actual, (), ())
         if self.store.size(output.path) != output.size:
-            promote(self.store, receipt)  # whoever made it did not come so far; anybody may
+            try:
+                promote(self.store, receipt)  # whoever made it did not come so far; anybody may
+            except PrestowError as error:
+                self.findings.append(f"cannot promote {output.path}: {error.problems[0].what}")
         planned, aside = Source(self.store, output.path), Source(self.store, str(output.aside), moves=True)
         # once more the planned name: it may be promoted between the first look and the second
         sources = (planned, aside, planned)

@@ -75,6 +75,9 @@ def twice(quantum):
     quantum.put("y", {})
     quantum.put("y", {})
 
+def full(quantum):
+    raise OSError(28, "No space left on device")
+
 def absent(quantum):
     quantum.get("x", visit=2)
 """
@@ -250,6 +253,7 @@ def test_another_code_in_the_same_process_is_the_one_that_runs(jobs, raw):
         ("append", "PST-N005", "inputs/raw/raw/raw-1 was changed"),
         ("leave", "PST-N007", "SystemExit: 0"),
         ("twice", "PST-N002", "put already"),
+        ("full", "PST-R002", "no space left"),
         ("no_such", "PST-N007", "no_such"),
     ],
 )
@@ -652,6 +656,16 @@ def test_the_command_line_tells_how_it_went_by_its_exit_code(jobs, raw):
     assert "unknown option --frobnicate" in misused.stderr
 
 
+def test_a_debugger_stops_in_the_task_and_the_local_repository_stays(jobs, raw):
+    jobs.quantum("t", {"visit": 1}, entry="tasks:broken", inputs={"x": [raw[0]]}, outputs={"y": "json"})
+    done = node(jobs, "--debug", input="p quantum.task\nc\np quantum.data_id\nq\n")
+
+    assert "'t'" in done.stdout
+    assert "{'visit': 1}" in done.stdout
+    assert "the local repository is kept: " in done.stderr
+    assert [name for name in os.listdir(jobs.scratch) if name.startswith("job-")]
+
+
 def test_the_wall_holds_also_for_a_fits_product_of_a_command(jobs, raw):
     script = (
         "import sys; cards = ['SIMPLE  =                    T', 'BITPIX  =                    8', 'NAXIS   =                    1',"
@@ -677,7 +691,7 @@ def test_the_wall_holds_also_for_a_fits_product_of_a_command(jobs, raw):
     assert open_format("fits").read_story(jobs.directory / "store" / made["y"].path).task == "c"
     heavy = {
         "astropy", "numpy", "polars", "pyarrow", "dask", "distributed", "sqlalchemy", "yaml", "prestow.plan",
-        "prestow.registry", "prestow.naming", "prestow.pipeline",
+        "prestow.registry", "prestow.naming", "prestow.pipeline", "subprocess", "zipfile", "shutil", "tempfile", "logging",
     }  # fmt: skip
     assert loaded & heavy == set()
 
