@@ -134,13 +134,23 @@ def sum_terms(frame: pl.LazyFrame, by: str | Sequence[str], *, term: str = "term
     >>> sum_terms(terms, "quantum").collect().row(0)
     (7, '00000000000000000000000000000002')
     """
-    keys = [by] if isinstance(by, str) else list(by)
-    digits = pl.col(term).str.decode("hex")
-    words = [
-        digits.bin.slice(4 * i, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").cast(pl.UInt64)
+    return sum_words(frame.select(*([by] if isinstance(by, str) else by), *term_words(pl.col(term))), by)
+
+
+def term_words(terms: pl.Expr) -> list[pl.Expr]:
+    """Give terms as four columns of 32 bits, for `sum_words`: what is read often is cut up once."""
+    digits = terms.str.decode("hex")
+    return [
+        digits.bin.slice(4 * i, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").alias(f"_word{i}")
         for i in range(_WORDS)
     ]
-    sums = frame.group_by(keys).agg(word.sum().alias(f"_word{i}") for i, word in enumerate(words))
+
+
+def sum_words(frame: pl.LazyFrame, by: str | Sequence[str]) -> pl.LazyFrame:
+    """Give what `sum_terms` gives, from the columns of `term_words`."""
+    keys = [by] if isinstance(by, str) else list(by)
+    words = [pl.col(f"_word{i}").cast(pl.UInt64).sum() for i in range(_WORDS)]
+    sums = frame.group_by(keys).agg(words)
     carry: pl.Expr = pl.lit(0, dtype=pl.UInt64)
     result: list[pl.Expr] = []
     for i in reversed(range(_WORDS)):

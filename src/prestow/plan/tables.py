@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,7 +16,7 @@ from prestow.plan.state import ROW, Grouping, State, outputs_of
 CHUNK = 100_000  # rows hashed at a time, and rows of a row group
 
 LOGICAL: Mapping[str, tuple[str, ...]] = {
-    "datasets": ("type", "data_id", "id", "run", "planned", "root", "format", "recipe", "path", "producer"),
+    "datasets": ("type", "data_id", "id", "run", "root", "format", "recipe"),
     "quanta": ("task", "data_id", "recipe", "job"),
     "inputs": ("quantum", "connection", "dataset"),
     "outputs": ("quantum", "connection", "dataset", "optional"),
@@ -25,6 +25,9 @@ LOGICAL: Mapping[str, tuple[str, ...]] = {
     "left_out": ("task", "data_id", "reason", "detail"),
 }
 """Tables, and columns of them, that the plan's id covers, in this order."""
+
+NAMES = ("type", "path", "producer")
+"""Of a planned dataset these are enough: its path reads back, its producer has the recipe."""
 
 TABLES = (*LOGICAL, "locations")
 """All tables of a plan."""
@@ -163,7 +166,14 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
                 pl.col("producer"),
             ]
             parts.append(_rows(wide, kind, facts, schema))
-    return pl.concat(parts).sort("dataset")
+    return _in_order(parts, "dataset")
+
+
+def _in_order(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
+    """Put parts together by a key; most often each is sorted, and they only need to be lined up."""
+    filled = [part for part in parts if part.height] or parts[:1]
+    table = pl.concat(sorted(filled, key=lambda part: part[key][0] if part.height else 0))
+    return table if table[key].is_sorted() else table.sort(key)
 
 
 def _rows(
@@ -210,7 +220,7 @@ def _quanta(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame
                 ),
             )
         )
-    table = pl.concat(parts).sort("quantum").with_columns(grouping.quanta["job"])
+    table = _in_order(parts, "quantum").with_columns(grouping.quanta["job"])
     return table.select(list(schema))
 
 
@@ -297,11 +307,19 @@ def tables_digest(header: str, tables: Mapping[str, pl.DataFrame]) -> str:
     digest = hashlib.sha256(header.encode())
     for name, columns in LOGICAL.items():
         table = tables[name]
-        digest.update(f"\n{name} {table.height}\n".encode())
-        for column in columns:
-            for chunk in table[column].to_frame().iter_slices(CHUNK):
-                digest.update(_bytes(chunk.to_series()))
+        if name == "datasets":
+            existing = tables["locations"].height  # they stand first
+            _digest(digest, "names", table.slice(existing), NAMES)
+            table = table.head(existing)
+        _digest(digest, name, table, columns)
     return digest.hexdigest()
+
+
+def _digest(digest: hashlib._Hash, name: str, table: pl.DataFrame, columns: Sequence[str]) -> None:
+    digest.update(f"\n{name} {table.height}\n".encode())
+    for column in columns:
+        for chunk in table[column].to_frame().iter_slices(CHUNK):
+            digest.update(_bytes(chunk.to_series()))
 
 
 def _bytes(values: pl.Series) -> bytes:

@@ -49,14 +49,13 @@ def _planned_recipes(state: State, task: TaskDefinition, part: TaskPart) -> pl.D
     for connection in task.inputs:
         # A dataset adds the same term wherever it is read: hashed once, then gathered.
         frame = state.frame(connection.type)
-        term = frame.select(
-            identity.input_terms(connection.name, connection.type, pl.col("_data_id"), pl.col("_recipe"))
-        ).to_series()
+        term = identity.input_terms(connection.name, connection.type, pl.col("_data_id"), pl.col("_recipe"))
+        words = frame.lazy().select(term).select(identity.term_words(pl.col("term"))).collect()
         pairs = part.inputs[connection.name]
-        terms.append(pairs.select("quantum").with_columns(term.gather(pairs["dataset"]).alias("term")).lazy())
+        terms.append(words[pairs["dataset"]].with_columns(pairs["quantum"]).lazy())
     quanta = part.quanta
     if terms:
-        sums = identity.sum_terms(pl.concat(terms), "quantum").collect()
+        sums = identity.sum_words(pl.concat(terms), "quantum").collect()
         quanta = quanta.join(sums, left_on="_row", right_on="quantum", how="left", maintain_order="left")
     else:
         quanta = quanta.with_columns(sum=pl.lit(None, pl.String))
