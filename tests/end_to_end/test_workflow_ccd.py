@@ -1,0 +1,201 @@
+"""The tasks of workflows/ccd_reduction, one after the other on simulated frames."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prestow.tasks import Input, NothingToDo, Output, Quantum
+
+pytest.importorskip("ccdproc")
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "ccd_reduction"
+DETECTOR, DEAD, BAND = 0, 3, "r"
+
+
+@pytest.fixture(scope="module")
+def code():
+    """The workflow's modules, which live beside the package and not in it."""
+    before, known = list(sys.path), set(sys.modules)
+    sys.path.insert(0, str(WORKFLOW))
+    yield importlib.import_module
+    sys.path[:] = before
+    for name in [n for n in sys.modules if n.split(".")[0] in {"tasks", "checks", "simulate"} and n not in known]:
+        del sys.modules[name]
+
+
+class Reduction:
+    """Calls tasks as the node does, on files that it knows by task and number."""
+
+    def __init__(self, root, code):
+        self.root, self.code = root, code
+        simulate = code("simulate")
+        simulate.simulate(root, bands=(BAND,), detectors=(DETECTOR, DEAD))
+        self.truth = json.loads((root / "truth.json").read_text())
+        self.visits = [v["obsid"] for v in self.truth["visits"]]
+        first = simulate.FIRST
+        self.biases = range(first, first + simulate.BIASES)
+        self.flats = range(first + simulate.BIASES, first + simulate.BIASES + simulate.FLATS)
+        self.measures = {}
+
+    def raw(self, number, detector=DETECTOR):
+        return Input("raw", {"exposure": number}, self.root / "raw" / f"simcam-{number}-{detector}.fits", "fits")
+
+    def made(self, type_, name, visit=None):
+        suffix = "yaml" if type_ in {"measures", "gate"} else "fits"
+        return Input(type_, {} if visit is None else {"visit": visit}, self.root / f"{type_}-{name}.{suffix}", suffix)
+
+    def run(self, task, name, inputs, visit=None, **config):
+        module = self.code(f"tasks.{task}")
+        kind = {"measure": "measures", "align": "aligned"}.get(task, task)
+        goal = self.made(kind, name, visit)
+        goal.path.unlink(missing_ok=True)
+        output = Output(kind, goal.data_id, goal.path, goal.format)
+        quantum = Quantum(task, goal.data_id, 7, {k: tuple(v) for k, v in inputs.items()}, {}, {kind: (output,)})
+        module.run(quantum, module.Config(**config))
+        self.measures[kind, name] = quantum.measures
+        return goal
+
+    def calibrate(self, detector=DETECTOR):
+        bias = self.run("bias", f"d{detector}", {"raw": [self.raw(n, detector) for n in self.biases]})
+        flats = [self.raw(n, detector) for n in self.flats]
+        return bias, self.run("flat", f"d{detector}", {"raw": flats, "bias": [bias]})
+
+    def reduce(self, number, calibration, name=None, detector=DETECTOR, **config):
+        bias, flat = calibration
+        inputs = {"raw": [self.raw(number, detector)], "bias": [bias], "flat": [flat]}
+        return self.run("isr", name or str(number), inputs, number, **config)
+
+
+@pytest.fixture(scope="module")
+def reduction(tmp_path_factory, code):
+    return Reduction(tmp_path_factory.mktemp("survey"), code)
+
+
+@pytest.fixture(scope="module")
+def campaign(reduction):
+    """All products of one band and detector."""
+    calibration = reduction.calibrate()
+    isr = {v: reduction.reduce(v, calibration) for v in reduction.visits}
+    measures = [reduction.run("measure", str(v), {"isr": [isr[v]]}, v) for v in reduction.visits]
+    gate = reduction.run("gate", BAND, {"measures": measures})
+    reference = reduction.run("reference", BAND, {"gate": [gate], "isr": list(isr.values())})
+    aligned, declined = [], {}
+    for visit in reduction.visits:
+        try:
+            inputs = {"isr": [isr[visit]], "gate": [gate], "reference": [reference]}
+            aligned.append(reduction.run("align", str(visit), inputs, visit))
+        except NothingToDo as nothing:
+            declined[visit] = nothing.code
+    coadd = reduction.run("coadd", BAND, {"aligned": aligned})
+    return {"calibration": calibration, "isr": isr, "aligned": aligned, "declined": declined, "coadd": coadd, "gate": gate}
+
+
+def test_the_same_seed_simulates_the_same_bytes(reduction, tmp_path):
+    reduction.code("simulate").simulate(tmp_path, bands=(BAND,), detectors=(DETECTOR,))
+    for path in sorted((tmp_path / "raw").iterdir())[::7]:
+        assert path.read_bytes() == (reduction.root / "raw" / path.name).read_bytes()
+
+
+def test_a_task_twice_gives_the_same_bytes(reduction, campaign):
+    for product in (campaign["coadd"], campaign["aligned"][-1]):
+        before = product.path.read_bytes()
+        if product.type == "coadd":
+            reduction.run("coadd", BAND, {"aligned": campaign["aligned"]})
+        else:
+            visit = product.data_id["visit"]
+            reference = reduction.made("reference", BAND)
+            inputs = {"isr": [campaign["isr"][visit]], "gate": [campaign["gate"]], "reference": [reference]}
+            reduction.run("align", str(visit), inputs, visit)
+        assert product.path.read_bytes() == before
+
+
+def test_only_the_cloudy_visit_is_left_out(reduction, campaign):
+    assert campaign["declined"] == {v["obsid"]: "cloudy" for v in reduction.truth["visits"] if v["cloudy"]}
+
+
+def test_injected_stars_come_back_with_their_flux(reduction, campaign):
+    checks = reduction.code("checks")
+    found = checks.recover(campaign["coadd"].path, reduction.truth, DETECTOR, BAND)
+    assert found.expected > 20
+    assert found.back >= 0.95 * found.expected
+    assert found.false <= 1
+    assert abs(np.median(found.ratios) - 1) < 0.02
+
+
+def test_variance_says_how_much_the_sky_scatters(reduction, campaign):
+    for visit in reduction.visits:
+        assert 0.9 < reduction.measures["measures", str(visit)]["blank_sky_pull"] < 1.1
+    assert 0.8 < reduction.code("checks").block_pull(campaign["coadd"].path) < 1.2
+
+
+def test_three_frames_are_quieter_than_one(reduction, campaign):
+    checks, images = reduction.code("checks"), reduction.code("tasks.images")
+    frames = [a.path for a in campaign["aligned"]]
+    scales = [images.read_header(path)["FLXSCALE"] for path in frames]
+    assert checks.block_noise_ratio(campaign["coadd"].path, frames, scales) < 0.68
+
+
+def test_the_mask_names_its_bits_and_holds_the_dead_column(reduction, campaign):
+    from astropy.io import fits
+
+    simulate, images = reduction.code("simulate"), reduction.code("tasks.images")
+    with fits.open(next(iter(campaign["isr"].values())).path) as hdus:
+        assert [h.name for h in hdus][1:4] == ["SCI", "VAR", "MASK"]
+        assert hdus["SCI"].header["BUNIT"] == "electron"
+        assert {k: hdus["MASK"].header[k] for k in ("MP_BAD", "MP_SAT", "MP_FLAT")} == {"MP_BAD": 0, "MP_SAT": 1, "MP_FLAT": 2}
+        mask = hdus["MASK"].data
+        assert (mask[:, simulate.DEAD_COLUMNS[DETECTOR]] & images.LOW_FLAT).all()
+        assert (mask & images.SATURATED).any()
+
+
+def test_without_the_flat_the_metrics_fail(reduction, campaign):
+    judge = reduction.code("tasks.metrics").judge
+    bars = {"sky_ramp": 0.07}
+    assert judge(campaign["coadd"].path, bars)["metrics"]["passed"]
+    images = reduction.code("tasks.images")
+    unflat = reduction.reduce(reduction.visits[0], campaign["calibration"], "unflat", apply_flat=False)
+    assert images.read_header(unflat.path)["SKYRAMP"] > bars["sky_ramp"]
+
+
+def test_the_flat_brings_its_own_variance(reduction, campaign):
+    images = reduction.code("tasks.images")
+    _, flat = campaign["calibration"]
+    frame = images.read_image(campaign["isr"][reduction.visits[0]].path)
+    response = images.read_image(flat.path)
+    free = ~(frame.mask | response.mask)
+    without = np.clip(frame.data, 0, None)[free] / response.data[free]
+    assert (frame.uncertainty.array[free] > without).all()
+    assert (response.uncertainty.array[free] > 0).all()
+
+
+def test_a_dead_detector_declines(reduction):
+    calibration = reduction.calibrate(DEAD)
+    with pytest.raises(NothingToDo) as nothing:
+        reduction.reduce(reduction.visits[0], calibration, "dead", detector=DEAD)
+    assert nothing.value.code == "dead_detector"
+
+
+def test_a_sum_of_nothing_declines(reduction):
+    with pytest.raises(NothingToDo):
+        reduction.run("coadd", "none", {"aligned": []})
+
+
+def test_no_product_holds_the_clock(campaign):
+    from astropy.io import fits
+
+    for product in (campaign["coadd"], *campaign["aligned"]):
+        with fits.open(product.path) as hdus:
+            for hdu in hdus:
+                assert "HISTORY" not in hdu.header
+                assert "DATE" not in hdu.header
+
+
+def test_metrics_runs_as_a_command(campaign, tmp_path, reduction):
+    goal = tmp_path / "metrics.yaml"
+    assert reduction.code("tasks.metrics").main([str(campaign["coadd"].path), str(goal), "--sky-ramp", "0.001"]) == 0
+    assert json.loads(goal.read_text())["metrics"]["passed"] is False
