@@ -16,7 +16,6 @@ The rooms, in the order in which data flows; import downwards only:
 - ``pipeline``: pipelines, loaded and checked
 - ``instruments``: raw headers to data IDs, by YAML rules
 - ``registry``: what exists
-- ``backbones``: somebody else's archive
 - ``plan``: the planner, and the plan on disk
 - ``node``: one job, sealed, from its manifest
 - ``engines``: run a plan
@@ -44,7 +43,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "DataId", "Dataset", "DatasetType", "NothingToDo", "PrestowError", "Problem", "Project", "Quantum", "create",
+    "DataId",
+    "Dataset",
+    "DatasetType",
+    "NothingToDo",
+    "PrestowError",
+    "Problem",
+    "Project",
+    "Quantum",
+    "create",
     "open",
 ]
 

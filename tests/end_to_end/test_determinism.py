@@ -26,7 +26,9 @@ def line(prestow: Any, root: Path, *, cwd: Path, env: dict[str, str] | None = No
 
 
 @pytest.fixture(scope="module")
-def twice(tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]) -> list[tuple[Path, str]]:
+def twice(
+    tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]
+) -> list[tuple[Path, str]]:
     """The same campaign in two places: plainly, and with everything around it changed."""
     here, there = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("there")
     for base in (here, there):
@@ -43,7 +45,11 @@ def twice(tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callabl
 
 def test_products_are_equal_to_the_byte(twice: list[tuple[Path, str]]) -> None:
     products = [
-        {str(p.relative_to(root)): p.read_bytes() for p in sorted((root / "store" / "demo").rglob("*")) if p.is_file()}
+        {
+            str(p.relative_to(root)): p.read_bytes()
+            for p in sorted((root / "store" / "demo").rglob("*"))
+            if p.is_file()
+        }
         for root, _ in twice
     ]
     assert len(products[0]) == 14
@@ -53,7 +59,11 @@ def test_products_are_equal_to_the_byte(twice: list[tuple[Path, str]]) -> None:
 def test_the_plan_has_the_same_id_and_tables(twice: list[tuple[Path, str]]) -> None:
     assert twice[0][1] == twice[1][1]
     tables = [
-        {p.name: p.read_bytes() for p in (root / "plans" / plan).glob("*.parquet") if p.name != "locations.parquet"}
+        {
+            p.name: p.read_bytes()
+            for p in (root / "plans" / plan).glob("*.parquet")
+            if p.name != "locations.parquet"
+        }
         for root, plan in twice
     ]
     assert len(tables[0]) >= 7

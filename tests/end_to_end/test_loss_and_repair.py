@@ -54,7 +54,9 @@ def test_the_coadd_tells_what_it_went_without(lossy: Path) -> None:
     assert header["PSTRCPE"] != header["PSTPRCP"]
 
 
-def test_the_same_command_does_not_try_again_what_is_settled(lossy: Path, prestow: Callable[..., Any]) -> None:
+def test_the_same_command_does_not_try_again_what_is_settled(
+    lossy: Path, prestow: Callable[..., Any]
+) -> None:
     again = prestow("run", "--engine", "local", "--json", cwd=lossy, ok=False)
     assert (again.code, again.json["jobs"]) == (10, 0)
 
@@ -64,7 +66,9 @@ def test_a_child_run_makes_exactly_what_the_loss_touched(lossy: Path, prestow: C
     assert plan["run"] == "demo+1"
     run = prestow("run", "--engine", "local", "--json", cwd=lossy)
     assert run.json["counts"] == {"made": 2, "reused": 5}
-    made = sorted(str(p.relative_to(lossy / "store/demo+1")) for p in (lossy / "store/demo+1").rglob("*") if p.is_file())
+    made = sorted(
+        str(p.relative_to(lossy / "store/demo+1")) for p in (lossy / "store/demo+1").rglob("*") if p.is_file()
+    )
     assert [name.split("/")[0] for name in made] == ["calexp", "coadd", "summary"]
     story = open_format("fits").read_story(lossy / "store/demo+1/coadd/coadd-simcam-g-00.fits")
     assert story is not None

@@ -80,7 +80,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, prestow: Any) -> dict[str, Any
 def test_each_fault_is_one_clear_error_and_the_rest_runs(ran: dict[str, Any]) -> None:
     assert ran["run"].code == 5
     answer = ran["run"].json
-    failures = {f["data_id"]["visit"] % 100: f for f in answer["failures"]}
+    failures = {int(f["data_id"].rpartition("visit=")[2]) % 100: f for f in answer["failures"]}
     assert set(failures) == set(CODES)
     for number, (code, word) in CODES.items():
         text = f"{failures[number]['code']} {failures[number]['message']}"
@@ -93,7 +93,9 @@ def test_the_archive_is_not_changed_by_a_task_that_writes_to_its_input(ran: dict
     assert {p: p.read_bytes() for p in ran["before"]} == ran["before"]
 
 
-def test_only_what_was_made_is_taken_in_and_the_states_sum(ran: dict[str, Any], prestow: Callable[..., Any]) -> None:
+def test_only_what_was_made_is_taken_in_and_the_states_sum(
+    ran: dict[str, Any], prestow: Callable[..., Any]
+) -> None:
     root: Path = ran["root"]
     prestow("ingest", cwd=root)
     with face.open(root) as project:

@@ -11,7 +11,9 @@ import prestow as face
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]) -> dict[str, Any]:
+def done(
+    tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]
+) -> dict[str, Any]:
     """One project taken along the whole line, with a copy from before its outputs were taken in."""
     base = tmp_path_factory.mktemp("line")
     prestow("init", "demo", cwd=base)
@@ -95,7 +97,9 @@ if not any("pytest" in word for word in sys.argv):
 """
 
 
-def test_outputs_go_in_with_the_plan_deleted_and_the_planner_blocked(done: dict[str, Any], prestow: Any, tmp_path: Path) -> None:
+def test_outputs_go_in_with_the_plan_deleted_and_the_planner_blocked(
+    done: dict[str, Any], prestow: Any, tmp_path: Path
+) -> None:
     copy = done["copy"]
     shutil.rmtree(copy / "plans")
     (copy / "pipeline.yaml").unlink()
@@ -111,7 +115,11 @@ def test_outputs_go_in_with_the_plan_deleted_and_the_planner_blocked(done: dict[
 
 def test_the_states_sum_to_the_plan(done: dict[str, Any], inside: Any) -> None:
     standing = inside("status", "--json", "--exit-code", cwd=done["root"]).json
-    assert {task: sum(states.values()) for task, states in standing["tasks"].items()} == {"isr": 4, "calibrate": 4, "coadd": 2}
+    assert {task: sum(states.values()) for task, states in standing["tasks"].items()} == {
+        "isr": 4,
+        "calibrate": 4,
+        "coadd": 2,
+    }
     text = inside("status", cwd=done["root"]).out
     assert [word for word in text.splitlines()[1].split()][:3] == ["task", "made", "declined"]
 

@@ -24,7 +24,9 @@ def code():
     sys.path.insert(0, str(WORKFLOW))
     yield importlib.import_module
     sys.path[:] = before
-    for name in [n for n in sys.modules if n.split(".")[0] in {"tasks", "checks", "simulate"} and n not in known]:
+    for name in [
+        n for n in sys.modules if n.split(".")[0] in {"tasks", "checks", "simulate"} and n not in known
+    ]:
         del sys.modules[name]
 
 
@@ -43,11 +45,15 @@ class Reduction:
         self.measures = {}
 
     def raw(self, number, detector=DETECTOR):
-        return Input("raw", {"exposure": number}, self.root / "raw" / f"simcam-{number}-{detector}.fits", "fits")
+        return Input(
+            "raw", {"exposure": number}, self.root / "raw" / f"simcam-{number}-{detector}.fits", "fits"
+        )
 
     def made(self, type_, name, visit=None):
         suffix = "yaml" if type_ in {"measures", "gate"} else "fits"
-        return Input(type_, {} if visit is None else {"visit": visit}, self.root / f"{type_}-{name}.{suffix}", suffix)
+        return Input(
+            type_, {} if visit is None else {"visit": visit}, self.root / f"{type_}-{name}.{suffix}", suffix
+        )
 
     def run(self, task, name, inputs, visit=None, **config):
         module = self.code(f"tasks.{task}")
@@ -55,7 +61,9 @@ class Reduction:
         goal = self.made(kind, name, visit)
         goal.path.unlink(missing_ok=True)
         output = Output(kind, goal.data_id, goal.path, goal.format)
-        quantum = Quantum(task, goal.data_id, 7, {k: tuple(v) for k, v in inputs.items()}, {}, {kind: (output,)})
+        quantum = Quantum(
+            task, goal.data_id, 7, {k: tuple(v) for k, v in inputs.items()}, {}, {kind: (output,)}
+        )
         module.run(quantum, module.Config(**config))
         self.measures[kind, name] = quantum.measures
         return goal
@@ -92,7 +100,14 @@ def campaign(reduction):
         except NothingToDo as nothing:
             declined[visit] = nothing.code
     coadd = reduction.run("coadd", BAND, {"aligned": aligned})
-    return {"calibration": calibration, "isr": isr, "aligned": aligned, "declined": declined, "coadd": coadd, "gate": gate}
+    return {
+        "calibration": calibration,
+        "isr": isr,
+        "aligned": aligned,
+        "declined": declined,
+        "coadd": coadd,
+        "gate": gate,
+    }
 
 
 def test_the_same_seed_simulates_the_same_bytes(reduction, tmp_path):
@@ -147,7 +162,11 @@ def test_the_mask_names_its_bits_and_holds_the_dead_column(reduction, campaign):
     with fits.open(next(iter(campaign["isr"].values())).path) as hdus:
         assert [h.name for h in hdus][1:4] == ["SCI", "VAR", "MASK"]
         assert hdus["SCI"].header["BUNIT"] == "electron"
-        assert {k: hdus["MASK"].header[k] for k in ("MP_BAD", "MP_SAT", "MP_FLAT")} == {"MP_BAD": 0, "MP_SAT": 1, "MP_FLAT": 2}
+        assert {k: hdus["MASK"].header[k] for k in ("MP_BAD", "MP_SAT", "MP_FLAT")} == {
+            "MP_BAD": 0,
+            "MP_SAT": 1,
+            "MP_FLAT": 2,
+        }
         mask = hdus["MASK"].data
         assert (mask[:, simulate.DEAD_COLUMNS[DETECTOR]] & images.LOW_FLAT).all()
         assert (mask & images.SATURATED).any()
@@ -197,5 +216,8 @@ def test_no_product_holds_the_clock(campaign):
 
 def test_metrics_runs_as_a_command(campaign, tmp_path, reduction):
     goal = tmp_path / "metrics.yaml"
-    assert reduction.code("tasks.metrics").main([str(campaign["coadd"].path), str(goal), "--sky-ramp", "0.001"]) == 0
+    assert (
+        reduction.code("tasks.metrics").main([str(campaign["coadd"].path), str(goal), "--sky-ramp", "0.001"])
+        == 0
+    )
     assert json.loads(goal.read_text())["metrics"]["passed"] is False

@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import prestow
 import pytest
+
+import prestow
 
 HOUSE = Path(prestow.__file__).parent
 HEAVY = ("polars", "pyarrow", "dask", "distributed", "sqlalchemy", "astropy", "numpy", "yaml", "click")
 
 
 def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def rooms_in_the_docstring() -> list[str]:

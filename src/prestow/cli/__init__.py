@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not text in this locale must not end a command.
-        errors = "surrogateescape" if (stream.encoding or "").lower().startswith("utf") else "backslashreplace"
+        errors = (
+            "surrogateescape" if (stream.encoding or "").lower().startswith("utf") else "backslashreplace"
+        )
         with contextlib.suppress(AttributeError):  # a test's stream
             stream.reconfigure(errors=errors)  # type: ignore[union-attr]  # a TextIO that is a TextIOWrapper
     from prestow.cli import failure

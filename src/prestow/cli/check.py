@@ -11,7 +11,9 @@ from prestow.cli.output import Output, count_text
 
 
 @click.command(short_help="Check every file a person wrote; all errors at once.")
-@click.option("--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value."
+)
 @shared_options
 def check(overrides: tuple[str, ...], output: Output, directory: Path) -> None:
     """Check the project file, the universe, the pipeline with its tasks, and the instruments."""
@@ -19,7 +21,11 @@ def check(overrides: tuple[str, ...], output: Output, directory: Path) -> None:
     report = project.check(overrides=overrides)
     output.answer(
         "check",
-        {"files": list(report.files), "tasks": list(report.tasks), "dataset_types": list(report.dataset_types)},
+        {
+            "files": list(report.files),
+            "tasks": list(report.tasks),
+            "dataset_types": list(report.dataset_types),
+        },
         f"ok: {', '.join(report.files)}   "
         f"({count_text(len(report.tasks), 'task')}, {count_text(len(report.dataset_types), 'dataset type')})",
         following="prestow plan",

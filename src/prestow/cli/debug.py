@@ -25,7 +25,9 @@ def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory:
     their own.
     """
     if pdb and not is_terminal(sys.stdin) and not sys.stdin.readable():
-        raise ProjectError(Problem("PST-G005", "a debugger needs somebody to talk to", fix="leave --pdb away"))
+        raise ProjectError(
+            Problem("PST-G005", "a debugger needs somebody to talk to", fix="leave --pdb away")
+        )
     project = open_project(directory)
     found = project.debug(project.find_plan(plan), job, debugger=pdb, keep=keep)
     outcome = found.outcome

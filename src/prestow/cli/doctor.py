@@ -15,7 +15,21 @@ from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, size_text
 from prestow.errors import CODES, Exit, PrestowError
 
-_LIBRARIES = ("polars", "pyarrow", "SQLAlchemy", "adbc-driver-sqlite", "astropy", "numpy", "dask", "distributed", "PyYAML", "click")
+_LIBRARIES = (
+    "polars",
+    "pyarrow",
+    "SQLAlchemy",
+    "adbc-driver-sqlite",
+    "astropy",
+    "numpy",
+    "dask",
+    "distributed",
+    "PyYAML",
+    "click",
+)
+
+_LITTLE = 1_000_000_000
+"""Bytes free below which a disk is not fit for a campaign."""
 
 _MEANING = {
     Exit.OK: "all done, or nothing to do",
@@ -33,7 +47,11 @@ _MEANING = {
 
 
 @click.command(short_help="Look at the environment, or list the exit codes.")
-@click.option("--list-exit-codes", is_flag=True, help="Print what each exit code means, and the problems that lead to it.")
+@click.option(
+    "--list-exit-codes",
+    is_flag=True,
+    help="Print what each exit code means, and the problems that lead to it.",
+)
 @shared_options
 def doctor(list_exit_codes: bool, output: Output, directory: Path) -> int:
     """Look at the environment: one line a thing, ok or fail, with what to do about it."""
@@ -43,7 +61,10 @@ def doctor(list_exit_codes: bool, output: Output, directory: Path) -> int:
     failed = [check for check in checks if check[1] == "fail"]
     output.answer(
         "doctor",
-        {"version": __version__, "checks": [dict(zip(("name", "state", "detail", "fix"), c, strict=True)) for c in checks]},
+        {
+            "version": __version__,
+            "checks": [dict(zip(("name", "state", "detail", "fix"), c, strict=True)) for c in checks],
+        },
         "\n".join((f"prestow {__version__}", *(_line(*check) for check in checks))),
         following=failed[0][3] if failed else "prestow check",
     )
@@ -57,8 +78,14 @@ def _line(name: str, state: str, detail: str, fix: str) -> str:
 def _exit_codes(output: Output) -> int:
     by_exit = {code: [name for name, (_, exit_code) in CODES.items() if exit_code is code] for code in Exit}
     text = "\n".join(f"{int(code):3d}  {_MEANING[code]}" for code in Exit)
-    codes = "\n".join(f"  {name}  {int(exit_code):3d}  {meaning}" for name, (meaning, exit_code) in CODES.items())
-    facts = {"exit_codes": [{"exit_code": int(code), "meaning": _MEANING[code], "problems": by_exit[code]} for code in Exit]}
+    codes = "\n".join(
+        f"  {name}  {int(exit_code):3d}  {meaning}" for name, (meaning, exit_code) in CODES.items()
+    )
+    facts = {
+        "exit_codes": [
+            {"exit_code": int(code), "meaning": _MEANING[code], "problems": by_exit[code]} for code in Exit
+        ]
+    }
     output.answer("doctor", facts, f"{text}\n\n{codes}", following="prestow --help")
     return Exit.OK
 
@@ -76,7 +103,7 @@ def _library(name: str) -> tuple[str, str, str, str]:
 
 def _disk(directory: Path) -> tuple[str, str, str, str]:
     free = shutil.disk_usage(directory).free
-    small = free < 1_000_000_000  # a gigabyte
+    small = free < _LITTLE
     return ("disk", "fail" if small else "ok", f"{size_text(free)} free", "make room" if small else "")
 
 

@@ -16,8 +16,20 @@ from prestow.errors import CODES, Exit, PrestowError, Problem
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.EEXIST,
-    errno.EMFILE, errno.ENFILE, errno.EIO, errno.ELOOP, errno.ESTALE, errno.ENOTCONN,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.EEXIST,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+    errno.ELOOP,
+    errno.ESTALE,
+    errno.ENOTCONN,
 }
 
 
@@ -101,7 +113,9 @@ def _internal(error: BaseException, words: Sequence[str], output: Output) -> Exi
     what = f"internal error: {type(error).__name__}: {error}".splitlines()[0]
     place = ""
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="prestow-error-", suffix=".txt", delete=False, encoding="utf-8", errors="replace") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="prestow-error-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+        ) as file:
             file.write(f"prestow {' '.join(words)}\n\n{_trace(error)}")
             place = file.name
     except OSError:

@@ -6,7 +6,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,7 +32,7 @@ COMMANDS = {
 
 ALIASES = {"register": "ingest"}
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = Callable[..., Any]  # of whatever a command takes
 
 
 class LazyGroup(click.Group):
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-def shared_options(command: Command) -> Command:
+def shared_options(command: Function) -> Function:
     """Give a command the options that all have; it gets ``output`` and ``directory`` for them.
 
     They may stand before or after the command's name; what stands after wins.
@@ -67,7 +67,10 @@ def shared_options(command: Command) -> Command:
     @click.pass_context
     def wrapper(ctx: click.Context, /, **given: Any) -> Any:
         before = ctx.find_root().params if ctx.parent is not None else {}
-        chosen = {name: given.pop(name) or before.get(name) for name in ("json_", "quiet", "verbose", "no_color", "directory")}
+        chosen = {
+            name: given.pop(name) or before.get(name)
+            for name in ("json_", "quiet", "verbose", "no_color", "directory")
+        }
         return command(**given, **_spoken(chosen))
 
     return _with_options(wrapper)
@@ -84,11 +87,13 @@ def open_project(directory: Path) -> Project:
 
 def _spoken(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's values
     verbosity = -1 if chosen["quiet"] else int(chosen["verbose"] or 0)
-    output = Output(json=bool(chosen["json_"]), verbosity=verbosity, color=colour_wanted(not chosen["no_color"]))
+    output = Output(
+        json=bool(chosen["json_"]), verbosity=verbosity, color=colour_wanted(not chosen["no_color"])
+    )
     return {"output": output, "directory": Path(chosen["directory"] or ".")}
 
 
-def _with_options(command: Command) -> Command:
+def _with_options(command: Function) -> Function:
     options = (
         click.option("--json", "json_", is_flag=True, help="One JSON object on standard output."),
         click.option("-q", "--quiet", is_flag=True, help="Nothing but the answer and errors."),

@@ -18,17 +18,33 @@ SHOWN = 5
 @click.argument("words", metavar="[FILES... | PLAN]", nargs=-1, type=click.Path())
 @click.option("--raw", is_flag=True, help="Take in raw FILES (or directories of them) by their headers.")
 @click.option("--instrument", metavar="NAME", help="With --raw: whose files they are.")
-@click.option("--transfer", type=click.Choice(["copy", "link", "in-place"]), default="copy", show_default=True, help="With --raw: how.")
+@click.option(
+    "--transfer",
+    type=click.Choice(["copy", "link", "in-place"]),
+    default="copy",
+    show_default=True,
+    help="With --raw: how.",
+)
 @click.option("--skip-bad", is_flag=True, help="With --raw: take the good files, name the others.")
 @click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
 @click.option(
-    "--level", type=click.Choice(["receipt", "full"]), default="receipt", show_default=True,
+    "--level",
+    type=click.Choice(["receipt", "full"]),
+    default="receipt",
+    show_default=True,
     help="What is checked: sizes and stories against receipts, or every byte.",
 )
 @shared_options
 def ingest(
-    words: tuple[str, ...], raw: bool, instrument: str | None, transfer: str, skip_bad: bool, run_: str | None, level: str,
-    output: Output, directory: Path,
+    words: tuple[str, ...],
+    raw: bool,
+    instrument: str | None,
+    transfer: str,
+    skip_bad: bool,
+    run_: str | None,
+    level: str,
+    output: Output,
+    directory: Path,
 ) -> int:
     """Take in raw files, or the outputs of a plan (the newest, by default) or a run.
 
@@ -37,16 +53,26 @@ def ingest(
     if raw or instrument:
         if not words or not instrument:
             missing = "--instrument NAME" if words else "FILES"
-            raise ProjectError(Problem("PST-G005", f"{missing} is missing", fix="prestow ingest --raw FILES --instrument NAME"))
+            raise ProjectError(
+                Problem(
+                    "PST-G005", f"{missing} is missing", fix="prestow ingest --raw FILES --instrument NAME"
+                )
+            )
         return _ingest_raw(words, instrument, transfer, skip_bad, output, directory)
     if len(words) > 1 or (words and run_):
         raise ProjectError(
-            Problem("PST-G005", f"one plan or one run, not: {' '.join(words)}", fix="for raw files: prestow ingest --raw FILES --instrument NAME")
+            Problem(
+                "PST-G005",
+                f"one plan or one run, not: {' '.join(words)}",
+                fix="for raw files: prestow ingest --raw FILES --instrument NAME",
+            )
         )
     return _ingest_outputs(words[0] if words else None, run_, level, output, directory)
 
 
-def _ingest_raw(words: tuple[str, ...], instrument: str, transfer: str, skip_bad: bool, output: Output, directory: Path) -> int:
+def _ingest_raw(
+    words: tuple[str, ...], instrument: str, transfer: str, skip_bad: bool, output: Output, directory: Path
+) -> int:
     project = open_project(directory)
 
     def progress(done: int, total: int) -> None:
@@ -63,7 +89,10 @@ def _ingest_raw(words: tuple[str, ...], instrument: str, transfer: str, skip_bad
     if report.skipped:
         text += f", {len(report.skipped):,} skipped"
     facts = {
-        "instrument": instrument, "added": report.added, "known": report.known, "size": report.size,
+        "instrument": instrument,
+        "added": report.added,
+        "known": report.known,
+        "size": report.size,
         "skipped": [problem.as_dict() for problem in report.skipped],
     }
     output.answer("ingest", facts, text, following="prestow plan")
@@ -75,7 +104,11 @@ def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Outpu
     report = project.ingest(plan, run=run, level=level)
     runs = ", ".join(report.runs) or "(none: nothing has run yet)"
     text = f"ingested {count_text(report.added, 'file')} ({size_text(report.size)} looked at, {report.level}) into run {runs}"
-    more = {"were there already": report.present, "promoted": report.promoted, "deleted on purpose": report.deleted}
+    more = {
+        "were there already": report.present,
+        "promoted": report.promoted,
+        "deleted on purpose": report.deleted,
+    }
     text += "".join(f", {number:,} {what}" for what, number in more.items() if number)
     if report.states:
         text += "\n  quanta: " + ", ".join(f"{number:,} {state}" for state, number in report.states.items())

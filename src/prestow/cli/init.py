@@ -29,8 +29,11 @@ def init(target: str | None, dry_run: bool, output: Output, directory: Path) -> 
     output.answer(
         "init",
         {
-            "directory": str(root), "dry_run": dry_run, "files": [str(path) for path in example.files],
-            "raw_files": example.raw_files, "tasks": example.tasks,
+            "directory": str(root),
+            "dry_run": dry_run,
+            "files": [str(path) for path in example.files],
+            "raw_files": example.raw_files,
+            "tasks": example.tasks,
         },
         f"{verb} pipeline.yaml ({count_text(example.tasks, 'task')}), prestow.yaml, tasks/, "
         f"raw/ ({count_text(example.exposures, 'exposure')}, {count_text(example.detectors, 'detector')}: "

@@ -40,7 +40,10 @@ class Output:
     def answer(self, command: str, facts: Mapping[str, object], text: str, *, following: str = "") -> None:
         """Print the answer of a command; ``following`` is the next command to type."""
         if self.json:
-            write(sys.stdout, json.dumps({"schema": f"prestow.{command}/1", **facts}, ensure_ascii=False, default=str))
+            write(
+                sys.stdout,
+                json.dumps({"schema": f"prestow.{command}/1", **facts}, ensure_ascii=False, default=str),
+            )
             return
         write(sys.stdout, text)
         if following:
@@ -107,7 +110,12 @@ def silence(stream: IO[str]) -> None:
 
 
 def table(
-    header: Sequence[str], rows: Iterable[Sequence[object]], *, indent: str = "  ", total: bool = False, words: int = 1
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    indent: str = "  ",
+    total: bool = False,
+    words: int = 1,
 ) -> str:
     """Lay out a table: columns of words to the left, others, of numbers, to the right.
 
@@ -127,7 +135,10 @@ def table(
     cells = [[*map(str, header)], *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     lines = [
-        indent + "  ".join(c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        indent
+        + "  ".join(
+            c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in cells
     ]
     if total:

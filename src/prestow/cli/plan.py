@@ -19,14 +19,28 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Resolve every job, input and output name, and freeze them.")
-@click.option("--where", default="", metavar="SELECTION", help='Which data: such as "visit in (12, 13) and detector<5".')
+@click.option(
+    "--where", default="", metavar="SELECTION", help='Which data: such as "visit in (12, 13) and detector<5".'
+)
 @click.option("--run", metavar="RUN", help="Where the outputs go; default: the pipeline's name.")
-@click.option("--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Configuration, on top of the pipeline's.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="TASK.KEY=VALUE",
+    help="Configuration, on top of the pipeline's.",
+)
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
-    where: str, run: str | None, overrides: tuple[str, ...], child_of: str | None, dry_run: bool, output: Output, directory: Path
+    where: str,
+    run: str | None,
+    overrides: tuple[str, ...],
+    child_of: str | None,
+    dry_run: bool,
+    output: Output,
+    directory: Path,
 ) -> None:
     """Resolve every job, input and output name; refuse what would go wrong; freeze the rest.
 
@@ -49,8 +63,10 @@ def plan(
     lines = [
         f"plan {made.id[:8]}  run {made.run}  {name} @ {made.pipeline_digest[:7]}   {duration_text(time.monotonic() - began)}",
         *_lines(numbers, free),
-        f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
-        f"        inputs: {_existing(made):,} found, 0 missing",
+        (
+            f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
+            f"        inputs: {_existing(made):,} found, 0 missing"
+        ),
         *(f"    left out: {line}" for line in numbers.left_out),
         *(f"    warning: {line}" for line in numbers.warnings),
     ]
@@ -58,7 +74,11 @@ def plan(
         lines.append("nothing was written (dry run)")
     elif made.id in before:
         lines.append("this is the same plan as before")
-    following = "prestow plan" if dry_run else f"prestow run          look: prestow show {numbers.tasks[-1].task} --files"
+    following = (
+        "prestow plan"
+        if dry_run
+        else f"prestow run          look: prestow show {numbers.tasks[-1].task} --files"
+    )
     output.answer("plan", facts, "\n".join(lines), following=following)
 
 

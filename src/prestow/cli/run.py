@@ -20,11 +20,21 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
 
 @click.command(short_help="Run a plan; the same command again goes on where it was.")
 @click.argument("plan", required=False)
-@click.option("--engine", default="dask", show_default=True, metavar="NAME", help="dask, or local: in this process, in order.")
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes; default: as prestow.yaml says.")
+@click.option(
+    "--engine",
+    default="dask",
+    show_default=True,
+    metavar="NAME",
+    help="dask, or local: in this process, in order.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), metavar="N", help="Processes; default: as prestow.yaml says."
+)
 @click.option("--only", metavar="TASK", help="Only the quanta of this task, and what they need.")
 @shared_options
-def run(plan: str | None, engine: str, workers: int | None, only: str | None, output: Output, directory: Path) -> int:
+def run(
+    plan: str | None, engine: str, workers: int | None, only: str | None, output: Output, directory: Path
+) -> int:
     """Run what is left of PLAN (the newest, by default).
 
     Ctrl-C once lets running jobs end, twice stops them. Then, or after any failure, the same
@@ -36,10 +46,16 @@ def run(plan: str | None, engine: str, workers: int | None, only: str | None, ou
     found = project.find_plan(plan or "latest")
     output.note(f"plan {found.id[:8]}  run {found.run}  engine {engine}")
     result = project.run(
-        found, engine=engine, workers=workers, only=only, on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None
+        found,
+        engine=engine,
+        workers=workers,
+        only=only,
+        on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None,
     )
     counts = result.counts
-    text = f"done in {duration_text(result.seconds)}: " + (", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "nothing to do")
+    text = f"done in {duration_text(result.seconds)}: " + (
+        ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "nothing to do"
+    )
     if not result.jobs and result.settled:
         text = "nothing to do: " + text.partition(": ")[2]
     code = result.exit_code

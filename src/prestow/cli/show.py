@@ -53,7 +53,11 @@ def show(words: tuple[str, ...], files: bool, where: str, output: Output, direct
 
 def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]:
     if len(words) > 2:  # noqa: PLR2004 - PLAN and WHAT
-        problem = Problem("PST-G005", f"too many words: {' '.join(words)}", fix="put a selection in quotes: prestow show 'visit=12'")
+        problem = Problem(
+            "PST-G005",
+            f"too many words: {' '.join(words)}",
+            fix="put a selection in quotes: prestow show 'visit=12'",
+        )
         raise ProjectError(problem)
     if len(words) == 2:  # noqa: PLR2004 - PLAN and WHAT
         return project.find_plan(words[0]), words[1]
@@ -80,7 +84,11 @@ def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.Dat
         elif len(job := plan.tables["jobs"].filter(plan.tables["jobs"]["name"] == what)):
             quanta = quanta.filter(quanta["job"].is_in(job["job"].implode()))
         elif _is_word(what):
-            problem = Problem("PST-R004", f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}", fix="prestow show --files")
+            problem = Problem(
+                "PST-R004",
+                f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}",
+                fix="prestow show --files",
+            )
             raise ProjectError(problem)
         else:
             where = f"({what}) and ({where})" if where else what
@@ -100,12 +108,17 @@ def _show_tasks(plan: Plan, output: Output) -> None:
     lines = [f"plan {plan.id[:8]}  run {plan.run}"]
     for i, row in enumerate(counts):
         last = i == len(counts) - 1
-        lines.append(f"{'└─' if last else '├─'} {row['task']:{width}}  {count_text(row['quanta'], 'quantum', 'quanta')} in {count_text(row['jobs'], 'job')}")
+        lines.append(
+            f"{'└─' if last else '├─'} {row['task']:{width}}  {count_text(row['quanta'], 'quantum', 'quanta')} in {count_text(row['jobs'], 'job')}"
+        )
         stem = "   " if last else "│  "
         lines.append(f"{stem}  reads   {_listed(row['reads'])}")
         lines.append(f"{stem}  writes  {_listed(row['writes'])}")
     output.answer(
-        "show", {"plan": plan.id, "run": plan.run, "tasks": counts}, "\n".join(lines), following=f"prestow show {counts[-1]['task']} --files"
+        "show",
+        {"plan": plan.id, "run": plan.run, "tasks": counts},
+        "\n".join(lines),
+        following=f"prestow show {counts[-1]['task']} --files",
     )
 
 
@@ -122,13 +135,15 @@ def _counts(plan: Plan) -> list[dict[str, Any]]:  # Any: rows for people
     result = []
     for task in quanta["task"].unique(maintain_order=True):
         own = quanta.filter(quanta["task"] == task)
-        result.append({
-            "task": task,
-            "quanta": len(own),
-            "jobs": own["job"].n_unique(),
-            "reads": _by_type(reads.filter(reads["task"] == task)),
-            "writes": _by_type(writes.filter(writes["task"] == task)),
-        })
+        result.append(
+            {
+                "task": task,
+                "quanta": len(own),
+                "jobs": own["job"].n_unique(),
+                "reads": _by_type(reads.filter(reads["task"] == task)),
+                "writes": _by_type(writes.filter(writes["task"] == task)),
+            }
+        )
     return result
 
 
@@ -142,10 +157,18 @@ def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output:
         if text:
             output.answer("show", {}, text)
         return
-    producers = quanta.select("quantum", "task", "job").join(plan.tables["jobs"].select("job", job_name="name"), on="job")
+    producers = quanta.select("quantum", "task", "job").join(
+        plan.tables["jobs"].select("job", job_name="name"), on="job"
+    )
     rows = planned.join(producers, left_on="producer", right_on="quantum", how="left", maintain_order="left")
     files = [
-        {"path": r["path"], "type": r["type"], "data_id": json.loads(r["data_id"]), "task": r["task"], "job": r["job_name"]}
+        {
+            "path": r["path"],
+            "type": r["type"],
+            "data_id": json.loads(r["data_id"]),
+            "task": r["task"],
+            "job": r["job_name"],
+        }
         for r in rows.iter_rows(named=True)
     ]
     output.answer("show", {"plan": plan.id, "run": plan.run, "files": files}, "")
@@ -154,8 +177,18 @@ def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output:
 def _show_quanta(plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
     shown = quanta if output.json else quanta.head(LINES)
     names = dict(plan.tables["jobs"].select("job", "name").iter_rows())
-    rows = [{"task": r["task"], "job": names[r["job"]], **_papers(plan, r)} for r in shown.iter_rows(named=True)]
-    lines = [(r["task"], r["job"], f"<- {_inputs_text(r['inputs'])}", f"-> {' '.join(o['path'] for o in r['outputs'])}") for r in rows]
+    rows = [
+        {"task": r["task"], "job": names[r["job"]], **_papers(plan, r)} for r in shown.iter_rows(named=True)
+    ]
+    lines = [
+        (
+            r["task"],
+            r["job"],
+            f"<- {_inputs_text(r['inputs'])}",
+            f"-> {' '.join(o['path'] for o in r['outputs'])}",
+        )
+        for r in rows
+    ]
     text = table(("task", "job", "reads", "writes"), lines, words=4)
     if len(shown) < len(quanta):
         text += f"\n  and {len(quanta) - len(shown):,} more: prestow show … --files"
@@ -173,21 +206,40 @@ def _show_job(plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: 
     quanta = plan.tables["quanta"]
     own = quanta.filter(quanta["job"] == job["job"])
     edges, names = plan.tables["job_edges"], plan.tables["jobs"].select("job", "name")
-    after = names.filter(names["job"].is_in(edges.filter(edges["child"] == job["job"])["parent"].implode()))["name"].to_list()
-    before = names.filter(names["job"].is_in(edges.filter(edges["parent"] == job["job"])["child"].implode()))["name"].to_list()
-    rows = [{"task": r["task"], "data_id": json.loads(r["data_id"]), **_papers(plan, r)} for r in own.iter_rows(named=True)]
+    after = names.filter(names["job"].is_in(edges.filter(edges["child"] == job["job"])["parent"].implode()))[
+        "name"
+    ].to_list()
+    before = names.filter(names["job"].is_in(edges.filter(edges["parent"] == job["job"])["child"].implode()))[
+        "name"
+    ].to_list()
+    rows = [
+        {"task": r["task"], "data_id": json.loads(r["data_id"]), **_papers(plan, r)}
+        for r in own.iter_rows(named=True)
+    ]
     lines = [f"job {job['name']}  plan {plan.id[:8]}  run {plan.run}"]
     for row in rows:
         lines.append(f"  {row['task']}  " + " ".join(f"{k}={v}" for k, v in row["data_id"].items()))
         lines += [f"    <- {i['connection']:12} {i['type']}  {i['name']}" for i in row["inputs"][:LINES]]
         if len(row["inputs"]) > LINES:
             lines.append(f"       and {len(row['inputs']) - LINES:,} more")
-        lines += [f"    -> {o['connection']:12} {o['path']}{'  (optional)' if o['optional'] else ''}" for o in row["outputs"]]
+        lines += [
+            f"    -> {o['connection']:12} {o['path']}{'  (optional)' if o['optional'] else ''}"
+            for o in row["outputs"]
+        ]
     lines += [f"  after   {_first_few(after)}"] if after else []
     lines += [f"  before  {_first_few(before)}"] if before else []
     output.answer(
-        "show", {"plan": plan.id, "run": plan.run, "job": job["name"], "quanta": rows, "after": after, "before": before},
-        "\n".join(lines), following=f"prestow debug {job['name']}",
+        "show",
+        {
+            "plan": plan.id,
+            "run": plan.run,
+            "job": job["name"],
+            "quanta": rows,
+            "after": after,
+            "before": before,
+        },
+        "\n".join(lines),
+        following=f"prestow debug {job['name']}",
     )
 
 
@@ -197,12 +249,30 @@ def _first_few(names: list[str], few: int = 5) -> str:
 
 def _papers(plan: Plan, quantum: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:  # Any: rows
     t = plan.tables
-    inputs = t["inputs"].filter(t["inputs"]["quantum"] == quantum["quantum"]).join(t["datasets"], on="dataset", maintain_order="left")
-    inputs = inputs.join(t["locations"].select("dataset", "store", place="path"), on="dataset", how="left", maintain_order="left")
-    outputs = t["outputs"].filter(t["outputs"]["quantum"] == quantum["quantum"]).join(t["datasets"], on="dataset", maintain_order="left")
+    inputs = (
+        t["inputs"]
+        .filter(t["inputs"]["quantum"] == quantum["quantum"])
+        .join(t["datasets"], on="dataset", maintain_order="left")
+    )
+    inputs = inputs.join(
+        t["locations"].select("dataset", "store", place="path"),
+        on="dataset",
+        how="left",
+        maintain_order="left",
+    )
+    outputs = (
+        t["outputs"]
+        .filter(t["outputs"]["quantum"] == quantum["quantum"])
+        .join(t["datasets"], on="dataset", maintain_order="left")
+    )
     return {
         "inputs": [
-            {"connection": r["connection"], "type": r["type"], "data_id": json.loads(r["data_id"]), "name": r["path"] or f"{r['store']}:{r['place']}"}
+            {
+                "connection": r["connection"],
+                "type": r["type"],
+                "data_id": json.loads(r["data_id"]),
+                "name": r["path"] or f"{r['store']}:{r['place']}",
+            }
             for r in inputs.iter_rows(named=True)
         ],
         "outputs": [

@@ -13,7 +13,9 @@ from prestow.errors import Exit
 
 @click.command(short_help="Show the state of every quantum of a plan.")
 @click.argument("plan", required=False)
-@click.option("--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost."
+)
 @shared_options
 def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -> int:
     """Show how many quanta of each task of PLAN are in which state; always all of them."""
@@ -23,7 +25,8 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     rows = list(standing.tasks.items())
     total = standing.counts
     failures = "".join(
-        f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {f.attempts} attempts) [{f.code}] {f.message}" for f in standing.failures
+        f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {f.attempts} attempts) [{f.code}] {f.message}"
+        for f in standing.failures
     )
     output.answer(
         "status",
@@ -31,7 +34,10 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         f"plan {found.id[:8]}  run {found.run}\n"
         + table(
             ("task", *total, "sum"),
-            [(name, *(n or "." for n in states.values()), sum(states.values())) for name, states in (*rows, ("total", total))],
+            [
+                (name, *(n or "." for n in states.values()), sum(states.values()))
+                for name, states in (*rows, ("total", total))
+            ],
             total=True,
         )
         + failures,

@@ -51,14 +51,18 @@ def check_run(run: str) -> str:
     if not RUN.fullmatch(run) or len(run) > 100 or run.startswith(RAW):  # noqa: PLR2004 - leaves room in 255
         raise PlanRefusedError(
             Problem(
-                "PST-P003", f"not a run's name: {run!r}",
-                fix="letters, digits and . _ + - only, not beginning with a sign or 'raw-', at most 100",
+                "PST-P003",
+                f"not a run's name: {run!r}",
+                "--run",
+                "letters, digits and . _ + - only, not beginning with a sign or 'raw-', at most 100",
             )
         )
     return run
 
 
-def choose(registry: Registry, pipeline: Pipeline, facts: Mapping[str, Any], *, run: str | None, child_of: str | None) -> Target:
+def choose(
+    registry: Registry, pipeline: Pipeline, facts: Mapping[str, Any], *, run: str | None, child_of: str | None
+) -> Target:
     """Say where a plan goes. Nothing is written.
 
     A child run is ``<first>+1``, ``<first>+2`` …: the newest one, as long as nothing in it was
@@ -70,8 +74,17 @@ def choose(registry: Registry, pipeline: Pipeline, facts: Mapping[str, Any], *, 
     parent = check_run(child_of)
     known = registry.collections()
     if known.get(parent) is not CollectionKind.RUN:
-        runs = ", ".join(n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW))
-        raise PlanRefusedError(Problem("PST-P001", f"there is no run '{parent}' to be the child of", fix=f"runs: {runs or 'none'}"))
+        runs = ", ".join(
+            n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW)
+        )
+        raise PlanRefusedError(
+            Problem(
+                "PST-P001",
+                f"there is no run '{parent}' to be the child of",
+                "--child-of",
+                f"runs: {runs or 'none'}",
+            )
+        )
     family = (parent, *ancestors(registry, parent))
     if run is not None:
         return Target(check_run(run), family, facts)
@@ -103,7 +116,12 @@ def ancestors(registry: Registry, run: str) -> tuple[str, ...]:
 def bound_facts(pipeline: Pipeline, overrides: Sequence[str]) -> dict[str, Any]:  # Any: JSON values
     """Give what a run is bound to at its first plan: pipeline, configuration and code."""
     code = pipeline.code.sha256 if pipeline.code else ""
-    return {"pipeline": pipeline_digest(pipeline), "name": pipeline.name, "code": code, "overrides": sorted(overrides)}
+    return {
+        "pipeline": pipeline_digest(pipeline),
+        "name": pipeline.name,
+        "code": code,
+        "overrides": sorted(overrides),
+    }
 
 
 def bind(registry: Registry, store: Store, target: Target) -> None:
@@ -143,7 +161,11 @@ def refuse_other(target: Target, standing: Mapping[str, Any] | None) -> None:
 
 def inputs_searched(registry: Registry, target: Target) -> tuple[str, ...]:
     """Give the collections in which inputs are searched: parents, nearest first, then all raw runs."""
-    raws = tuple(name for name, kind in sorted(registry.collections().items()) if kind is CollectionKind.RUN and name.startswith(RAW))
+    raws = tuple(
+        name
+        for name, kind in sorted(registry.collections().items())
+        if kind is CollectionKind.RUN and name.startswith(RAW)
+    )
     return (*target.parents, *raws)
 
 
@@ -154,7 +176,12 @@ def register(registry: Registry, store: Store, target: Target) -> None:
     members = (target.run, *target.parents)
     newer = [m for m in _members(registry, target.chain) if m not in members]
     registry.register_chain(target.chain, (*newer, *members))
-    put_record(store, "chain", f"{target.chain} {sha256_hex(canonical_json(members).encode())[:16]}", {"chain": target.chain, "members": list(members)})
+    put_record(
+        store,
+        "chain",
+        f"{target.chain} {sha256_hex(canonical_json(members).encode())[:16]}",
+        {"chain": target.chain, "members": list(members)},
+    )
 
 
 def _members(registry: Registry, chain: str) -> tuple[str, ...]:

@@ -42,7 +42,12 @@ def find_root(start: Path) -> Path:
         if (directory / FILE).is_file():
             return directory
     raise ProjectError(
-        Problem("PST-G001", f"no {FILE} here or in any directory above", str(start), "make a project: prestow init")
+        Problem(
+            "PST-G001",
+            f"no {FILE} here or in any directory above",
+            str(start),
+            "make a project: prestow init",
+        )
     )
 
 
@@ -74,7 +79,10 @@ def read_configuration(root: Path) -> Configuration:
 def _problems(document: Document) -> list[Problem]:
     data = document.data
     problems = document.check_keys(
-        (), data, required=("schema", "registry", "store", "pipeline"), optional=("universe", "instruments", "workers")
+        (),
+        data,
+        required=("schema", "registry", "store", "pipeline"),
+        optional=("universe", "instruments", "workers"),
     )
     if not isinstance(data, dict):
         return problems
@@ -82,7 +90,9 @@ def _problems(document: Document) -> list[Problem]:
         if key in data:
             problems += document.check_type((key,), data[key], str)
     if isinstance(data.get("schema"), str) and data["schema"] != SCHEMA:
-        problems.append(document.problem("PST-C014", ("schema",), f"is '{data['schema']}'", f"write '{SCHEMA}'"))
+        problems.append(
+            document.problem("PST-C014", ("schema",), f"is '{data['schema']}'", f"write '{SCHEMA}'")
+        )
     problems += document.check_type(("universe",), data.get("universe"), str, type(None))
     instruments = data.get("instruments")
     problems += document.check_type(("instruments",), instruments, list, type(None))
@@ -92,7 +102,9 @@ def _problems(document: Document) -> list[Problem]:
     workers = data.get("workers", 2)
     wrong = document.check_type(("workers",), workers, int)
     if not wrong and workers < 1:
-        wrong = [document.problem("PST-C013", ("workers",), "must be at least 1", "write the number of processes")]
+        wrong = [
+            document.problem("PST-C013", ("workers",), "must be at least 1", "write the number of processes")
+        ]
     return problems + wrong
 
 

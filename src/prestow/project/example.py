@@ -46,7 +46,12 @@ def create_example(directory: Path, *, dry_run: bool = False) -> Example:
     contents = dict(sorted((*_project_files(), *_raw_files())))
     raise_all(
         (
-            Problem("PST-G004", "there is something of that name already", str(directory / name), "choose another directory")
+            Problem(
+                "PST-G004",
+                "there is something of that name already",
+                str(directory / name),
+                "choose another directory",
+            )
             for name in contents
             if os.path.lexists(directory / name)
         ),
@@ -87,7 +92,10 @@ def _project_files() -> Iterator[tuple[PurePosixPath, bytes]]:
 def _raw_files() -> Iterator[tuple[PurePosixPath, bytes]]:
     for number in range(VISITS * len(FILTERS)):
         for detector in DETECTORS:
-            yield PurePosixPath(f"raw/simcam-{NIGHT}-{number + 1:04d}-{detector}.fits"), _raw_frame(number, detector)
+            yield (
+                PurePosixPath(f"raw/simcam-{NIGHT}-{number + 1:04d}-{detector}.fits"),
+                _raw_frame(number, detector),
+            )
 
 
 def _raw_frame(number: int, detector: int) -> bytes:
@@ -98,14 +106,29 @@ def _raw_frame(number: int, detector: int) -> bytes:
     pixels = []
     for y in range(SIDE):
         for x in range(SIDE):
-            light = sum(flux * math.exp(-((x - sx) ** 2 + (y - sy) ** 2) / 4) / (4 * math.pi) for sx, sy, flux in stars)
+            light = sum(
+                flux * math.exp(-((x - sx) ** 2 + (y - sy) ** 2) / 4) / (4 * math.pi)
+                for sx, sy, flux in stars
+            )
             pixels.append(round(1000 + sky + light + noise.gauss(0, 10)))
     begin = f"2026-11-02T0{number // 2}:{number % 2 * 30:02d}:00.000"
-    cards = {
-        "SIMPLE": True, "BITPIX": 16, "NAXIS": 2, "NAXIS1": SIDE, "NAXIS2": SIDE,
-        "INSTRUME": "SIMCAM", "OBSID": NIGHT * 10000 + number + 1, "DETECTOR": detector,
-        "FILTER": FILTERS[number % len(FILTERS)], "IMGTYPE": "OBJECT", "DATE-OBS": begin, "EXPTIME": 30.0,
-        "OBJECT": "toy field", "RA": 150.1, "DEC": 2.2, "AIRMASS": 1.1,
+    cards: dict[str, str | float | bool] = {
+        "SIMPLE": True,
+        "BITPIX": 16,
+        "NAXIS": 2,
+        "NAXIS1": SIDE,
+        "NAXIS2": SIDE,
+        "INSTRUME": "SIMCAM",
+        "OBSID": NIGHT * 10000 + number + 1,
+        "DETECTOR": detector,
+        "FILTER": FILTERS[number % len(FILTERS)],
+        "IMGTYPE": "OBJECT",
+        "DATE-OBS": begin,
+        "EXPTIME": 30.0,
+        "OBJECT": "toy field",
+        "RA": 150.1,
+        "DEC": 2.2,
+        "AIRMASS": 1.1,
     }
     header = "".join(_card(key, value) for key, value in cards.items()) + "END".ljust(80)
     return _padded(header.encode("ascii"), b" ") + _padded(struct.pack(f">{len(pixels)}h", *pixels), b"\0")

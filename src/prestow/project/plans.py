@@ -17,7 +17,9 @@ _ID = re.compile(r"[0-9a-f]{32}")
 def plan_directories(plans: Path) -> tuple[Path, ...]:
     """Give the directories of all plans, sorted by id."""
     try:
-        return tuple(sorted(p for p in plans.iterdir() if _ID.fullmatch(p.name) and (p / "plan.yaml").is_file()))
+        return tuple(
+            sorted(p for p in plans.iterdir() if _ID.fullmatch(p.name) and (p / "plan.yaml").is_file())
+        )
     except FileNotFoundError:
         return ()
 
@@ -53,7 +55,11 @@ def find_plan_directory(plans: Path, text: str) -> Path:
         return found[0]
     if found:
         names = ", ".join(path.name[:12] for path in found)
-        raise ProjectError(Problem("PST-P008", f"{len(found)} plans begin with '{text}': {names}", str(plans), "give more digits"))
+        raise ProjectError(
+            Problem(
+                "PST-P008", f"{len(found)} plans begin with '{text}': {names}", str(plans), "give more digits"
+            )
+        )
     known = ", ".join(path.name[:8] for path in plan_directories(plans)[:10])
     fix = f"plans here: {known}" if known else "make one: prestow plan"
     raise ProjectError(Problem("PST-P008", f"no plan '{text}'", str(plans), fix))
@@ -69,8 +75,12 @@ def _latest(plans: Path) -> Path:
     known = plan_directories(plans)
     if len(known) == 1:
         return known[0]
-    fix = f"say which: {', '.join(path.name[:8] for path in known[:10])}" if known else "make one: prestow plan"
-    raise ProjectError(Problem("PST-P008", "no plan was made here yet" if not known else "which plan?", str(plans), fix))
+    fix = (
+        f"say which: {', '.join(path.name[:8] for path in known[:10])}" if known else "make one: prestow plan"
+    )
+    raise ProjectError(
+        Problem("PST-P008", "no plan was made here yet" if not known else "which plan?", str(plans), fix)
+    )
 
 
 def run_of(directory: Path) -> str:

@@ -126,7 +126,9 @@ class Project:
         registry = Registry.open(self.configuration.registry, self.universe, create=create)
         known = registry.stores().get(STORE)
         if known is not None and known[0] != self.configuration.store:
-            registry.move_store(STORE, self.configuration.store)  # the project was moved, and its store with it
+            registry.move_store(
+                STORE, self.configuration.store
+            )  # the project was moved, and its store with it
         return registry
 
     def _make_registry(self) -> Registry:
@@ -170,11 +172,18 @@ class Project:
                     problems += error.problems
         raise_all(problems, ConfigurationError)
         assert pipeline is not None
-        return Checked(tuple(files), tuple(t.label for t in pipeline.tasks), tuple(sorted(pipeline.dataset_types)))
+        return Checked(
+            tuple(files), tuple(t.label for t in pipeline.tasks), tuple(sorted(pipeline.dataset_types))
+        )
 
     def ingest_raw(
-        self, files: Iterable[str | os.PathLike[str]], instrument: str, *, transfer: Transfer | str = "copy",
-        skip_bad: bool = False, progress: Callable[[int, int], None] | None = None,
+        self,
+        files: Iterable[str | os.PathLike[str]],
+        instrument: str,
+        *,
+        transfer: Transfer | str = "copy",
+        skip_bad: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> RawReport:
         """Take raw files in by their headers; what is there already is left as it is.
 
@@ -185,12 +194,23 @@ class Project:
 
         rules = self.instrument(instrument)
         return ingest_raw(
-            files, rules, self._make_registry(), self.store, transfer=Transfer(transfer), skip_bad=skip_bad,
-            store_name=STORE, progress=progress,
+            files,
+            rules,
+            self._make_registry(),
+            self.store,
+            transfer=Transfer(transfer),
+            skip_bad=skip_bad,
+            store_name=STORE,
+            progress=progress,
         )
 
     def plan(
-        self, where: str = "", *, run: str | None = None, overrides: Sequence[str] = (), child_of: str | None = None,
+        self,
+        where: str = "",
+        *,
+        run: str | None = None,
+        overrides: Sequence[str] = (),
+        child_of: str | None = None,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -221,8 +241,13 @@ class Project:
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
         binding.refuse_other(target, self.registry.binding(target.run))
         request = Request(
-            run=target.run, where=where, pipeline=pipeline, universe=self.universe, child_of=child_of,
-            chain=binding.inputs_searched(self.registry, target), store=STORE,
+            run=target.run,
+            where=where,
+            pipeline=pipeline,
+            universe=self.universe,
+            child_of=child_of,
+            chain=binding.inputs_searched(self.registry, target),
+            store=STORE,
         )
         plan = build_plan(request, self.registry)
         if dry_run:
@@ -236,8 +261,13 @@ class Project:
         return open_plan(path)
 
     def run(
-        self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST, *, engine: str = "dask", workers: int | None = None,
-        only: str | None = None, on_event: Callable[[Event], None] | None = None,
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        engine: str = "dask",
+        workers: int | None = None,
+        only: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
     ) -> RunResult:
         """Run what is left of a plan; again goes on where it was.
 
@@ -258,12 +288,21 @@ class Project:
         found = self._plan(plan)
         options = {"workers": workers or self.configuration.workers} if engine != "local" else {}
         return run_plan(
-            found, engine=open_engine(engine, **options), stores=self.stores(), store=STORE, only=only,
-            reuse=self._reusable(found), on_event=on_event,
+            found,
+            engine=open_engine(engine, **options),
+            stores=self.stores(),
+            store=STORE,
+            only=only,
+            reuse=self._reusable(found),
+            on_event=on_event,
         )
 
     def ingest(
-        self, plan: Plan | str | os.PathLike[str] | None = None, *, run: str | None = None, level: Level | str = "receipt",
+        self,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        *,
+        run: str | None = None,
+        level: Level | str = "receipt",
         progress: Callable[[int, int], None] | None = None,
     ) -> IngestReport:
         """Take the outputs of a run in, from receipts and files alone.
@@ -275,7 +314,12 @@ class Project:
 
         runs = [run] if run else self._runs(plan)
         return ingest_outputs(
-            self._make_registry(), self.store, runs=runs, level=Level(level), store_name=STORE, progress=progress
+            self._make_registry(),
+            self.store,
+            runs=runs,
+            level=Level(level),
+            store_name=STORE,
+            progress=progress,
         )
 
     def _runs(self, plan: Plan | str | os.PathLike[str] | None) -> list[str] | None:
@@ -294,11 +338,15 @@ class Project:
         found = self._plan(plan)
         return status(found, self.store, reuse=self._reusable(found))
 
-    def debug(self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False) -> Debugged:
+    def debug(
+        self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
+    ) -> Debugged:
         """Run one planned job here, sealed, under a debugger if asked. It commits nothing."""
         from prestow.project.sandbox import debug_job
 
-        return debug_job(self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep)
+        return debug_job(
+            self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep
+        )
 
     def outputs_made(self, plan: Plan) -> int:
         """Count the outputs of a plan that are made already, by the receipts of its run."""

@@ -32,7 +32,14 @@ class Debugged:
 
 
 def debug_job(
-    plan: Plan, job: str, store: Store, stores: dict[str, str], *, name: str, debugger: bool = False, keep: bool = False
+    plan: Plan,
+    job: str,
+    store: Store,
+    stores: dict[str, str],
+    *,
+    name: str,
+    debugger: bool = False,
+    keep: bool = False,
 ) -> Debugged:
     """Run one planned job in this process, settled or not, from its manifest alone.
 
@@ -76,7 +83,14 @@ def _sealed(manifest: Manifest, store: Store, outputs: Path) -> tuple[Manifest, 
         receipt = read_receipt(store, str(item.receipt))
         if receipt is None:
             data_id = ",".join(f"{k}={v}" for k, v in item.data_id.items())
-            missing.append(Problem("PST-P002", "an input of this job is not made yet", f"{item.type}{{{data_id}}}", "make it first: prestow run"))
+            missing.append(
+                Problem(
+                    "PST-P002",
+                    "an input of this job is not made yet",
+                    f"{item.type}{{{data_id}}}",
+                    "make it first: prestow run",
+                )
+            )
             continue
         receipts[item.producer] = receipt
         made = next((o for o in receipt.outputs if o.id == item.id and o.state == State.MADE), None)
@@ -85,13 +99,28 @@ def _sealed(manifest: Manifest, store: Store, outputs: Path) -> tuple[Manifest, 
             continue
         promote(store, receipt)
         locations[item.id] = Location(manifest.store, made.path)
-        inputs.append(replace(item, producer=None, size=made.size, sha256=made.sha256, content=made.content, recipe=receipt.actual_recipe or item.recipe))
+        inputs.append(
+            replace(
+                item,
+                producer=None,
+                size=made.size,
+                sha256=made.sha256,
+                content=made.content,
+                recipe=receipt.actual_recipe or item.recipe,
+            )
+        )
     if missing:
         raise ProjectError(*missing)
     stores = {**manifest.stores, SANDBOX: f"file://{outputs}"}
     for item in inputs:  # receipts of what existed before lie where its bytes lie
-        if item.receipt and item.id in locations and item.receipt.rsplit("/", 1)[-1].removesuffix(".json") not in receipts:
+        if (
+            item.receipt
+            and item.id in locations
+            and item.receipt.rsplit("/", 1)[-1].removesuffix(".json") not in receipts
+        ):
             found = read_receipt(store, item.receipt)
             if found is not None:
                 receipts[found.quantum] = found
-    return replace(manifest, store=SANDBOX, stores=stores, inputs=tuple(inputs), locations=locations), receipts
+    return replace(
+        manifest, store=SANDBOX, stores=stores, inputs=tuple(inputs), locations=locations
+    ), receipts

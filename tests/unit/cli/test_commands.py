@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from prestow.cli import main
 from prestow.cli.group import ALIASES, COMMANDS
 from prestow.errors import CODES, Exit
@@ -39,14 +40,18 @@ def test_doctor_lists_every_exit_code_and_every_problem(capsys: pytest.CaptureFi
     assert [row["exit_code"] for row in listed] == [int(code) for code in Exit]
 
 
-def test_options_may_stand_before_or_after_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_may_stand_before_or_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in (["--json", "-C", str(tmp_path), "plan"], ["plan", "--json", "-C", str(tmp_path)]):
         assert main(words) == 2
         (problem,) = json.loads(capsys.readouterr().out)["problems"]
         assert (problem["code"], problem["where"]) == ("PST-G001", str(tmp_path))
 
 
-def test_init_makes_an_example_and_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_makes_an_example_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "demo"
     assert main(["init", str(root)]) == 0
     assert "next: cd" in capsys.readouterr().out
@@ -60,7 +65,9 @@ def test_init_makes_an_example_and_overwrites_nothing(tmp_path: Path, capsys: py
     assert not (root / "tasks" / "isr.py").exists()
 
 
-def test_init_says_what_it_would_make_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_says_what_it_would_make_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["init", str(tmp_path / "demo"), "--dry-run"]) == 0
     assert "would create" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())

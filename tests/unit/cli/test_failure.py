@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from prestow.cli import main
 from prestow.cli.failure import problems_of, report
 from prestow.errors import Exit, PlanRefusedError, Problem, StoreError
@@ -16,11 +17,14 @@ def test_a_problem_gives_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -
     assert "error[PST-P002]" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [
-    OSError(errno.ENOSPC, "No space left on device", "/x/y"),
-    OSError(errno.EDQUOT, "Disk quota exceeded", "/x/y"),
-    RuntimeError("database or disk is full"),
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/x/y"),
+        OSError(errno.EDQUOT, "Disk quota exceeded", "/x/y"),
+        RuntimeError("database or disk is full"),
+    ],
+)
 def test_a_full_disk_is_one_clear_error_wherever_it_comes_from(error: Exception) -> None:
     wrapped = StoreError(Problem("PST-R001", "cannot write"))
     wrapped.__cause__ = error
@@ -31,7 +35,7 @@ def test_a_full_disk_is_one_clear_error_wherever_it_comes_from(error: Exception)
 
 def test_a_refused_file_operation_names_the_file() -> None:
     (problem,) = problems_of(PermissionError(errno.EACCES, "Permission denied", "/x/y"))
-    assert (problem.code, problem.where) == ("PST-R007", "/x/y")
+    assert (problem.code, problem.where) == ("PST-R009", "/x/y")
 
 
 def test_an_interrupt_is_exit_6(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +72,9 @@ def test_a_bug_shows_its_traceback_when_asked(
 
 
 @pytest.mark.parametrize("words", [["plan", "--no-such-option"], ["no-such-command"], ["completion", "tcsh"]])
-def test_a_command_line_that_cannot_be_understood_is_exit_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_line_that_cannot_be_understood_is_exit_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words) == 2
     assert "error[PST-G005]" in capsys.readouterr().err
 

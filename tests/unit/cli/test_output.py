@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from prestow.cli.output import Output, colour_wanted, duration_text, size_text, table
 from prestow.errors import Problem
 
@@ -24,7 +25,9 @@ def test_problems_go_to_standard_error_as_text(capsys: pytest.CaptureFixture[str
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "error[PST-C010]: unknown key 'comand'", "  --> pipeline.yaml:9:5", "  = help: did you mean 'command'?",
+        "error[PST-C010]: unknown key 'comand'",
+        "  --> pipeline.yaml:9:5",
+        "  = help: did you mean 'command'?",
     ]
 
 
@@ -51,10 +54,18 @@ def test_no_color_in_the_environment_is_heeded(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_table_lines_up_and_sets_its_sum_off() -> None:
     text = table(("task", "jobs"), [("isr", 40), ("calibrate", 4), ("total", 44)], total=True)
-    assert text.splitlines() == ["  task       jobs", "  isr          40", "  calibrate     4", "  ---------------", "  total        44"]
+    assert text.splitlines() == [
+        "  task       jobs",
+        "  isr          40",
+        "  calibrate     4",
+        "  ---------------",
+        "  total        44",
+    ]
 
 
-@pytest.mark.parametrize(("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.1e9, "2.1 GB"), (3e18, "3000.0 PB")])
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2.1e9, "2.1 GB"), (3e18, "3000.0 PB")]
+)
 def test_sizes_read_well(size: float, text: str) -> None:
     assert size_text(size) == text
 

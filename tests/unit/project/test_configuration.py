@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import prestow
 import pytest
+
+import prestow
 from prestow.errors import ConfigurationError, ProjectError
 from prestow.project.configuration import find_root, read_configuration
 
@@ -52,6 +53,10 @@ def test_every_mistake_is_told_with_its_place(tmp_path: Path) -> None:
         read_configuration(write(tmp_path / "p", text))
     found = {(p.code, p.where) for p in caught.value.problems}
     assert found == {
-        ("PST-C014", "prestow.yaml:1:9"), ("PST-C010", "prestow.yaml:2:1"), ("PST-C012", "prestow.yaml:1:1"),
-        ("PST-C011", "prestow.yaml:3:8"), ("PST-C013", "prestow.yaml:4:10"), ("PST-C011", "prestow.yaml:6:18"),
+        ("PST-C014", "prestow.yaml:1:9"),
+        ("PST-C010", "prestow.yaml:2:1"),
+        ("PST-C012", "prestow.yaml:1:1"),
+        ("PST-C011", "prestow.yaml:3:8"),
+        ("PST-C013", "prestow.yaml:4:10"),
+        ("PST-C011", "prestow.yaml:6:18"),
     }

@@ -4,13 +4,16 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from prestow.errors import ProjectError
 from prestow.project.example import create_example
 
 
 def digest(root: Path) -> str:
     files = sorted(p for p in root.rglob("*") if p.is_file())
-    return hashlib.sha256(b"".join(str(p.relative_to(root)).encode() + p.read_bytes() for p in files)).hexdigest()
+    return hashlib.sha256(
+        b"".join(str(p.relative_to(root)).encode() + p.read_bytes() for p in files)
+    ).hexdigest()
 
 
 def test_the_example_is_the_same_twice(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from prestow.errors import ProjectError
 from prestow.project.plans import find_plan_directory, matching, plan_directories, point_to
 

@@ -16,9 +16,12 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Make ``coadd`` from every ``calexp``."""
-    frames = np.stack([
-        np.asarray(quantum.get("calexp", "array", **i.data_id), dtype=np.float32) for i in quantum.inputs["calexp"]
-    ])
+    frames = np.stack(
+        [
+            np.asarray(quantum.get("calexp", "array", **i.data_id), dtype=np.float32)
+            for i in quantum.inputs["calexp"]
+        ]
+    )
     median = np.median(frames, axis=0)
     scatter = 1.4826 * np.median(np.abs(frames - median), axis=0)
     kept = np.ma.masked_where(np.abs(frames - median) > config.clip * np.maximum(scatter, 1), frames)
