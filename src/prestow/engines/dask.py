@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -46,6 +47,11 @@ _CONFIG: dict[str, Any] = {  # Any: Dask's own values
     "distributed.comm.timeouts.connect": "60s",
     "distributed.deploy.lost-worker-timeout": "1s",
 }
+
+BUSY = 8
+"""Jobs a worker has in store, above which results are fetched in batches."""
+
+NAP = 0.05
 
 _drained: set[str] = set()  # at a worker: submissions of which nothing more may begin
 
@@ -188,7 +194,9 @@ class DaskEngine:
 
     def wait(self, seconds: float) -> list[Ended]:
         """Give what has ended."""
-        if not self._done.has_ready():
+        if self._done.count() > BUSY * self.workers:
+            time.sleep(NAP)  # nobody waits for us: to wake for each future would cost more than the job
+        elif not self._done.has_ready():
             with self._done.thread_condition:
                 self._done.thread_condition.wait(seconds)
         return [_ended(future, result) for future, result in self._done.next_batch(block=False)]

@@ -20,6 +20,8 @@ from prestow.errors import PrestowError, Problem
 JOURNAL = "journal.jsonl"
 LOCK = "run.lock"
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 class Journal:
     """Appends lines ``{"at": seconds since 1970, "event": …, …}``."""
@@ -32,7 +34,7 @@ class Journal:
     def write(self, event: str, **facts: Any) -> None:
         """Append one line."""
         line = {"at": round(time.time(), 3), "event": event, **facts}
-        self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+        self._file.write(_encode(line).encode() + b"\n")
 
     def flush(self) -> None:
         """Hand what was written to the system."""

@@ -366,7 +366,6 @@ class _Loop:
             handle = self.engine.submit(JobSpec(key, s.job_names[job], manifest.to_json(), receipts), parents)
             self.flying[handle] = _Flight(job, self.tries[job], time.monotonic())
             self.handles[job] = handle
-            self._note("submitted", job=s.job_names[job], **{"try": self.tries[job]})
 
     def _parents(self, job: int) -> tuple[list[object], tuple[str, ...]]:
         s = self.submission
