@@ -57,14 +57,20 @@ def main(arguments: list[str] | None = None) -> int:
     directory = given.directory.absolute()
     set_up(directory)
     for words in (
-        ("ingest", "--raw", "raw", "--instrument", "simcam"), ("plan",), ("run",), ("ingest",), ("status",),
+        ("ingest", "--raw", "raw", "--instrument", "simcam"),
+        ("plan",),
+        ("run",),
+        ("ingest",),
+        ("status",),
     ):
         code = prestow(directory, *words)
         if code:
             say(f"prestow {' '.join(words)} ended with exit code {code}")
             return code
     bars = look(directory)
-    say(f"\n{time.monotonic() - began:.0f} s in all. Look around: cd {given.directory} && prestow show coadd --files")
+    say(
+        f"\n{time.monotonic() - began:.0f} s in all. Look around: cd {given.directory} && prestow show coadd --files"
+    )
     return 0 if all(bar.ok for bar in bars) else 1
 
 
@@ -74,18 +80,24 @@ def set_up(directory: Path) -> None:
     if not (directory / "truth.json").exists():
         say("$ python workflows/ccd_reduction/simulate.py demo --seed 1")
         subprocess.run(
-            [sys.executable, str(WORKFLOW / "simulate.py"), str(directory), "--seed", "1"], check=True, env=quiet(),
+            [sys.executable, str(WORKFLOW / "simulate.py"), str(directory), "--seed", "1"],
+            check=True,
+            env=quiet(),
         )
     project = directory / "prestow.yaml"
     if not project.exists():
         pipeline = os.path.relpath(WORKFLOW / "pipeline.yaml", directory)
-        project.write_text(PROJECT.format(pipeline=json.dumps(pipeline, ensure_ascii=False)), encoding="utf-8")
+        project.write_text(
+            PROJECT.format(pipeline=json.dumps(pipeline, ensure_ascii=False)), encoding="utf-8"
+        )
 
 
 def prestow(directory: Path, *words: str) -> int:
     """Run one command as a newcomer would type it, and show it."""
     say(f"\n$ prestow {' '.join(words)}")
-    return subprocess.run([sys.executable, "-m", "prestow", *words], cwd=directory, check=False, env=quiet()).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "prestow", *words], cwd=directory, check=False, env=quiet()
+    ).returncode
 
 
 def quiet() -> dict[str, str]:
@@ -96,7 +108,11 @@ def quiet() -> dict[str, str]:
 def planned(directory: Path) -> list[str]:
     """Give every planned file name below the store."""
     answer = subprocess.run(
-        [sys.executable, "-m", "prestow", "show", "--files"], cwd=directory, check=True, capture_output=True, text=True,
+        [sys.executable, "-m", "prestow", "show", "--files"],
+        cwd=directory,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return answer.stdout.splitlines()
 
@@ -110,7 +126,10 @@ def look(directory: Path) -> list[Bar]:
 
     truth = json.loads((directory / "truth.json").read_text(encoding="utf-8"))
     files = [directory / "store" / name for name in planned(directory)]
-    made = {kind: [p for p in files if f"/{kind}/" in p.as_posix() and p.exists()] for kind in ("aligned", "coadd")}
+    made = {
+        kind: [p for p in files if f"/{kind}/" in p.as_posix() and p.exists()]
+        for kind in ("aligned", "coadd")
+    }
     headers = {path: images.read_header(path) for paths in made.values() for path in paths}
     say("\nThe coadds, by their own headers:")
     recovered, pulls, ratios = [], [], []
@@ -120,13 +139,21 @@ def look(directory: Path) -> list[Bar]:
         frames = [p for p in made["aligned"] if _same(headers[p], header)]
         counts = header["PSTNUSED"], header["PSTNPLAN"]
         three_of_four += counts == (3, 4) and "declined:cloudy" in header.get("PSTAB001", "")
-        say(f"  {coadd.relative_to(directory)}: {counts[0]} of {counts[1]} frames; absent {header.get('PSTAB001', 'none')}")
-        recovered.append(checks.recover(coadd, truth, header["DETECTOR"], header["FILTER"].removeprefix("sim-")))
+        say(
+            f"  {coadd.relative_to(directory)}: {counts[0]} of {counts[1]} frames; absent {header.get('PSTAB001', 'none')}"
+        )
+        recovered.append(
+            checks.recover(coadd, truth, header["DETECTOR"], header["FILTER"].removeprefix("sim-"))
+        )
         pulls.append(checks.block_pull(coadd))
         ratios.append(checks.block_noise_ratio(coadd, frames, [headers[p]["FLXSCALE"] for p in frames]))
-    expected, back, found, false = (sum(getattr(r, n) for r in recovered) for n in ("expected", "back", "detections", "false"))
+    expected, back, found, false = (
+        sum(getattr(r, n) for r in recovered) for n in ("expected", "back", "detections", "false")
+    )
     fluxes = [ratio for r in recovered for ratio in r.ratios]
-    say(f"\nThe truth: {back} of {expected} injected stars above 10 sigma came back; {false} of {found} detections are false.")
+    say(
+        f"\nThe truth: {back} of {expected} injected stars above 10 sigma came back; {false} of {found} detections are false."
+    )
     bars = [
         Bar("coadds, one a band and living detector", len(made["coadd"]), at_least=6, at_most=6),
         Bar("of them with 3 of 4 frames in the header, and 'cloudy'", three_of_four, at_least=6),
@@ -155,7 +182,9 @@ def _picture(path: Path, coadds: dict[int, Path]) -> None:
 
     tiles = {detector: images.read_image(coadd).data for detector, coadd in coadds.items()}
     blank = np.zeros_like(next(iter(tiles.values())))
-    mosaic = np.vstack([np.hstack([tiles.get(2 * row + column, blank) for column in (0, 1)]) for row in (0, 1)])
+    mosaic = np.vstack(
+        [np.hstack([tiles.get(2 * row + column, blank) for column in (0, 1)]) for row in (0, 1)]
+    )
     write_png(path, mosaic, low=-20.0, high=2000.0)
 
 

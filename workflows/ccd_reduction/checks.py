@@ -76,7 +76,9 @@ def block_noise_ratio(coadd: Path, frames: list[Path], scales: list[float], size
         one, one_variance, one_mask = flattened(path)
         free &= sky.blank(one, one_variance, one_mask)
         singles.append(one * scale)
-    return _scatter(block_means(data, free, size)) / float(np.median([_scatter(block_means(s, free, size)) for s in singles]))
+    return _scatter(block_means(data, free, size)) / float(
+        np.median([_scatter(block_means(s, free, size)) for s in singles])
+    )
 
 
 def found_again(coadd: Path, frame: Path, within: float = 2.0) -> float:
@@ -126,7 +128,11 @@ def recover(coadd: Path, truth: dict[str, Any], detector: int, band: str, *, rad
     sums = sky.fluxes(data, mask, x[bright], y[bright], radius)
     ratios = (sums / (flux[bright] * (1 - np.exp(-((radius / visit["sigma"]) ** 2) / 2))))[np.isfinite(sums)]
     return Recovery(
-        int(expected.sum()), int(back.sum()), len(found), int((apart > 3.0).sum()), tuple(float(r) for r in ratios),
+        int(expected.sum()),
+        int(back.sum()),
+        len(found),
+        int((apart > 3.0).sum()),
+        tuple(float(r) for r in ratios),
     )
 
 

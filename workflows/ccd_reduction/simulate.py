@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from astropy.io import fits
 
 Image = npt.NDArray[np.float64]
 
-NIGHT = datetime(2026, 3, 14, 20, 0, 0, tzinfo=timezone.utc)
+NIGHT = datetime(2026, 3, 14, 20, 0, 0, tzinfo=UTC)
 FIRST = 202603140001
 SIZE = 256
 AMP_WIDTH = SIZE // 2
@@ -65,19 +65,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Simulate a small survey whose truth is known.")
     parser.add_argument("directory", type=Path, help="where raw/ and truth.json go")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--size", choices=("full", "tiny"), default="full", help="tiny: one band, two detectors")
+    parser.add_argument(
+        "--size", choices=("full", "tiny"), default="full", help="tiny: one band, two detectors"
+    )
     given = parser.parse_args(arguments)
     tiny = given.size == "tiny"
     files = simulate(
-        given.directory, seed=given.seed,
-        bands=BANDS[1:] if tiny else BANDS, detectors=(0, DEAD) if tiny else DETECTORS,
+        given.directory,
+        seed=given.seed,
+        bands=BANDS[1:] if tiny else BANDS,
+        detectors=(0, DEAD) if tiny else DETECTORS,
     )
     sys.stdout.write(f"{len(files)} raw files in {given.directory / 'raw'}\n")
     return 0
 
 
 def simulate(
-    directory: Path, *, seed: int = 1, bands: tuple[str, ...] = BANDS, detectors: tuple[int, ...] = DETECTORS,
+    directory: Path,
+    *,
+    seed: int = 1,
+    bands: tuple[str, ...] = BANDS,
+    detectors: tuple[int, ...] = DETECTORS,
 ) -> list[Path]:
     """Write the survey below ``directory``; give the raw files. Files that are there are left alone."""
     raw = directory / "raw"
@@ -91,19 +99,26 @@ def simulate(
             for detector in detectors:
                 rng = np.random.default_rng([seed, number, detector])
                 light = 24000.0 * (_response(detector, band) if kind == "FLAT" else np.zeros((SIZE, SIZE)))
-                files.append(_write(raw, number, detector, _counts(light, detector, rng), _cards(number, kind, band)))
+                files.append(
+                    _write(raw, number, detector, _counts(light, detector, rng), _cards(number, kind, band))
+                )
             number += 1
     for visit in visits:
         for detector in detectors:
             rng = np.random.default_rng([seed, visit.obsid, detector])
             light = _scene(visit, stars.get(detector, {}), detector)
             counts = _counts(light, detector, rng, cosmic_rays=COSMIC_RAYS)
-            files.append(_write(raw, visit.obsid, detector, counts, _cards(visit.obsid, "OBJECT", visit.band, visit)))
+            files.append(
+                _write(raw, visit.obsid, detector, counts, _cards(visit.obsid, "OBJECT", visit.band, visit))
+            )
     truth = {
-        "seed": seed, "size": SIZE, "dead": DEAD, "visits": [asdict(visit) for visit in visits],
+        "seed": seed,
+        "size": SIZE,
+        "dead": DEAD,
+        "visits": [asdict(visit) for visit in visits],
         "stars": {
             str(detector): [
-                {"x": x, "y": y, **{band: flux for band, flux in zip(BANDS, fluxes, strict=True)}}
+                {"x": x, "y": y, **dict(zip(BANDS, fluxes, strict=True))}
                 for x, y, *fluxes in zip(*(table[name].tolist() for name in ("x", "y", *BANDS)), strict=True)
             ]
             for detector, table in stars.items()
@@ -132,12 +147,20 @@ def _visits(seed: int, bands: tuple[str, ...]) -> list[Visit]:
         for k, transparency in enumerate((0.985, 1.0, 0.60, 0.97)):
             dx, dy = (0.0, 0.0) if k == 0 else rng.uniform(-7.0, 7.0, 2).round(3).tolist()
             cloudy = transparency < 0.9
-            visits.append(Visit(
-                obsid=number, band=band, dx=dx, dy=dy, rotation=round(float(rng.uniform(-0.15, 0.15)), 4),
-                transparency=transparency, sky=SKY[band] * (1.25 if cloudy else 1.0 + 0.02 * k),
-                sigma=round(float(rng.uniform(1.4, 1.6)), 4), airmass=round(1.05 + 0.02 * (number - FIRST), 4),
-                cloudy=cloudy,
-            ))
+            visits.append(
+                Visit(
+                    obsid=number,
+                    band=band,
+                    dx=dx,
+                    dy=dy,
+                    rotation=round(float(rng.uniform(-0.15, 0.15)), 4),
+                    transparency=transparency,
+                    sky=SKY[band] * (1.25 if cloudy else 1.0 + 0.02 * k),
+                    sigma=round(float(rng.uniform(1.4, 1.6)), 4),
+                    airmass=round(1.05 + 0.02 * (number - FIRST), 4),
+                    cloudy=cloudy,
+                )
+            )
             number += 1
     return visits
 
@@ -188,7 +211,9 @@ def _response(detector: int, band: str) -> Image:
     return result
 
 
-def _counts(light: Image, detector: int, rng: np.random.Generator, *, cosmic_rays: int = 0) -> npt.NDArray[np.uint16]:
+def _counts(
+    light: Image, detector: int, rng: np.random.Generator, *, cosmic_rays: int = 0
+) -> npt.NDArray[np.uint16]:
     """Give what the camera reads out for a mean number of electrons: two amplifiers, side by side."""
     electrons = rng.poisson(light).astype(float)
     for _ in range(cosmic_rays if detector != DEAD else 0):
@@ -224,18 +249,24 @@ def _columns(amplifier: int) -> tuple[slice, slice]:
 def _cards(number: int, kind: str, band: str, visit: Visit | None = None) -> dict[str, Any]:
     begin = NIGHT + timedelta(seconds=120 * (number - FIRST))
     cards: dict[str, Any] = {
-        "INSTRUME": "SIMCAM", "OBSID": number, "IMGTYPE": kind,
+        "INSTRUME": "SIMCAM",
+        "OBSID": number,
+        "IMGTYPE": kind,
         "DATE-OBS": begin.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3],
         "EXPTIME": {"BIAS": 0.0, "FLAT": 5.0, "OBJECT": 60.0}[kind],
         "OBJECT": {"BIAS": "bias", "FLAT": "dome", "OBJECT": "field-1"}[kind],
-        "RA": 150.1, "DEC": 2.2, "AIRMASS": visit.airmass if visit else 1.0,
+        "RA": 150.1,
+        "DEC": 2.2,
+        "AIRMASS": visit.airmass if visit else 1.0,
     }
     if band:
         cards["FILTER"] = f"sim-{band}"
     return cards
 
 
-def _write(raw: Path, number: int, detector: int, counts: npt.NDArray[np.uint16], cards: dict[str, Any]) -> Path:
+def _write(
+    raw: Path, number: int, detector: int, counts: npt.NDArray[np.uint16], cards: dict[str, Any]
+) -> Path:
     header = fits.Header()
     for keyword, value in {**cards, "DETECTOR": detector}.items():
         header[keyword] = value

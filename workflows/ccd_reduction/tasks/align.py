@@ -66,7 +66,7 @@ def run(quantum: Quantum, config: Config) -> None:
 def _stars(frame: Any, config: Config) -> tuple[Any, Any, Any]:
     import numpy as np
 
-    from tasks import images, sky
+    from tasks import sky
 
     data = frame.data - sky.background(frame.data, frame.mask)
     found = sky.sources(data, frame.uncertainty.array, frame.mask, threshold=config.threshold)
@@ -75,7 +75,9 @@ def _stars(frame: Any, config: Config) -> tuple[Any, Any, Any]:
     return data, np.column_stack([found["x"], found["y"]])[order], flux[order]
 
 
-def _resample(data: Any, variance: Any, flags: Any, transform: Any, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
+def _resample(
+    data: Any, variance: Any, flags: Any, transform: Any, shape: tuple[int, int]
+) -> tuple[Any, Any, Any]:
     import numpy as np
     from scipy.ndimage import gaussian_filter
     from skimage.transform import warp
@@ -89,13 +91,24 @@ def _resample(data: Any, variance: Any, flags: Any, transform: Any, shape: tuple
     smooth = np.where(fill, smooth, data)
     level = np.where(fill, np.median(variance[~fill]), variance)
     inverse = transform.inverse
-    moved = warp(smooth, inverse, output_shape=shape, order=3, mode="constant", cval=0.0, clip=True, preserve_range=True)
+    moved = warp(
+        smooth,
+        inverse,
+        output_shape=shape,
+        order=3,
+        mode="constant",
+        cval=0.0,
+        clip=True,
+        preserve_range=True,
+    )
     spread = warp(level, inverse, output_shape=shape, order=1, mode="edge", preserve_range=True)
     bits = np.zeros(shape, dtype=np.uint8)
     for bit in range(8):
         plane = (flags >> bit) & 1
         if plane.any():
-            share = warp(plane.astype(np.float64), inverse, output_shape=shape, order=1, mode="constant", cval=0.0)
+            share = warp(
+                plane.astype(np.float64), inverse, output_shape=shape, order=1, mode="constant", cval=0.0
+            )
             bits |= (share > 0.02).astype(np.uint8) << bit
     inside = warp(np.ones(data.shape), inverse, output_shape=shape, order=1, mode="constant", cval=0.0)
     bits[inside < 0.999] |= images.NO_DATA

@@ -33,8 +33,13 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks.raw import Amplifiers, read_raw
 
     amplifiers = Amplifiers(
-        config.data_sections, config.bias_sections, config.gains, config.read_noises, config.read_noise,
-        config.saturation_key, config.saturation,
+        config.data_sections,
+        config.bias_sections,
+        config.gains,
+        config.read_noises,
+        config.read_noise,
+        config.saturation_key,
+        config.saturation,
     )
     frames = [read_raw(path, amplifiers) for path in quantum.paths("raw")]
     combiner = ccdproc.Combiner([CCDData(frame.electrons, unit="electron") for frame in frames])
@@ -47,7 +52,9 @@ def run(quantum: Quantum, config: Config) -> None:
         level = combiner.average_combine().data
         variance = noise**2 / count
     flags = np.zeros(level.shape, dtype=np.uint8)
-    flags[np.abs(level - np.median(level)) > config.hot_sigma * max(mad_std(level), noise.min())] |= images.BAD
+    flags[np.abs(level - np.median(level)) > config.hot_sigma * max(mad_std(level), noise.min())] |= (
+        images.BAD
+    )
     if count == 2:
         # a mean of two cannot tell a cosmic ray from the truth, but it can say that they disagree
         apart = np.abs(frames[0].electrons - frames[1].electrons)

@@ -11,7 +11,17 @@ from prestow.tasks import NothingToDo, Quantum
 class Config:
     """Which cards of the frames stay true of their sum."""
 
-    keep: tuple[str, ...] = ("INSTRUME", "TELESCOP", "ORIGIN", "OBJECT", "FILTER", "INSFLNAM", "DETECTOR", "RA", "DEC")
+    keep: tuple[str, ...] = (
+        "INSTRUME",
+        "TELESCOP",
+        "ORIGIN",
+        "OBJECT",
+        "FILTER",
+        "INSFLNAM",
+        "DETECTOR",
+        "RA",
+        "DEC",
+    )
 
 
 def run(quantum: Quantum, config: Config) -> None:
@@ -36,7 +46,9 @@ def run(quantum: Quantum, config: Config) -> None:
     # where every frame is masked (the core of a saturated star) the sum of what is there still makes a
     # picture; its mask says what it is worth
     use = np.where(nowhere, covered, ~hidden)
-    combiner = ccdproc.Combiner([CCDData(d, mask=~u, unit="electron") for d, u in zip(scaled, use, strict=True)])
+    combiner = ccdproc.Combiner(
+        [CCDData(d, mask=~u, unit="electron") for d, u in zip(scaled, use, strict=True)]
+    )
     combiner.weights = weights
     data = np.ma.filled(np.ma.masked_invalid(combiner.average_combine().data), 0.0)
     share = np.where(use, weights[:, None, None], 0.0)
@@ -62,7 +74,8 @@ def run(quantum: Quantum, config: Config) -> None:
     header["SKYRAMP"] = (max(f.meta["SKYRAMP"] for f in frames), "largest of the frames")
     header["ALIGNRMS"] = (max(f.meta["ALIGNRMS"] for f in frames), "[pixel] largest of the frames")
     images.write_image(
-        quantum.path("coadd"), images.image(data, variance, flags, header),
+        quantum.path("coadd"),
+        images.image(data, variance, flags, header),
         {"NEXP": (use & ~nowhere).sum(axis=0).astype(np.uint8)},
     )
     quantum.measure("frames", len(frames))

@@ -35,8 +35,13 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks.raw import Amplifiers, read_raw
 
     amplifiers = Amplifiers(
-        config.data_sections, config.bias_sections, config.gains, config.read_noises, config.read_noise,
-        config.saturation_key, config.saturation,
+        config.data_sections,
+        config.bias_sections,
+        config.gains,
+        config.read_noises,
+        config.read_noise,
+        config.saturation_key,
+        config.saturation,
     )
     bias = images.read_image(quantum.path("bias"))
     flags = bias.flags.copy()

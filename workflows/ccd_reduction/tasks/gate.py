@@ -49,7 +49,8 @@ def run(quantum: Quantum, config: Config) -> None:
         rows.append({"visit": visit, "transparency": relative, "accepted": not code, "code": code})
     reference = max(rows, key=lambda r: (r["transparency"] or 0.0, -int(r["visit"] or 0)))["visit"]
     metrics = {
-        "frames": len(rows), "accepted": sum(1 for r in rows if r["accepted"]),
+        "frames": len(rows),
+        "accepted": sum(1 for r in rows if r["accepted"]),
         "least_transparency": min(r["transparency"] or 0.0 for r in rows),
     }
     for name, number in metrics.items():

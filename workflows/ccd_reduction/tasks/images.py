@@ -27,15 +27,30 @@ BITS = {
 }
 
 # What describes the pixels of the raw file, and is not true of a product's.
-_RAW_ONLY = ("BZERO", "BSCALE", "BLANK", "BUNIT", "DATAMAX", "DATAMIN", "DATAMEAN", "BLOCKED", "CHECKSUM", "DATASUM")
+_RAW_ONLY = (
+    "BZERO",
+    "BSCALE",
+    "BLANK",
+    "BUNIT",
+    "DATAMAX",
+    "DATAMIN",
+    "DATAMEAN",
+    "BLOCKED",
+    "CHECKSUM",
+    "DATASUM",
+)
 
 
 def image(data: Any, variance: Any, flags: Any, header: fits.Header, unit: str = "electron") -> CCDData:
     """Give the image in memory."""
     bits = np.asarray(flags, dtype=np.uint8)
     return CCDData(
-        np.asarray(data, dtype=np.float64), uncertainty=VarianceUncertainty(np.asarray(variance, dtype=np.float64)),
-        mask=bits != 0, flags=bits, unit=unit, meta=header,
+        np.asarray(data, dtype=np.float64),
+        uncertainty=VarianceUncertainty(np.asarray(variance, dtype=np.float64)),
+        mask=bits != 0,
+        flags=bits,
+        unit=unit,
+        meta=header,
     )
 
 
@@ -44,7 +59,10 @@ def read_image(path: Path) -> CCDData:
     with fits.open(path, memmap=False) as hdus:
         unit = hdus["SCI"].header.get("BUNIT") or "1"
         return image(
-            hdus["SCI"].data, hdus["VAR"].data, hdus["MASK"].data, hdus[0].header.copy(),
+            hdus["SCI"].data,
+            hdus["VAR"].data,
+            hdus["MASK"].data,
+            hdus[0].header.copy(),
             "" if unit == "1" else unit,
         )
 
@@ -57,7 +75,10 @@ def read_header(path: Path) -> fits.Header:
 def write_image(path: Path, ccd: CCDData, extra: Mapping[str, Any] | None = None) -> None:
     """Write an image product; ``extra`` are further image planes by name."""
     unit = str(ccd.unit or "") or "1"
-    planes = [("SCI", ccd.data.astype(np.float32), unit), ("VAR", ccd.uncertainty.array.astype(np.float32), _square(unit))]
+    planes = [
+        ("SCI", ccd.data.astype(np.float32), unit),
+        ("VAR", ccd.uncertainty.array.astype(np.float32), _square(unit)),
+    ]
     hdus: list[Any] = [fits.PrimaryHDU(header=product_header(ccd.meta))]
     for name, data, of in planes:
         hdu = fits.ImageHDU(data, name=name)

@@ -38,8 +38,13 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks.raw import Amplifiers, read_raw
 
     amplifiers = Amplifiers(
-        config.data_sections, config.bias_sections, config.gains, config.read_noises, config.read_noise,
-        config.saturation_key, config.saturation,
+        config.data_sections,
+        config.bias_sections,
+        config.gains,
+        config.read_noises,
+        config.read_noise,
+        config.saturation_key,
+        config.saturation,
     )
     bias = images.read_image(quantum.path("bias"))
     flat = images.read_image(quantum.path("flat"))
@@ -61,16 +66,25 @@ def run(quantum: Quantum, config: Config) -> None:
     if config.apply_flat:
         level = images.image(signal, variance, flags, header)
         usable = images.image(
-            np.where(flat.mask, 1.0, flat.data), np.where(flat.mask, 0.0, flat.uncertainty.array), flat.flags,
-            flat.meta, "",
+            np.where(flat.mask, 1.0, flat.data),
+            np.where(flat.mask, 0.0, flat.uncertainty.array),
+            flat.flags,
+            flat.meta,
+            "",
         )
         # norm_value: the flat is normalised already; its own variance goes into the quotient's
         level = ccdproc.flat_correct(level, usable, norm_value=1.0, add_keyword=None)
         signal, variance = level.data, level.uncertainty.array
     before_rays = images.image(signal, variance, flags, header)
     cleaned = ccdproc.cosmicray_lacosmic(
-        before_rays, sigclip=config.cosmic_ray_sigma, objlim=config.cosmic_ray_contrast, gain=1.0, gain_apply=False,
-        readnoise=float(frame.read_noise.mean()) * before_rays.unit, satlevel=np.inf, invar=variance.astype(np.float32),
+        before_rays,
+        sigclip=config.cosmic_ray_sigma,
+        objlim=config.cosmic_ray_contrast,
+        gain=1.0,
+        gain_apply=False,
+        readnoise=float(frame.read_noise.mean()) * before_rays.unit,
+        satlevel=np.inf,
+        invar=variance.astype(np.float32),
     )
     rays = np.asarray(cleaned.mask) & (flags == 0)
     flags[rays] |= images.COSMIC_RAY

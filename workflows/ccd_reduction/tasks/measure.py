@@ -27,7 +27,9 @@ def run(quantum: Quantum, config: Config) -> None:
     data, mask = frame.data - level, frame.mask
     found = sky.sources(data, frame.uncertainty.array, mask, threshold=config.threshold)
     flux = sky.fluxes(data, mask, found["x"], found["y"], config.aperture)
-    order = [k for k in np.argsort(-np.nan_to_num(flux), kind="stable") if np.isfinite(flux[k])][: config.stars]
+    order = [k for k in np.argsort(-np.nan_to_num(flux), kind="stable") if np.isfinite(flux[k])][
+        : config.stars
+    ]
     bright = order[:40]
     width = 2.3548 * np.sqrt((found["a"][bright] ** 2 + found["b"][bright] ** 2) / 2)
     metrics = {
@@ -42,7 +44,11 @@ def run(quantum: Quantum, config: Config) -> None:
     for name, value in metrics.items():
         quantum.measure(name, value)
     stars = [
-        {"x": round(float(found["x"][k]), 4), "y": round(float(found["y"][k]), 4), "flux": round(float(flux[k]), 3)}
+        {
+            "x": round(float(found["x"][k]), 4),
+            "y": round(float(found["y"][k]), 4),
+            "flux": round(float(flux[k]), 3),
+        }
         for k in order
     ]
     quantum.put("measures", {"metrics": metrics, "stars": stars})

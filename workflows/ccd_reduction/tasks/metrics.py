@@ -30,7 +30,10 @@ def judge(coadd: Path, bars: dict[str, float]) -> dict[str, Any]:
         "frames": int(image.meta["NCOMBINE"]),
         "masked_share": round(float(mask.mean()), 5),
     }
-    checks = {name: {"value": metrics[name], "bar": bar, "passed": bool(metrics[name] <= bar)} for name, bar in bars.items()}
+    checks = {
+        name: {"value": metrics[name], "bar": bar, "passed": bool(metrics[name] <= bar)}
+        for name, bar in bars.items()
+    }
     return {"metrics": {**metrics, "passed": all(c["passed"] for c in checks.values())}, "checks": checks}
 
 

@@ -56,15 +56,23 @@ def read_raw(path: Path, amplifiers: Amplifiers) -> RawFrame:
     parts: list[tuple[int, Any, Any, float]] = []
     for k in range(max(1, len(sections))):
         gain = float(header[amplifiers.gains[k]]) * units.electron / units.adu
-        noise = amplifiers.read_noise if amplifiers.read_noise is not None else float(header[amplifiers.read_noises[k]])
+        noise = (
+            amplifiers.read_noise
+            if amplifiers.read_noise is not None
+            else float(header[amplifiers.read_noises[k]])
+        )
         part, marks, start = frame, saturated, 0
         if sections:
             section = header[sections[k]]
             if k < len(amplifiers.bias_sections) and amplifiers.bias_sections[k] in header:
                 # a straight line along the rows: a median for each row would print its noise on all of it
                 part = ccdproc.subtract_overscan(
-                    frame, fits_section=header[amplifiers.bias_sections[k]], overscan_axis=1, median=True,
-                    model=Chebyshev1D(1), add_keyword=None,
+                    frame,
+                    fits_section=header[amplifiers.bias_sections[k]],
+                    overscan_axis=1,
+                    median=True,
+                    model=Chebyshev1D(1),
+                    add_keyword=None,
                 )
             part = ccdproc.trim_image(part, fits_section=section, add_keyword=None)
             marks = ccdproc.trim_image(saturated, fits_section=section, add_keyword=None)
@@ -72,7 +80,12 @@ def read_raw(path: Path, amplifiers: Amplifiers) -> RawFrame:
         part = ccdproc.gain_correct(part, gain, add_keyword=None)
         parts.append((start, part.data, marks.data > 0, noise))
     parts.sort(key=lambda p: p[0])
-    for name in (*amplifiers.data_sections, *amplifiers.bias_sections, *amplifiers.gains, amplifiers.saturation_key):
+    for name in (
+        *amplifiers.data_sections,
+        *amplifiers.bias_sections,
+        *amplifiers.gains,
+        amplifiers.saturation_key,
+    ):
         if sections:
             header.remove(name, ignore_missing=True)
     return RawFrame(

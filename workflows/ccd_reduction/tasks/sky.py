@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ def ramp(data: Any, mask: Any, boxes: int = 8) -> float:
     """Give by how much the sky differs over the field: (max - min) / median of clipped box medians."""
     from astropy.stats import sigma_clipped_stats
 
-    rows, columns = (np.linspace(0, n, boxes + 1).astype(int) for n in data.shape)
+    rows, columns = (pairwise(np.linspace(0, n, boxes + 1).astype(int).tolist()) for n in data.shape)
+    across = list(columns)
     medians = []
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for top, bottom in rows:
+        for left, right in across:
             box, hidden = data[top:bottom, left:right], mask[top:bottom, left:right]
             if (~hidden).mean() > 0.25:
                 medians.append(sigma_clipped_stats(box, mask=hidden, sigma=2.5, maxiters=5)[1])
@@ -28,7 +30,9 @@ def background(data: Any, mask: Any, *, box: int = 32) -> Any:
     box = min(box, max(16, min(pixels.shape) // 4))
     first = sep.Background(pixels, mask=hidden, bw=box, bh=box, fw=3, fh=3)
     try:
-        _, sources = sep.extract(pixels - first, 2.0, err=first.globalrms, mask=hidden, minarea=5, segmentation_map=True)
+        _, sources = sep.extract(
+            pixels - first, 2.0, err=first.globalrms, mask=hidden, minarea=5, segmentation_map=True
+        )
     except Exception as error:  # sep has no class of its own for "too many pixels above the threshold"
         if "pixel" not in str(error):
             raise
@@ -47,7 +51,13 @@ def sources(data: Any, variance: Any, mask: Any, *, threshold: float = 2.5, mina
     noise = np.sqrt(np.where(hidden, np.median(variance[~hidden]), variance).astype(np.float64))
     # a plain filter: the matched one takes the noise for white, and a resampled image's is not
     found = sep.extract(
-        pixels, threshold, err=noise, mask=hidden, minarea=minarea, filter_type="conv", deblend_nthresh=64,
+        pixels,
+        threshold,
+        err=noise,
+        mask=hidden,
+        minarea=minarea,
+        filter_type="conv",
+        deblend_nthresh=64,
         deblend_cont=0.0005,
     )
     return found[np.lexsort((found["y"], found["x"], -found["flux"]))]
@@ -56,7 +66,9 @@ def sources(data: Any, variance: Any, mask: Any, *, threshold: float = 2.5, mina
 def fluxes(data: Any, mask: Any, x: Any, y: Any, radius: float) -> Any:
     """Give sums over circles; nan where a circle holds a masked pixel or leaves the image."""
     pixels = np.ascontiguousarray(data, dtype=np.float64)
-    flux, _, flag = sep.sum_circle(pixels, x, y, radius, mask=np.ascontiguousarray(mask, dtype=bool), subpix=5)
+    flux, _, flag = sep.sum_circle(
+        pixels, x, y, radius, mask=np.ascontiguousarray(mask, dtype=bool), subpix=5
+    )
     spoiled = (flag & (sep.APER_TRUNC | sep.APER_HASMASKED)) != 0
     return np.where(spoiled, np.nan, flux)
 

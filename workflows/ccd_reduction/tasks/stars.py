@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from threading import Lock
 from typing import Any
 from unittest import mock
 
 import numpy as np
+
+
+_ONE_AT_A_TIME = Lock()
 
 
 class NoMatchError(Exception):
@@ -28,7 +33,9 @@ class Match:
     rms: float
 
 
-def match(own: Any, other: Any, *, seed: int, within: float = 1.0, fewest: int = 6, brightest: int = 60) -> Match:
+def match(
+    own: Any, other: Any, *, seed: int, within: float = 1.0, fewest: int = 6, brightest: int = 60
+) -> Match:
     """Match two lists of (x, y), brightest first.
 
     astroalign finds the transformation from triangles of the brightest; it is then refined on all stars
@@ -39,11 +46,11 @@ def match(own: Any, other: Any, *, seed: int, within: float = 1.0, fewest: int =
 
     if min(len(own), len(other)) < fewest:
         raise NoMatchError
-    # astroalign shuffles with a generator of its own that nothing seeds; here it must be reproducible
-    seeded = partial(np.random.default_rng, seed)
     try:
-        with mock.patch.object(np.random, "default_rng", lambda *_: seeded()):
-            transform, _ = astroalign.find_transform(own[:brightest], other[:brightest], max_control_points=brightest)
+        with _seeded(seed):
+            transform, _ = astroalign.find_transform(
+                own[:brightest], other[:brightest], max_control_points=brightest
+            )
     except (astroalign.MaxIterError, TypeError, ValueError) as error:
         raise NoMatchError from error
     tree = KDTree(other)
@@ -66,3 +73,16 @@ def light_ratio(own: Any, other: Any) -> float:
     """Give how much more light ``other`` has than ``own``: the median ratio over stars that both have."""
     good = np.isfinite(own) & np.isfinite(other) & (own > 0) & (other > 0)
     return float(np.median(other[good] / own[good])) if good.any() else float("nan")
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the generators that are made without a seed: astroalign shuffles with one of its own."""
+    with _ONE_AT_A_TIME:
+        make = np.random.default_rng
+
+        def seeded(*given: Any) -> np.random.Generator:
+            return make(*(given or (seed,)))
+
+        with mock.patch.object(np.random, "default_rng", seeded):
+            yield
