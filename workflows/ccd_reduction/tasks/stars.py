@@ -11,7 +11,6 @@ from unittest import mock
 
 import numpy as np
 
-
 _ONE_AT_A_TIME = Lock()
 
 
