@@ -116,6 +116,15 @@ def places(column: pa.ChunkedArray, values: Sequence[int]) -> pa.Array:
     return pc.index_in(_cast(column, pa.int64()), value_set=pa.array(values, pa.int64()))
 
 
+def looked_up(column: pa.ChunkedArray, keys: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give, for each id, the value of its key, or null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    at = pc.index_in(_cast(column, pa.binary()), value_set=_cast(keys, pa.binary()), skip_nulls=True)
+    return values.take(at)
+
+
 def first_of_each(table: pa.Table, names: Iterable[str]) -> pa.Table:
     """Give the first of all neighbouring rows that are equal in these columns of numbers."""
     import pyarrow as pa
