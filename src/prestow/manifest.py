@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from prestow.model.frozen import frozen
 
 MANIFEST_SCHEMA = "prestow.manifest/1"
 RECEIPT_SCHEMA = "prestow.receipt/1"
@@ -20,7 +22,7 @@ REPORT_SCHEMA = "prestow.report/1"
 Values = Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ManifestInput:
     """One input dataset of a job.
 
@@ -46,7 +48,7 @@ class ManifestInput:
     member: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ManifestOutput:
     """One planned output: ``path`` in the output store, ``local`` in the local repository."""
 
@@ -73,7 +75,7 @@ def needed(minimum: str | float, planned: int) -> int:
     return int(minimum)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Connection:
     """Which datasets a quantum has under one name: indices into the manifest's inputs or outputs.
 
@@ -90,7 +92,7 @@ class Connection:
         return made >= needed(self.minimum, len(self.datasets))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ManifestQuantum:
     """One task on one data ID."""
 
@@ -111,7 +113,7 @@ class ManifestQuantum:
     # the dataset of prototype p is the output connection named "_p"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Code:
     """The workflow's code: a deterministic zip in a store, named by its digest."""
 
@@ -121,7 +123,7 @@ class Code:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Location:
     """Where an existing input lies: a store's name and the path in it."""
 
@@ -129,7 +131,7 @@ class Location:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """All that one job needs to know. The site part is ``store``, ``stores`` and ``locations``.
 
@@ -229,7 +231,7 @@ _ENCODER = json.JSONEncoder(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReceiptInput:
     """One planned input of a settled quantum, as it really was."""
 
@@ -245,7 +247,7 @@ class ReceiptInput:
     actual_recipe: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReceiptOutput:
     """One planned output of a settled quantum: made (with aside and digests) or declined."""
 
@@ -261,7 +263,7 @@ class ReceiptOutput:
     content: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Root:
     """A raw or foreign dataset that a product goes back to."""
 
@@ -270,7 +272,7 @@ class Root:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Receipt:
     """The commit of one quantum: put if absent, never changed.
 

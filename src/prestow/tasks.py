@@ -18,12 +18,13 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from prestow.errors import NotInManifestError, Problem, TaskError
 from prestow.formats import open_format
+from prestow.model.frozen import frozen
 
 Values = Mapping[str, str | int]
 Measure = float | int | str | bool
@@ -80,7 +81,7 @@ class Output(NamedTuple):
 _Item = TypeVar("_Item", Input, Absent, Output)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quantum:
     """One task on one data ID: all that it may read and must write.
 

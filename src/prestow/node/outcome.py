@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from prestow.manifest import REPORT_SCHEMA, Manifest, Receipt, Values
 from prestow.model import State
+from prestow.model.frozen import frozen
 from prestow.model.hashing import canonical_json
 from prestow.stores import TEMPORARY, Linkable, Store
 
@@ -19,7 +20,7 @@ VERSIONS = (
 """Libraries whose versions a report tells, where the task imported them; never the environment."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """A quantum that failed in this attempt; it is not settled and can be tried again."""
 
@@ -39,7 +40,7 @@ class Failure:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What one execution of a manifest came to.
 
