@@ -29,28 +29,24 @@ class _Label:
 def group(state: State) -> State:
     """Make jobs and edges between them; number jobs and quanta in the order of the plan."""
     labels, problems = _labels(state)
-    order = {task.label: i for i, task in enumerate(state.request.pipeline.tasks)}
-    jobs, quanta = _jobs(state, labels, order)
     depths = _depths(state.request.pipeline, labels)
+    labels.sort(key=lambda label: (depths[label.name] if depths else 0, label.name))
+    jobs, quanta = _jobs(state, labels, depths or {})
+    edges = _edges(state, quanta)
     if depths is not None:
-        jobs = jobs.with_columns(depth=pl.col("label").replace_strict(depths, return_dtype=pl.UInt16))
-        grouping = _number(state, jobs, quanta)
-        deep = grouping.jobs["depth"]
-        flat = grouping.edges.filter(
-            deep.gather(grouping.edges["parent"]) >= deep.gather(grouping.edges["child"])
-        )
-    if depths is None or flat.height:
+        deep = jobs["depth"]
+    if depths is None or (deep.gather(edges["parent"]) >= deep.gather(edges["child"])).any():
         # Jobs of one label, or of two that need each other, stand in line: levels job by job.
-        grouping = _number(state, jobs.with_columns(depth=pl.lit(0, pl.UInt16)), quanta)
-        levels, knot = _levels(grouping)
+        levels, knot = _levels(jobs.height, edges)
         if knot:
-            names = ", ".join(grouping.jobs["name"].gather(knot[:SHOWN]))
+            names = ", ".join(jobs["name"].gather(knot[:SHOWN]))
             what = f"{len(knot)} jobs wait for each other: {names}"
             fix = "leave a task out of its cluster, or give the cluster other dimensions"
             problems.append(Problem("PST-P009", what, "clusters", fix))
-        by_place = grouping.jobs.select("label", "local").with_columns(depth=levels)
-        jobs = jobs.drop("depth", strict=False).join(by_place, on=["label", "local"], maintain_order="left")
-        grouping = _number(state, jobs, quanta)
+        jobs, quanta, edges = _reorder(jobs.with_columns(levels.alias("depth")), quanta, edges)
+    counts = quanta.group_by("job", maintain_order=True).agg(count=pl.len().cast(ROW))["count"]
+    jobs = jobs.with_columns(counts, (counts.cum_sum() - counts).cast(ROW).alias("first"))
+    grouping = Grouping(_unique_names(state, jobs, quanta), quanta, edges)
     return replace(state, grouping=grouping, problems=(*state.problems, *problems))
 
 
@@ -81,42 +77,53 @@ def _labels(state: State) -> tuple[list[_Label], list[Problem]]:
 
 
 def _jobs(
-    state: State, labels: Sequence[_Label], order: Mapping[str, int]
+    state: State, labels: Sequence[_Label], depths: Mapping[str, int]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give jobs (label, local, values) and quanta (label, local, task, row); local counts in a label."""
-    jobs, quanta = [], []
+    """Give jobs (job, name, label, depth) and quanta (task, row, job), label by label, each by data ID."""
+    order = {task.label: i for i, task in enumerate(state.request.pipeline.tasks)}
+    jobs = [pl.DataFrame(schema={"name": pl.String, "label": pl.String, "depth": pl.UInt16})]
+    quanta = [pl.DataFrame(schema={"task": pl.UInt16, "row": ROW, "job": ROW})]
+    first = 0
     for label in labels:
-        members = [
+        members = pl.concat(
             state.parts[task].quanta.select(
                 pl.lit(order[task], pl.UInt16).alias("task"), pl.col("_row").alias("row"), *label.dimensions
             )
             for task in label.tasks
-        ]
-        every = pl.concat(members)
-        named = [d for d in label.dimensions if d != "instrument"]
-        if label.alone:
-            distinct = every.with_columns(local="row")
-        else:
-            distinct = (
-                every.select(label.dimensions).unique().sort(label.dimensions)
-                if label.dimensions
-                else every.head(1)
-            )
-            distinct = distinct.with_columns(local=pl.int_range(pl.len(), dtype=ROW))
-            if label.dimensions:
-                # a null value is a value here: quanta without a filter are one group
-                every = every.join(
-                    distinct, on=list(label.dimensions), how="left", nulls_equal=True, maintain_order="left"
-                )
-            else:
-                every = every.with_columns(local=pl.lit(0, ROW))
-        values = [pl.col(d).cast(pl.String).fill_null("none") for d in named]
+        )
+        distinct, members = (
+            (members, members.with_columns(job="row")) if label.alone else _gather(label, members)
+        )
+        values = [pl.col(d).cast(pl.String).fill_null("none") for d in label.dimensions if d != "instrument"]
         title = pl.concat_str([pl.lit(label.name), *values], separator="-")
-        jobs.append(distinct.select(title.alias("name"), pl.lit(label.name).alias("label"), "local"))
-        if label.alone:
-            every = every.with_columns(local="row")
-        quanta.append(every.select(pl.lit(label.name).alias("label"), "local", "task", "row"))
-    return pl.concat(jobs), pl.concat(quanta)
+        depth = pl.lit(depths.get(label.name, 0), pl.UInt16).alias("depth")
+        jobs.append(distinct.select(title.alias("name"), pl.lit(label.name).alias("label"), depth))
+        quanta.append(members.select("task", "row", (pl.col("job") + first).cast(ROW)))
+        first += distinct.height
+    numbered = pl.concat(jobs).with_row_index("job").with_columns(pl.col("job").cast(ROW))
+    return numbered, pl.concat(quanta)
+
+
+def _gather(label: _Label, members: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give the distinct data IDs of a cluster's jobs, and its quanta by job; a null is a value here."""
+    if not label.dimensions:
+        return members.head(1), members.with_columns(job=pl.lit(0, ROW))
+    on = list(label.dimensions)
+    distinct = members.select(on).unique().sort(on).with_columns(job=pl.int_range(pl.len(), dtype=ROW))
+    return distinct, members.join(distinct, on=on, how="left", nulls_equal=True).sort("job", "task", "row")
+
+
+def _reorder(
+    jobs: pl.DataFrame, quanta: pl.DataFrame, edges: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Give jobs numbers again, now by their depths."""
+    jobs = jobs.sort("depth", "label", "job")
+    places = jobs.select(old="job").with_row_index("new").sort("old")["new"].cast(ROW)
+    quanta = quanta.with_columns(job=places.gather(quanta["job"])).sort("job", "task", "row")
+    edges = edges.with_columns(
+        parent=places.gather(edges["parent"]), child=places.gather(edges["child"])
+    ).sort("parent", "child")
+    return jobs.with_columns(job=pl.int_range(pl.len(), dtype=ROW)), quanta, edges
 
 
 def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | None:
@@ -135,27 +142,6 @@ def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | No
             return None
         depths.update({n: 1 + max((depths[p] for p in needs[n] - {n}), default=-1) for n in ready})
     return depths
-
-
-def _number(state: State, jobs: pl.DataFrame, quanta: pl.DataFrame) -> Grouping:
-    """Put jobs in order by depth, label and data ID, and quanta by job, task and data ID."""
-    jobs = jobs.sort("depth", "label", "local").with_row_index("job").with_columns(pl.col("job").cast(ROW))
-    numbers = {
-        label[0]: part.sort("local")["job"]
-        for label, part in jobs.partition_by("label", as_dict=True).items()
-    }
-    numbered = [
-        part.with_columns(job=numbers[label[0]].gather(part["local"]))
-        for label, part in quanta.partition_by("label", as_dict=True).items()
-    ]
-    empty = quanta.clear().with_columns(job=pl.lit(0, ROW))
-    rows = pl.concat([empty, *numbered]).select("task", "row", "job").sort("job", "task", "row")
-    counts = rows.group_by("job", maintain_order=True).agg(count=pl.len().cast(ROW))
-    jobs = jobs.with_columns(counts["count"]).with_columns(
-        first=(pl.col("count").cum_sum() - pl.col("count")).cast(ROW)
-    )
-    jobs = _unique_names(state, jobs, rows)
-    return Grouping(jobs, rows, _edges(state, rows))
 
 
 def _unique_names(state: State, jobs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -213,10 +199,9 @@ def _edges(state: State, rows: pl.DataFrame) -> pl.DataFrame:
     return every.group_by("parent", "child").agg(pl.col("soft").all()).sort("parent", "child")
 
 
-def _levels(grouping: Grouping) -> tuple[pl.Series, list[int]]:
+def _levels(jobs: int, edges: pl.DataFrame) -> tuple[pl.Series, list[int]]:
     """Give the longest way to each job from one that waits for nothing, and the jobs on a cycle."""
-    levels = pl.zeros(grouping.jobs.height, pl.UInt16, eager=True)
-    edges = grouping.edges.select("parent", "child")
+    levels = pl.zeros(jobs, pl.UInt16, eager=True)
     level = 0
     while edges.height:
         waiting = pl.col("parent").is_in(edges["child"].unique().implode())
