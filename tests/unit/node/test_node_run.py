@@ -78,6 +78,9 @@ def twice(quantum):
 def full(quantum):
     raise OSError(28, "No space left on device")
 
+def garbled(quantum):
+    quantum.path("y").write_text("not json")
+
 def absent(quantum):
     quantum.get("x", visit=2)
 """
@@ -254,6 +257,7 @@ def test_another_code_in_the_same_process_is_the_one_that_runs(jobs, raw):
         ("leave", "PST-N007", "SystemExit: 0"),
         ("twice", "PST-N002", "put already"),
         ("full", "PST-R002", "no space left"),
+        ("garbled", "PST-N008", "not valid JSON"),
         ("no_such", "PST-N007", "no_such"),
     ],
 )
