@@ -54,10 +54,12 @@ def plan(
     made = project.plan(where, run=run, overrides=overrides, child_of=child_of, dry_run=dry_run)
     numbers = summary(made)
     done = project.outputs_made(made)
+    reuse = project.reusable(made)
+    taken = 0 if reuse is None else reuse["quantum"].n_unique()
     free = shutil.disk_usage(project.root).free
     name = project.configuration.pipeline.name
     facts = {
-        **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free,
+        **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free, "reused": taken,
         "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
     }  # fmt: skip
     lines = [
@@ -66,6 +68,13 @@ def plan(
         (
             f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
             f"        inputs: {_existing(made):,} found, 0 missing"
+        ),
+        *(
+            [
+                f"    of {numbers.total.quanta:,} quanta {taken:,} are taken from run {made.document['request']['child_of']}"
+            ]
+            if reuse is not None
+            else []
         ),
         *(f"    left out: {line}" for line in numbers.left_out),
         *(f"    warning: {line}" for line in numbers.warnings),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prestow.errors import PlanRefusedError, Problem
+from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
@@ -85,6 +86,9 @@ def choose(
                 f"runs: {runs or 'none'}",
             )
         )
+    if not registry.quanta(parent).num_rows:
+        what = f"nothing of run '{parent}' is taken in yet, so all of it would be made again"
+        raise PlanRefusedError(Problem("PST-P001", what, "--child-of", f"prestow ingest --run {parent}"))
     family = (parent, *ancestors(registry, parent))
     if run is not None:
         return Target(check_run(run), family, facts)
@@ -124,6 +128,15 @@ def bound_facts(pipeline: Pipeline, overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def standing(registry: Registry, store: Store, run: str) -> Mapping[str, Any] | None:  # Any: JSON values
+    """Give what a run is bound to, by the registry or by its record, or None."""
+    known = registry.binding(run)
+    if known is None:
+        with contextlib.suppress(ObjectNotFoundError):
+            known = read_record(store, "bound", run)
+    return known
+
+
 def bind(registry: Registry, store: Store, target: Target) -> None:
     """Bind a run to what it makes, for ever; again with the same is fine.
 
@@ -132,13 +145,10 @@ def bind(registry: Registry, store: Store, target: Target) -> None:
     PlanRefusedError
         PST-P006 if it is bound to something else, be it by somebody at this very moment.
     """
-    standing: Mapping[str, Any] = target.facts
     facts = {**target.facts, "parents": list(target.parents)}
     if put_record(store, "bound", target.run, facts) is not Put.YES:
-        standing = read_record(store, "bound", target.run)
-        refuse_other(target, standing)
-    standing = registry.bind(target.run, facts)
-    refuse_other(target, standing)
+        refuse_other(target, read_record(store, "bound", target.run))
+    refuse_other(target, registry.bind(target.run, facts))
     for parent in target.parents[:1]:
         put_record(store, "child-of", target.run, {"child": target.run, "parent": parent})
         registry.add_parent(target.run, parent)

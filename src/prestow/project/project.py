@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from prestow.errors import ConfigurationError, PrestowError, Problem, raise_all
+from prestow.errors import ConfigurationError, PlanRefusedError, PrestowError, Problem, raise_all
 from prestow.project import plans as plan_files
 from prestow.project.configuration import Configuration, find_root, read_configuration
 
@@ -239,21 +240,27 @@ class Project:
         pipeline = self.load_pipeline(overrides)
         facts = binding.bound_facts(pipeline, overrides)
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
-        binding.refuse_other(target, self.registry.binding(target.run))
+        binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         request = Request(
             run=target.run,
             where=where,
             pipeline=pipeline,
             universe=self.universe,
-            child_of=child_of,
+            child_of=next(iter(target.parents), None),
             chain=binding.inputs_searched(self.registry, target),
             store=STORE,
         )
         plan = build_plan(request, self.registry)
         if dry_run:
             return plan
+        known = plan.id in self.plans()
         path = write_plan(plan, self.plans_directory)
-        binding.bind(self.registry, self.store, target)
+        try:
+            binding.bind(self.registry, self.store, target)
+        except PlanRefusedError:  # somebody bound the run at this very moment
+            if not known:
+                shutil.rmtree(path)
+            raise
         binding.register(self.registry, self.store, target)
         if pipeline.code is not None:
             self.store.put_if_absent(f"_code/{pipeline.code.sha256}.zip", pipeline.code.data)
@@ -293,7 +300,7 @@ class Project:
             stores=self.stores(),
             store=STORE,
             only=only,
-            reuse=self._reusable(found),
+            reuse=self.reusable(found),
             on_event=on_event,
         )
 
@@ -336,7 +343,7 @@ class Project:
         from prestow.results.status import status
 
         found = self._plan(plan)
-        return status(found, self.store, reuse=self._reusable(found))
+        return status(found, self.store, reuse=self.reusable(found))
 
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
@@ -347,6 +354,12 @@ class Project:
         return debug_job(
             self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep
         )
+
+    def reusable(self, plan: Plan) -> pl.DataFrame | None:
+        """Give the outputs that are taken from a parent run, or None; see `prestow.plan.reuse`."""
+        from prestow.plan.reuse import reusable
+
+        return reusable(plan, self.registry)
 
     def outputs_made(self, plan: Plan) -> int:
         """Count the outputs of a plan that are made already, by the receipts of its run."""
@@ -377,11 +390,6 @@ class Project:
         from prestow.plan import open_plan
 
         return open_plan(plan_files.find_plan_directory(self.plans_directory, os.fspath(text)))
-
-    def _reusable(self, plan: Plan) -> pl.DataFrame | None:
-        from prestow.plan.reuse import reusable
-
-        return reusable(plan, self.registry)
 
     def _plan(self, plan: Plan | str | os.PathLike[str]) -> Plan:
         return self.find_plan(plan) if isinstance(plan, str | os.PathLike) else plan
