@@ -17,6 +17,8 @@ from typing import Any
 
 from demo import PROJECT, WORKFLOW, Bar, planned, prestow, say
 
+from prestow.errors import Exit
+
 HERE = Path(__file__).resolve().parent
 RUN = "ccd_reduction_cafos"
 CONTROL = "control"
@@ -64,11 +66,13 @@ def accept(directory: Path, data: Path) -> int:
             return 1
     files = planned(directory)
     bars = [*names(directory, files), *science(directory, files)]
-    for words in (
-        ("plan", "--run", CONTROL, "--set", "isr.apply_flat=false"),
-        ("run", "--only", "metrics"),
+    # the control needs the long exposures only: what --only leaves out stays pending, which is an exit code too
+    for words, fine in (
+        (("plan", "--run", CONTROL, "--set", "isr.apply_flat=false"), (Exit.OK,)),
+        (("run", "--only", "metrics"), (Exit.OK, Exit.STOPPED)),
     ):
-        if code := prestow(directory, *words):
+        code = prestow(directory, *words)
+        if code not in fine:
             say(f"FAIL control: prestow {words[0]} exit code {code} 0")
             return 1
     for band in BARS:
