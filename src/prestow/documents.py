@@ -154,7 +154,7 @@ def parse_document(text: str, source: str = "<text>") -> Document:
     return Document(source, data, marks, key_marks, lines)
 
 
-def _walk(  # noqa: PLR0917 - one recursion over one tree
+def _walk(
     loader: yaml.SafeLoader,
     node: yaml.Node,
     path: Key,

@@ -34,7 +34,7 @@ def names(group: str) -> tuple[str, ...]:
     return (*TABLE[group], *(n for n in _entry_points(group) if n not in TABLE[group]))
 
 
-def load(group: str, name: str) -> Any:  # noqa: ANN401 - what a plug-in is, its room says
+def load(group: str, name: str) -> Any:
     """Give the plug-in of that name.
 
     Raises
