@@ -22,13 +22,16 @@ class JobSpec:
     """One try of one job, as an engine gets it.
 
     ``key`` is unique over all tries of all submissions. ``receipts`` are texts of receipts of
-    outside inputs that are known already; the node reads the others from the store.
+    outside inputs that are known already; the node reads the others from the store. Jobs of one
+    ``label`` do the same thing; ``again`` says that it was tried before.
     """
 
     key: str
     job: str
     manifest: str
     receipts: tuple[str, ...] = ()
+    label: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ class Engine(Protocol):
     """Carries jobs. Used by one thread; `start` and `close` may be called twice."""
 
     name: str
-    window: int
-    """How many jobs to have under way at once, waiting ones included."""
+    @property
+    def window(self) -> int:
+        """How many jobs to have under way at once, waiting ones included; may change as it learns."""
 
     def start(self) -> None:
         """Begin; workers are started here and not before."""

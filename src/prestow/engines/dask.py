@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import logging
+import math
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Self
 
 import dask
@@ -22,7 +24,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from prestow.engines import Ended, JobSpec
-from prestow.engines.calling import Result, run_node
+from prestow.engines.calling import Result, call_node
 
 ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -53,13 +55,24 @@ BUSY = 8
 
 NAP = 0.05
 
+SHORT = 0.25
+"""Seconds of work that go into one future: what Dask does for each future costs a few milliseconds."""
+
+MOST = 32
+"""Jobs in one future."""
+
 _drained: set[str] = set()  # at a worker: submissions of which nothing more may begin
 
 
-def _work(submission: str, manifest: str, receipts: tuple[str, ...], parents: list[Result]) -> dict[str, Any]:
-    if submission in _drained:
-        return {"drained": True}
-    return run_node(manifest, receipts, parents)
+def _work(
+    submission: str, jobs: list[tuple[str, tuple[str, ...]]], parents: list[list[Result]], picks: list[int]
+) -> list[Result]:
+    """Run jobs one after the other; a parent's result is the one picked of those that came with it."""
+    given = [results[pick] for results, pick in zip(parents, picks, strict=True)]
+    return [
+        {"drained": True} if submission in _drained else call_node(manifest, receipts, given)
+        for manifest, receipts in jobs
+    ]
 
 
 def _drain(submission: str) -> None:
@@ -77,6 +90,15 @@ class _Nanny(distributed.Nanny):  # type: ignore[misc]  # distributed is not typ
         super().__init__(*args, **options)
         self.pre_spawn_env.update(ENVIRONMENT)
         self.env.update(ENVIRONMENT)
+
+
+@dataclass(slots=True, eq=False)
+class _Handle:
+    """A job and, while it is under way, the future it is in and its place there."""
+
+    spec: JobSpec
+    future: Any = None  # distributed is not typed
+    place: int = 0
 
 
 class DaskEngine:
@@ -103,7 +125,10 @@ class DaskEngine:
         self.workers = workers
         self.address = address
         self.dashboard = dashboard
-        self.window = window
+        self._window = window
+        self._waiting: dict[str, list[_Handle]] = {}
+        self._sent: dict[Any, list[_Handle]] = {}
+        self._seconds: dict[str, float] = {}  # how long a job takes, by label
         self.notes: tuple[str, ...] = ()
         self._client: Any = None  # distributed is not typed
         self._cluster: Any = None
@@ -143,6 +168,11 @@ class DaskEngine:
                 for name, value in found.items()
                 if value != ENVIRONMENT[name]
             )
+
+    def _forget(self) -> None:
+        self._done.clear()
+        self._sent.clear()
+        self._waiting.clear()
 
     def _start_cluster(self) -> None:
         for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler"):
@@ -184,22 +214,81 @@ class DaskEngine:
         """The address of the dashboard, or empty."""
         return str(self._cluster.dashboard_link) if self.dashboard and self._cluster is not None else ""
 
+    @property
+    def window(self) -> int:
+        """How many jobs to have at once: few, until it is known how long one takes."""
+        return self._window if self._seconds else min(self._window, BUSY * self.workers)
+
     def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
-        """Make the job a future that depends on its parents' futures."""
+        """Make the job a future that depends on its parents' futures.
+
+        Short jobs that wait for nothing go together, some in one future; not those that were tried
+        before, so that one that kills its worker takes no other along twice.
+        """
+        handle = _Handle(spec)
+        if parents or spec.again:
+            self._flush()
+            self._send([handle], [p for p in parents if isinstance(p, _Handle)])
+        else:
+            self._waiting.setdefault(spec.label, []).append(handle)
+        return handle
+
+    def _flush(self) -> None:
+        for label, handles in self._waiting.items():
+            seconds = self._seconds.get(label)
+            fair = math.ceil(len(handles) / (4 * self.workers))  # so that all have work to the end
+            size = max(1, min(MOST, fair, int(SHORT / seconds))) if seconds else 1
+            for first in range(0, len(handles), size):
+                self._send(handles[first : first + size], ())
+        self._waiting.clear()
+
+    def _send(self, handles: list[_Handle], parents: Sequence[_Handle]) -> None:
+        first = handles[0].spec
         future = self._client.submit(
-            _work, self._submission, spec.manifest, spec.receipts, list(parents), key=spec.key, pure=False
+            _work,
+            self._submission,
+            [(h.spec.manifest, h.spec.receipts) for h in handles],
+            [p.future for p in parents],
+            [p.place for p in parents],
+            key=first.key if len(handles) == 1 else f"{first.key}+{len(handles) - 1}",
+            pure=False,
         )
+        for place, handle in enumerate(handles):
+            handle.future, handle.place = future, place
+        self._sent[future] = handles
         self._done.add(future)
-        return future
 
     def wait(self, seconds: float) -> list[Ended]:
         """Give what has ended."""
+        self._flush()
         if self._done.count() > BUSY * self.workers:
             time.sleep(NAP)  # nobody waits for us: to wake for each future would cost more than the job
         elif not self._done.has_ready():
             with self._done.thread_condition:
                 self._done.thread_condition.wait(seconds)
-        return [_ended(future, result) for future, result in self._done.next_batch(block=False)]
+        return [
+            ended
+            for future, result in self._done.next_batch(block=False)
+            for ended in self._ended(future, result)
+        ]
+
+    def _ended(self, future: Any, result: Any) -> list[Ended]:  # Dask's own
+        handles = self._sent.pop(future)
+        for handle in handles:
+            handle.future = None
+        if future.status != "finished":
+            return [_failed(handle, future.key, result) for handle in handles]
+        ended = []
+        for handle, one in zip(handles, result, strict=True):
+            if one.get("drained"):
+                ended.append(Ended(handle, not_run=True))
+            elif "error" in one:
+                ended.append(Ended(handle, error=one["error"]))
+            else:
+                label, took = handle.spec.label, max(one.get("seconds", 0.0), 1e-4)
+                self._seconds[label] = 0.8 * self._seconds.get(label, took) + 0.2 * took
+                ended.append(Ended(handle, result=one))
+        return ended
 
     def drain(self) -> None:
         """Tell every worker to begin nothing more of this submission."""
@@ -210,11 +299,11 @@ class DaskEngine:
         if self._client is None:
             return
         if self._held and not cancel:
-            self._done.clear()
+            self._forget()
             return
         if cancel:
             self._client.cancel(list(self._done.futures), force=True)
-        self._done.clear()
+        self._forget()
         self._client.close(timeout=5)
         if self._cluster is not None:
             with suppress(TimeoutError):
@@ -232,17 +321,13 @@ class DaskEngine:
         self._client = self._cluster = self._done = self._scratch = None
 
 
-def _ended(future: Any, result: Any) -> Ended:
-    if future.status == "finished":
-        if result.get("drained"):
-            return Ended(future, not_run=True)
-        return Ended(future, result=result)
+def _failed(handle: _Handle, key: str, result: Any) -> Ended:  # Dask's own
     error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
         # those that wait for a lost job get its very error
-        if error.task == future.key:
-            return Ended(future, lost=f"its worker {error.last_worker.address} vanished while it ran")
-        return Ended(future, not_run=True)
+        if error.task == key:
+            return Ended(handle, lost=f"its worker {error.last_worker.address} vanished while it ran")
+        return Ended(handle, not_run=True)
     if isinstance(error, BaseException) and type(error).__name__.endswith("CancelledError"):
-        return Ended(future, not_run=True)
-    return Ended(future, error=f"{type(error).__name__}: {error}")
+        return Ended(handle, not_run=True)
+    return Ended(handle, error=f"{type(error).__name__}: {error}")

@@ -49,8 +49,9 @@ class LocalEngine:
             task.ended = Ended(task, not_run=True)
         else:
             parents = [p.ended.result for p in task.parents if isinstance(p, _Task) and p.ended]
-            result, error = call_node(task.spec, parents)
-            task.ended = Ended(task, result=result, error=error)
+            result = call_node(task.spec.manifest, task.spec.receipts, parents)
+            error = result.get("error", "")
+            task.ended = Ended(task, error=error) if error else Ended(task, result=result)
         task.parents = ()
         return [task.ended]
 

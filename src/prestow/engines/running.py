@@ -363,7 +363,15 @@ class _Loop:
             self.submitted.add(job)
             parents, receipts = self._parents(job)
             key = f"{s.job_names[job]}-{self.id}-{self.tries[job]}"
-            handle = self.engine.submit(JobSpec(key, s.job_names[job], manifest.to_json(), receipts), parents)
+            spec = JobSpec(
+                key,
+                s.job_names[job],
+                manifest.to_json(),
+                receipts,
+                label=s.labels[job],
+                again=self.tries[job] > 1,
+            )
+            handle = self.engine.submit(spec, parents)
             self.flying[handle] = _Flight(job, self.tries[job], time.monotonic())
             self.handles[job] = handle
 

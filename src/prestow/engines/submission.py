@@ -266,6 +266,12 @@ class Submission:
         return result
 
     @cached_property
+    def labels(self) -> list[str]:
+        """The task or cluster of each job."""
+        result: list[str] = self.plan.tables["jobs"]["label"].to_list()
+        return result
+
+    @cached_property
     def _dataset_ids(self) -> list[bytes]:
         result: list[bytes] = self.plan.tables["datasets"]["id"].to_list()
         return result
