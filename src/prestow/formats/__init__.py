@@ -7,16 +7,16 @@ output ingest. Never names a file or moves one to its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from prestow.model.frozen import frozen
 from prestow.plugins import load
 
 STORY_SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoryInput:
     """A parent of a product: what it is, and its digest; or its state and code if it was absent."""
 
@@ -30,7 +30,7 @@ class StoryInput:
     recipe: str = ""  # actual
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoryRoot:
     """A raw or foreign dataset that a product goes back to."""
 
@@ -39,7 +39,7 @@ class StoryRoot:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """The provenance inside a file. Never plan id, clock, host, attempt or free text."""
 
@@ -57,7 +57,7 @@ class Story:
     roots: tuple[StoryRoot, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stamped:
     """What a stamped file is: size in bytes, SHA-256 of its bytes, SHA-256 of its content."""
 

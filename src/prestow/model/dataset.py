@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from prestow.model.data_id import DataId
+from prestow.model.frozen import frozen
 from prestow.model.hashing import dataset_id
 
 
@@ -25,7 +25,7 @@ class State(StrEnum):
         return self in (State.MADE, State.DECLINED, State.LOST, State.BLOCKED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DatasetType:
     """A kind of product.
 
@@ -47,7 +47,7 @@ class DatasetType:
     template: str = ""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@frozen
 class Dataset:
     """One product: a dataset type, a data ID and a run.
 
@@ -67,11 +67,14 @@ class Dataset:
         """The deterministic UUIDv5 of this dataset."""
         return dataset_id(self.type, self.run, self.data_id)
 
+    def __lt__(self, other: Dataset) -> bool:
+        return (self.type, self.data_id, self.run) < (other.type, other.data_id, other.run)
+
     def __str__(self) -> str:
         return f"{self.type}{{{self.data_id}}}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Artifact:
     """A persisted dataset: where its bytes are and what they are.
 
