@@ -353,7 +353,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_afterwards(
     assert prestow("ingest", "--json", cwd=root).json["added"] == plan["total"]["outputs"]
 
 
-# --- tasks that do what they must not ------------------------------------------------------------
+# --- the command line --------------------------------------------------------------------------
 
 
 def test_what_is_wrong_at_the_command_line_says_how_it_is_right(root: Path, inside: Any) -> None:
@@ -361,5 +361,15 @@ def test_what_is_wrong_at_the_command_line_says_how_it_is_right(root: Path, insi
     assert (answer.code, answer.codes) == (2, ["PST-G005"])
     answer = inside("run", "ffffffff", "--json", cwd=root, ok=False)
     assert (answer.code, answer.codes) == (2, ["PST-P008"])
+    inside("plan", cwd=root)
+    answer = inside("run", "--engine", "slrum", "--json", cwd=root, ok=False)
+    assert (answer.code, answer.codes) == (3, ["PST-C013"])
+    assert "dask" in answer.json["problems"][0]["fix"]
     answer = inside("plan", "--child-of", "nobody", "--json", cwd=root, ok=False)
     assert (answer.code, answer.codes) == (4, ["PST-P001"])
+
+
+def test_a_child_of_a_run_that_was_not_taken_in_is_refused(root: Path, refused: Any, inside: Any) -> None:
+    inside("plan", cwd=root)
+    (problem,) = refused("plan", "--child-of", "demo", root=root, code=4)
+    assert (problem["code"], problem["fix"]) == ("PST-P001", "prestow ingest --run demo")

@@ -173,3 +173,16 @@ def test_a_run_bound_to_other_code_is_refused(done: dict[str, Any], inside: Any,
     answer = inside("plan", "--set", "isr.gain=3", "--json", cwd=done["root"], ok=False)
     assert (answer.code, answer.codes) == (4, ["PST-P006"])
     assert tree(done["root"]) == before
+
+
+def test_a_child_run_of_a_whole_one_has_nothing_to_make(
+    done: dict[str, Any], inside: Any, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(done["root"], tmp_path / "family"))
+    child = inside("plan", "--child-of", "demo", "--json", cwd=root).json
+    assert (child["run"], child["reused"]) == ("demo+1", 10)
+    assert inside("plan", "--run", "demo+1", "--json", cwd=root).json["plan"] == child["plan"]
+    assert inside("plan", "--child-of", "demo+1", "--json", cwd=root).json["run"] == "demo+2"
+    assert inside("status", child["plan"][:8], "--json", cwd=root).json["counts"]["reused"] == 10
+    with face.open(root) as project:
+        assert project.registry.chain_members("demo.all") == ("demo+2", "demo+1", "demo")

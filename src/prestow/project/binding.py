@@ -86,10 +86,10 @@ def choose(
                 f"runs: {runs or 'none'}",
             )
         )
-    if not registry.quanta(parent).num_rows:
+    family = (parent, *ancestors(registry, parent))
+    if not any(registry.quanta(name).num_rows for name in family):
         what = f"nothing of run '{parent}' is taken in yet, so all of it would be made again"
         raise PlanRefusedError(Problem("PST-P001", what, "--child-of", f"prestow ingest --run {parent}"))
-    family = (parent, *ancestors(registry, parent))
     if run is not None:
         return Target(check_run(run), family, facts)
     first = family[-1]

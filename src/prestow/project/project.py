@@ -10,7 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from prestow.errors import ConfigurationError, PlanRefusedError, PrestowError, Problem, raise_all
+from prestow.errors import (
+    ConfigurationError,
+    PlanRefusedError,
+    PrestowError,
+    Problem,
+    raise_all,
+)
 from prestow.project import plans as plan_files
 from prestow.project.configuration import Configuration, find_root, read_configuration
 
@@ -289,14 +295,14 @@ class Project:
         on_event : callable, optional
             Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
         """
-        from prestow.engines import open_engine
         from prestow.engines.running import run_plan
+        from prestow.project.engine_on_demand import EngineOnDemand
 
         found = self._plan(plan)
         options = {"workers": workers or self.configuration.workers} if engine != "local" else {}
         return run_plan(
             found,
-            engine=open_engine(engine, **options),
+            engine=EngineOnDemand(engine, options),
             stores=self.stores(),
             store=STORE,
             only=only,

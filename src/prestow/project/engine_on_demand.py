@@ -1,0 +1,57 @@
+"""An engine that is made when something is to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prestow.engines import Ended, Engine, JobSpec, open_engine
+from prestow.errors import Problem, ProjectError
+from prestow.plugins import names
+
+
+class EngineOnDemand:
+    """An engine that is made when it is started: finding nothing to do then costs no Dask."""
+
+    def __init__(self, name: str, options: Mapping[str, int]) -> None:
+        if name not in names("engines"):
+            open_engine(name)  # raises, and lists what there is
+        self.name = name
+        self.window = 1
+        self.notes: tuple[str, ...] = ()
+        self._options = options
+        self._engine: Engine | None = None
+
+    @property
+    def _made(self) -> Engine:
+        if self._engine is None:
+            try:
+                self._engine = open_engine(self.name, **self._options)
+            except ImportError as error:
+                fix = f"pip install 'prestow[{self.name}]', or prestow run --engine local"
+                raise ProjectError(
+                    Problem("PST-R006", f"the engine needs what is not installed: {error}", self.name, fix)
+                ) from error
+            self.window = self._engine.window
+        return self._engine
+
+    def start(self) -> None:
+        """Make it, and begin."""
+        self._made.start()
+        self.notes = tuple(getattr(self._made, "notes", ()))
+
+    def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
+        """Take a job."""
+        return self._made.submit(spec, parents)
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """Give what has ended."""
+        return self._made.wait(seconds)
+
+    def drain(self) -> None:
+        """Begin nothing more."""
+        self._made.drain()
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Release everything."""
+        if self._engine is not None:
+            self._engine.close(cancel=cancel)
