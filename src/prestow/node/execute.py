@@ -59,12 +59,12 @@ def run_python(
                 function(*arguments)
         except (NothingToDo, PrestowError) as error:
             if isinstance(error, PrestowError):
-                _trace(error)
+                _trace(error, code)
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _trace(error)
+            _trace(error, code)
             if debugger:
                 import pdb  # noqa: T100 - asked for
 
@@ -254,10 +254,21 @@ def _own_line(error: BaseException, code: str) -> str:
     return own or last
 
 
-def _trace(error: BaseException) -> None:
+def _trace(error: BaseException, code: str) -> None:
+    """Print where the task failed: prestow's own frames would say nothing to its author."""
     import traceback
 
-    traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, PrestowError):
+        for frame in traceback.extract_tb(error.__traceback__):
+            if code and frame.filename.startswith(f"{code}/"):
+                where = f"{frame.filename[len(code) + 1 :]}:{frame.lineno}"
+                sys.stderr.write(f"{where}, in {frame.name}: {frame.line}\n")
+        sys.stderr.write(f"{error}\n")
+        return
+    here, trace = os.path.dirname(__file__), error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(here):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace, file=sys.stderr)
 
 
 @contextmanager
