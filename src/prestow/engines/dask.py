@@ -188,6 +188,7 @@ class DaskEngine:
                 worker_class=_Nanny,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0" if self.dashboard else None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any port: else 8787 and a warning
                 local_directory=self._scratch,
                 silence_logs=logging.CRITICAL,
                 preload=[_PRELOAD],
