@@ -10,6 +10,7 @@ The rooms, in the order in which data flows; import downwards only:
 - ``formats``: what a file is; the story inside it
 - ``manifest``: the papers between submit side and node
 - ``tasks``: what a task author imports
+- ``site``: one computing site
 - ``commit``: settle and promote
 - ``naming``: identity and path of a dataset, the only place where a name is born
 - ``query``: the selection language

@@ -83,11 +83,8 @@ def plan(
         lines.append("nothing was written (dry run)")
     elif made.id in before:
         lines.append("this is the same plan as before")
-    following = (
-        "prestow plan"
-        if dry_run
-        else f"prestow run          look: prestow show {numbers.tasks[-1].task} --files"
-    )
+    last = next((row.task for row in reversed(numbers.tasks) if row.jobs), "")
+    following = "prestow plan" if dry_run else f"prestow run          look: prestow show {last} --files"
     output.answer("plan", facts, "\n".join(lines), following=following)
 
 
