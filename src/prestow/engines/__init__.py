@@ -63,6 +63,7 @@ class Engine(Protocol):
     """Carries jobs. Used by one thread; `start` and `close` may be called twice."""
 
     name: str
+
     @property
     def window(self) -> int:
         """How many jobs to have under way at once, waiting ones included; may change as it learns."""

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -302,8 +303,13 @@ class DaskEngine:
         if self._held and not cancel:
             self._forget()
             return
-        if cancel:
-            self._client.cancel(list(self._done.futures), force=True)
+        if cancel and self._cluster is not None:
+            for nanny in self._cluster.workers.values():  # asked to close, a worker would end its job first
+                nanny.auto_restart = False
+                with suppress(ProcessLookupError, TypeError):
+                    os.kill(nanny.pid, signal.SIGKILL)
+        elif cancel:
+            self._client.cancel(list(self._sent), force=True)
         self._forget()
         self._client.close(timeout=5)
         if self._cluster is not None:

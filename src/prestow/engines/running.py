@@ -18,6 +18,7 @@ from prestow.commit import promote, report_name, settle
 from prestow.engines import Ended, Engine, JobSpec
 from prestow.engines.journal import JOURNAL, Journal, run_lock
 from prestow.engines.progress import Event
+from prestow.engines.result import RunFailure, RunResult
 from prestow.engines.sealing import to_seal
 from prestow.engines.submission import Submission, count_states
 from prestow.errors import CODES, Exit
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from prestow.plan import Plan
 
+__all__ = ["RunFailure", "RunResult", "run_plan"]
+
 ALLOWED_LOSSES = 3
 """How often a worker may vanish under one job."""
 
@@ -43,93 +46,6 @@ KEPT_TEXT = 64 << 20
 
 HANDED_ON = 200
 """How many receipts are handed to one job; it reads the others from the store."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFailure:
-    """A quantum that failed, as its last try ended."""
-
-    quantum: str
-    task: str
-    data_id: str
-    job: str
-    attempt: str
-    tries: int
-    code: str
-    message: str
-    log_tail: tuple[str, ...] = ()
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        head = f"FAILED {self.task} {self.data_id} (try {self.tries}, {self.seconds:.1f} s) [{self.code}] {self.message}"
-        return "\n".join((head, *(f"    {line}" for line in self.log_tail)))
-
-    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
-        """Give the failure as plain values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run came to.
-
-    Parameters
-    ----------
-    tasks : mapping of task to mapping of state to count
-        Over the whole plan; states are those of `prestow.model.State` and ``reused``.
-    failures : tuple of RunFailure
-        Of this run, in the order of the plan.
-    jobs : int
-        Tries of jobs that were run.
-    worker_losses : int
-        How often a worker vanished under a job.
-    stopped : bool
-        It was drained before its end.
-    restricted : bool
-        Only a part was asked for, and more is unsettled.
-    """
-
-    plan: str
-    run: str
-    tasks: Mapping[str, Mapping[str, int]]
-    failures: tuple[RunFailure, ...] = ()
-    jobs: int = 0
-    worker_losses: int = 0
-    seconds: float = 0.0
-    stopped: bool = False
-    restricted: bool = False
-    notes: tuple[str, ...] = ()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Quanta by state."""
-        total: Counter[str] = Counter()
-        for counts in self.tasks.values():
-            total.update(counts)
-        return dict(total)
-
-    @property
-    def losses(self) -> int:
-        """Quanta that were lost, or blocked by it, under the plan's policy."""
-        return self.counts.get("lost", 0) + self.counts.get("blocked", 0)
-
-    @property
-    def settled(self) -> bool:
-        """Whether every planned quantum is settled."""
-        return not (self.counts.get("failed") or self.counts.get("pending"))
-
-    @property
-    def exit_code(self) -> Exit:
-        """What a command should exit with; never 0 while anything planned is unsettled."""
-        if any(CODES[f.code][1] is Exit.ENVIRONMENT for f in self.failures if f.code in CODES):
-            return Exit.ENVIRONMENT
-        if self.stopped and not self.settled:
-            return Exit.STOPPED
-        if self.counts.get("failed") or self.failures:
-            return Exit.FAILED
-        if not self.settled:
-            return Exit.STOPPED if self.restricted else Exit.FAILED
-        return Exit.LOSSES if self.losses else Exit.OK
 
 
 def run_plan(
