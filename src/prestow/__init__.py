@@ -9,8 +9,8 @@ The rooms, in the order in which data flows; import downwards only:
 - ``stores``: bytes at a URI
 - ``formats``: what a file is; the story inside it
 - ``manifest``: the papers between submit side and node
-- ``tasks``: what a task author imports
 - ``site``: one computing site
+- ``tasks``: what a task author imports
 - ``commit``: settle and promote
 - ``naming``: identity and path of a dataset, the only place where a name is born
 - ``query``: the selection language

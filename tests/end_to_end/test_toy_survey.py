@@ -78,6 +78,23 @@ def test_a_second_run_has_nothing_to_do(done: dict[str, Any], prestow: Any) -> N
     assert (again["jobs"], again["counts"]) == (0, {"made": 10})
 
 
+def test_a_site_file_says_where_jobs_run(
+    done: dict[str, Any], prestow: Any, inside: Any, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(done["root"], tmp_path / "there"))
+    shutil.rmtree(root / "store" / "demo")
+    shutil.rmtree(root / "store" / "_receipts")
+    scratch = tmp_path / "scratch"
+    site = tmp_path / "site.yaml"
+    site.write_text(f"schema: prestow.site/1\nname: here\nengine: local\nscratch: {scratch}\n")
+    assert prestow("run", "--site", site, "--json", cwd=root).json["counts"] == {"made": 10}
+    assert scratch.is_dir()
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("schema: prestow.site/1\nname: here\nengine: condor\n")
+    answer = inside("run", "--site", wrong, "--json", cwd=root, ok=False)
+    assert (answer.code, answer.codes) == (3, ["PST-C013"])
+
+
 def test_taking_in_twice_is_taking_in_once(done: dict[str, Any], inside: Any) -> None:
     before = dump(done["root"])
     outputs = inside("ingest", "--json", "--level", "full", cwd=done["root"]).json

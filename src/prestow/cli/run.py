@@ -20,20 +20,21 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
 
 @click.command(short_help="Run a plan; the same command again goes on where it was.")
 @click.argument("plan", required=False)
-@click.option(
-    "--engine",
-    default="dask",
-    show_default=True,
-    metavar="NAME",
-    help="dask, or local: in this process, in order.",
-)
+@click.option("--engine", metavar="NAME", help="dask (the default), or local: in this process, in order.")
+@click.option("--site", type=click.Path(), metavar="FILE", help="A site file: where jobs run.")
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Processes; default: as prestow.yaml says."
 )
 @click.option("--only", metavar="TASK", help="Only the quanta of this task, and what they need.")
 @shared_options
 def run(
-    plan: str | None, engine: str, workers: int | None, only: str | None, output: Output, directory: Path
+    plan: str | None,
+    engine: str | None,
+    site: str | None,
+    workers: int | None,
+    only: str | None,
+    output: Output,
+    directory: Path,
 ) -> int:
     """Run what is left of PLAN (the newest, by default).
 
@@ -44,10 +45,11 @@ def run(
 
     project = open_project(directory)
     found = project.find_plan(plan or "latest")
-    output.note(f"plan {found.id[:8]}  run {found.run}  engine {engine}")
+    output.note(f"plan {found.id[:8]}  run {found.run}")
     result = project.run(
         found,
         engine=engine,
+        site=site,
         workers=workers,
         only=only,
         on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None,

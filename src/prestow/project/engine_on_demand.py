@@ -12,11 +12,10 @@ from prestow.plugins import names
 class EngineOnDemand:
     """An engine that is made when it is started: finding nothing to do then costs no Dask."""
 
-    def __init__(self, name: str, options: Mapping[str, int]) -> None:
+    def __init__(self, name: str, options: Mapping[str, int | str]) -> None:
         if name not in names("engines"):
             open_engine(name)  # raises, and lists what there is
         self.name = name
-        self.window = 1
         self.notes: tuple[str, ...] = ()
         self._options = options
         self._engine: Engine | None = None
@@ -31,8 +30,12 @@ class EngineOnDemand:
                 raise ProjectError(
                     Problem("PST-R006", f"the engine needs what is not installed: {error}", self.name, fix)
                 ) from error
-            self.window = self._engine.window
         return self._engine
+
+    @property
+    def window(self) -> int:
+        """How many jobs to have under way at once, as the engine sees it now."""
+        return self._made.window
 
     def start(self) -> None:
         """Make it, and begin."""

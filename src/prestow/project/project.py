@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from prestow.registry import Registry
     from prestow.results.status import Status
     from prestow.stores import Store
+
+_SCRATCH = "PRESTOW_SCRATCH"  # the node reads it
 
 STORE = "archive"
 """Name, in the registry and in plans, of the one store that raw frames and products go to."""
@@ -277,8 +280,9 @@ class Project:
         self,
         plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
         *,
-        engine: str = "dask",
+        engine: str | None = None,
         workers: int | None = None,
+        site: str | os.PathLike[str] | None = None,
         only: str | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> RunResult:
@@ -286,10 +290,12 @@ class Project:
 
         Parameters
         ----------
-        engine : str
-            ``dask``, or ``local``: in this process, in order.
+        engine : str, optional
+            ``dask`` (the default), or ``local``: in this process, in order.
         workers : int, optional
-            Processes; as ``prestow.yaml`` says, if not given.
+            Processes; as the site says, else as ``prestow.yaml`` says, if not given.
+        site : path, optional
+            A site file: engine, workers or scheduler, scratch.
         only : str, optional
             A task: its quanta and what they need, no more.
         on_event : callable, optional
@@ -297,18 +303,26 @@ class Project:
         """
         from prestow.engines.running import run_plan
         from prestow.project.engine_on_demand import EngineOnDemand
+        from prestow.site import Site, read_site
 
         found = self._plan(plan)
-        options = {"workers": workers or self.configuration.workers} if engine != "local" else {}
-        return run_plan(
-            found,
-            engine=EngineOnDemand(engine, options),
-            stores=self.stores(),
-            store=STORE,
-            only=only,
-            reuse=self.reusable(found),
-            on_event=on_event,
-        )
+        place = Site("here") if site is None else read_site(Path(site))
+        name = engine or place.engine
+        options: dict[str, int | str] = {}
+        if name != "local":
+            options["workers"] = workers or place.workers or self.configuration.workers
+        if name == place.engine and place.scheduler:
+            options = {"address": place.scheduler}
+        with _scratch(place.scratch):
+            return run_plan(
+                found,
+                engine=EngineOnDemand(name, options),
+                stores=self.stores(),
+                store=STORE,
+                only=only,
+                reuse=self.reusable(found),
+                on_event=on_event,
+            )
 
     def ingest(
         self,
@@ -402,6 +416,21 @@ class Project:
 
     def _shown(self, path: Path) -> str:
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+
+@contextlib.contextmanager
+def _scratch(directory: Path | None) -> Iterator[None]:
+    """Say to nodes that are started meanwhile where their local repositories belong."""
+    before = os.environ.get(_SCRATCH)
+    if directory is not None:
+        os.environ[_SCRATCH] = str(directory)
+    try:
+        yield
+    finally:
+        if directory is not None:
+            os.environ.pop(_SCRATCH)
+            if before is not None:
+                os.environ[_SCRATCH] = before
 
 
 def _as_typed(path: Path) -> Path:
