@@ -373,3 +373,13 @@ def test_a_child_of_a_run_that_was_not_taken_in_is_refused(root: Path, refused: 
     inside("plan", cwd=root)
     (problem,) = refused("plan", "--child-of", "demo", root=root, code=4)
     assert (problem["code"], problem["fix"]) == ("PST-P001", "prestow ingest --run demo")
+
+
+def test_a_damaged_plan_is_told(root: Path, inside: Any) -> None:
+    plan = inside("plan", "--json", cwd=root).json["plan"]
+    table = root / "plans" / plan / "quanta.parquet"
+    for damage in (lambda: table.write_bytes(b"PAR1"), table.unlink):
+        damage()
+        answer = inside("show", "--json", cwd=root, ok=False)
+        assert (answer.code, answer.codes) == (2, ["PST-P008"])
+        assert str(table) in answer.json["problems"][0]["where"]

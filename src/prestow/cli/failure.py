@@ -58,6 +58,9 @@ def report(error: BaseException, words: Sequence[str]) -> Exit:
     if isinstance(error, BrokenPipeError):
         silence(sys.stdout)
         return Exit.OK
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        write(sys.stderr, error.format_message())
+        return Exit.USAGE
     problems = problems_of(error)
     if not problems:
         return _internal(error, words, output)

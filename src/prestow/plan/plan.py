@@ -30,7 +30,12 @@ class Tables(Mapping[str, pl.DataFrame]):
         if name not in self._frames:
             if self._directory is None or name not in TABLES:
                 raise KeyError(name)
-            self._frames[name] = self.scan(name).collect()
+            try:
+                self._frames[name] = self.scan(name).collect()
+            except (OSError, pl.exceptions.PolarsError) as error:
+                path = str(self._directory / f"{name}.parquet")
+                fix = f"remove {self._directory}, then: prestow plan"
+                raise ProjectError(Problem("PST-P008", f"the plan is damaged: {error}", path, fix)) from error
         return self._frames[name]
 
     def __iter__(self) -> Iterator[str]:

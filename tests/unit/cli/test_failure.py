@@ -90,3 +90,10 @@ def test_help_and_version_are_exit_0(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["--help"]) == 0
     assert main(["plan", "--help"]) == 0
     assert main(["--version"]) == 0
+
+
+def test_no_command_shows_the_help_and_is_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Usage: prestow")
+    assert "error[" not in err
