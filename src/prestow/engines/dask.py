@@ -26,6 +26,7 @@ from distributed.scheduler import KilledWorker
 
 from prestow.engines import Ended, JobSpec
 from prestow.engines.calling import Result, call_node
+from prestow.errors import PrestowError, Problem
 
 ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -163,12 +164,35 @@ class DaskEngine:
             [], with_results=True, raise_errors=False, loop=self._client.loop
         )
         if self.address is not None:
-            self.notes = tuple(
-                f"worker {worker}: {name} is {value!r}, not {ENVIRONMENT[name]!r}; products may differ in their bytes"
-                for worker, found in sorted(self._client.run(_environment).items())
-                for name, value in found.items()
-                if value != ENVIRONMENT[name]
+            self._look_at_workers()
+
+    def _look_at_workers(self) -> None:
+        """See what somebody else's workers are like.
+
+        Raises
+        ------
+        PrestowError
+            If one has several threads (PST-R006): a task has the process's directory and streams.
+        """
+        threads = self._client.nthreads()
+        wide = sorted(worker for worker, count in threads.items() if count > 1)
+        if wide:
+            self.close()
+            raise PrestowError(
+                Problem(
+                    "PST-R006",
+                    f"{len(wide)} workers have more than one thread",
+                    wide[0],
+                    "start them with --nthreads 1",
+                )
             )
+        self.workers = max(1, len(threads))
+        self.notes = tuple(
+            f"worker {worker}: {name} is {value!r}, not {ENVIRONMENT[name]!r}; products may differ in their bytes"
+            for worker, found in sorted(self._client.run(_environment).items())
+            for name, value in found.items()
+            if value != ENVIRONMENT[name]
+        )
 
     def _forget(self) -> None:
         self._done.clear()

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("distributed")
 
 from prestow.engines.dask import DaskEngine  # noqa: E402
-from prestow.errors import Exit  # noqa: E402
+from prestow.errors import Exit, PrestowError  # noqa: E402
 from prestow.results.status import status  # noqa: E402
 from prestow.stores import open_store  # noqa: E402
 from prestow.testing.campaigns import Campaign  # noqa: E402
@@ -80,3 +80,22 @@ def test_ctrl_c_once_drains_and_twice_cancels(tmp_path: Path, times: int) -> Non
     assert (process.returncode, result["exit"], result["lost"]) == (0, int(Exit.STOPPED), 0)
     assert "failed" not in result["counts"]
     assert sum(result["counts"].values()) == 13
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_somebody_elses_scheduler_serves_if_its_workers_have_one_thread(tmp_path: Path, threads: int) -> None:
+    import distributed
+
+    campaign = Campaign(tmp_path, visits=2)
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=threads, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        engine = DaskEngine(address=cluster.scheduler_address)
+        if threads == 1:
+            result = campaign.run(engine)
+            assert result.counts == {"made": 5}
+            assert any("PYTHONHASHSEED" in note for note in result.notes)
+        else:
+            with pytest.raises(PrestowError) as caught:
+                campaign.run(engine)
+            assert caught.value.problems[0].code == "PST-R006"
