@@ -57,6 +57,9 @@ BUSY = 8
 
 NAP = 0.05
 
+STARTS = 3
+"""How often starting the workers is tried."""
+
 SHORT = 0.25
 """Seconds of work that go into one future: what Dask does for each future costs a few milliseconds."""
 
@@ -206,18 +209,26 @@ class DaskEngine:
         self._saved = _environment()
         self._hide_main()
         with dask.config.set(_CONFIG):
-            self._cluster = distributed.LocalCluster(
-                n_workers=self.workers,
-                threads_per_worker=1,
-                processes=True,
-                worker_class=_Nanny,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0" if self.dashboard else None,
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any port: else 8787 and a warning
-                local_directory=self._scratch,
-                silence_logs=logging.CRITICAL,
-                preload=[_PRELOAD],
-            )
+            for left in reversed(range(STARTS)):
+                try:
+                    self._cluster = self._make_cluster()
+                    break
+                except (RuntimeError, OSError):  # a worker that dies while it starts takes the cluster along
+                    if not left:
+                        raise
+
+    def _make_cluster(self) -> Any:  # distributed is not typed
+        return distributed.LocalCluster(
+            n_workers=self.workers,
+            threads_per_worker=1,
+            processes=True,
+            worker_class=_Nanny,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0" if self.dashboard else None,
+            local_directory=self._scratch,
+            silence_logs=logging.CRITICAL,
+            preload=[_PRELOAD],
+        )
 
     def _hide_main(self) -> None:
         """Keep workers from running the user's script again, guarded or not: nothing of it is sent.
