@@ -212,10 +212,11 @@ class DaskEngine:
             for left in reversed(range(STARTS)):
                 try:
                     self._cluster = self._make_cluster()
-                    break
                 except (RuntimeError, OSError):  # a worker that dies while it starts takes the cluster along
                     if not left:
                         raise
+                else:
+                    break
 
     def _make_cluster(self) -> Any:  # distributed is not typed
         return distributed.LocalCluster(
