@@ -14,7 +14,7 @@ from prestow.pipeline.definition import (
     Pipeline,
     TaskDefinition,
 )
-from prestow.pipeline.loading import compile_templates, definition_text, load_pipeline, task_digests
+from prestow.pipeline.loading import compile_templates, load_pipeline, task_digests
 from prestow.pipeline.reading import SelectionCheck
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "SelectionCheck",
     "TaskDefinition",
     "compile_templates",
-    "definition_text",
     "load_pipeline",
     "task_digests",
 ]

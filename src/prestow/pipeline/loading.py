@@ -12,7 +12,7 @@ from prestow.documents import Key, read_document
 from prestow.errors import ConfigurationError, Problem, raise_all
 from prestow.formats import open_format
 from prestow.model import DatasetType
-from prestow.model.hashing import canonical_json, task_digest
+from prestow.model.hashing import task_digest
 from prestow.model.universe import Universe
 from prestow.naming.templates import Template, compile_template, default_template
 from prestow.naming.universe import check_schema
@@ -265,34 +265,3 @@ def _making(pipeline: Pipeline, task: TaskDefinition) -> dict[str, object]:
             [o.name, o.type, pipeline.dataset_types[o.type].format, o.optional] for o in task.outputs
         ),
     }
-
-
-def definition_text(pipeline: Pipeline) -> str:
-    """Give the logical content as one text: what a run is bound to, and what a plan's hash covers.
-
-    Without places in the file system, resources and hints: those may change within a run.
-    """
-    return canonical_json(
-        {
-            "name": pipeline.name,
-            "code": pipeline.code.sha256 if pipeline.code else None,
-            "dataset_types": {
-                n: [list(t.dimensions), t.format, t.template] for n, t in pipeline.dataset_types.items()
-            },
-            "tasks": [
-                {
-                    **_making(pipeline, task),
-                    "label": task.label,
-                    "dimensions": list(task.dimensions),
-                    "inputs": [[i.name, i.type, i.minimum, i.where] for i in task.inputs],
-                    "where": task.where,
-                    "on_failure": task.on_failure,
-                    "tries": task.tries,
-                    "ignore": list(task.ignore),
-                    "prototypes": list(task.prototypes),
-                }
-                for task in pipeline.tasks
-            ],
-            "clusters": [[c.name, list(c.tasks), list(c.dimensions)] for c in pipeline.clusters],
-        }
-    )

@@ -4,7 +4,8 @@ import pytest
 
 from prestow.errors import ConfigurationError, Exit
 from prestow.naming.universe import load_universe
-from prestow.pipeline import OnFailure, compile_templates, definition_text, load_pipeline, task_digests
+from prestow.pipeline import OnFailure, compile_templates, load_pipeline, task_digests
+from prestow.plan.document import definition_digest, pipeline_digest
 from prestow.query import check_selection
 
 UNIVERSE = load_universe()
@@ -95,21 +96,25 @@ def test_a_good_pipeline_is_read_whole(place):
     assert pipeline.clusters[0].dimensions == ("exposure", "instrument")
 
 
-def test_the_text_of_a_pipeline_does_not_depend_on_where_it_lies(place, tmp_path):
-    text = definition_text(load(place))
+def test_the_digest_of_a_pipeline_does_not_depend_on_where_it_lies(place, tmp_path):
+    digest = pipeline_digest(load(place))
     other = tmp_path / "o' #"
     other.mkdir()
     shutil.copytree(place / "tasks", other / "tasks")
-    assert definition_text(load(other)) == text
-    assert str(place) not in text
-    for old, new in [("2GB", "3GB"), ("cpu_seconds: 3", "cpu_seconds: 4")]:
-        assert definition_text(load(place, GOOD.replace(old, new))) == text
-    for old, new in [("sigma: 4", "sigma: 5"), ("tolerate", "stop"), ("0.5", "0.6"), ("{exposure:06d}", "{exposure:05d}")]:
-        assert definition_text(load(place, GOOD.replace(old, new))) != text
+    assert pipeline_digest(load(other)) == digest
+
+
+def test_a_run_is_bound_to_what_is_made_and_not_to_how(place):
+    digest = pipeline_digest(load(place))
+    for old, new in [("2GB", "3GB"), ("cpu_seconds: 3", "cpu_seconds: 4"), ("tolerate", "stop")]:
+        assert pipeline_digest(load(place, GOOD.replace(old, new))) == digest
+    for old, new in [("sigma: 4", "sigma: 5"), ("0.5", "0.6"), ("{exposure:06d}", "{exposure:05d}")]:
+        assert pipeline_digest(load(place, GOOD.replace(old, new))) != digest
+    assert definition_digest(load(place, GOOD.replace("tolerate", "stop"))) != definition_digest(load(place))
 
 
 def test_a_whole_number_and_its_float_are_one_configuration(place):
-    texts = {definition_text(load(place, GOOD.replace("sigma: 4", f"sigma: {v}"))) for v in ("4", "4.0", "4e0")}
+    texts = {pipeline_digest(load(place, GOOD.replace("sigma: 4", f"sigma: {v}"))) for v in ("4", "4.0", "4e0")}
     assert len(texts) == 1
 
 
