@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, table
 from prestow.errors import Exit
+
+if TYPE_CHECKING:
+    from prestow.plan import Plan
+    from prestow.project import Project
 
 
 @click.command(short_help="Show the state of every quantum of a plan.")
@@ -41,7 +46,7 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
             total=True,
         )
         + failures,
-        following=_following(total),
+        following=_following(project, found, total),
     )
     if not exit_code:
         return Exit.OK
@@ -50,7 +55,12 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     return Exit.LOSSES if total["lost"] else Exit.OK
 
 
-def _following(total: dict[str, int]) -> str:
+def _following(project: Project, plan: Plan, total: dict[str, int]) -> str:
     if total["failed"] or total["pending"]:
         return "prestow run"
-    return "prestow ingest"
+    settled_here = sum(total.values()) - total["reused"]
+    return (
+        "prestow ingest"
+        if project.registry.quanta(plan.run).num_rows < settled_here
+        else "prestow show --files"
+    )
