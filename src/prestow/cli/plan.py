@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     metavar="TASK.KEY=VALUE",
     help="Configuration, on top of the pipeline's.",
 )
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="COLLECTION",
+    help="Search inputs here too, before the raw runs: the run of an earlier plan, say.",
+)
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
@@ -37,6 +44,7 @@ def plan(
     where: str,
     run: str | None,
     overrides: tuple[str, ...],
+    inputs: tuple[str, ...],
     child_of: str | None,
     dry_run: bool,
     output: Output,
@@ -51,7 +59,9 @@ def plan(
 
     project = open_project(directory)
     before = set(project.plans())
-    made = project.plan(where, run=run, overrides=overrides, child_of=child_of, dry_run=dry_run)
+    made = project.plan(
+        where, run=run, overrides=overrides, inputs=inputs, child_of=child_of, dry_run=dry_run
+    )
     numbers = summary(made)
     done = project.outputs_made(made)
     reuse = project.reusable(made)

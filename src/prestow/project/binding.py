@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem
+from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, raise_all
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
@@ -169,14 +169,32 @@ def refuse_other(target: Target, standing: Mapping[str, Any] | None) -> None:
     )
 
 
-def inputs_searched(registry: Registry, target: Target) -> tuple[str, ...]:
-    """Give the collections in which inputs are searched: parents, nearest first, then all raw runs."""
-    raws = tuple(
-        name
-        for name, kind in sorted(registry.collections().items())
-        if kind is CollectionKind.RUN and name.startswith(RAW)
+def inputs_searched(registry: Registry, target: Target, inputs: Sequence[str] = ()) -> tuple[str, ...]:
+    """Give the collections in which inputs are searched, in order.
+
+    First the parents, nearest first, then those asked for, then all raw runs.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-P001 for each collection that there is not.
+    """
+    known = registry.collections()
+    raws = tuple(n for n, kind in sorted(known.items()) if kind is CollectionKind.RUN and n.startswith(RAW))
+    raise_all(
+        (
+            Problem(
+                "PST-P001",
+                f"there is no collection '{name}'",
+                "--input",
+                f"known: {', '.join(sorted(known))}",
+            )
+            for name in inputs
+            if name not in known
+        ),
+        PlanRefusedError,
     )
-    return (*target.parents, *raws)
+    return tuple(dict.fromkeys((*target.parents, *inputs, *raws)))
 
 
 def register(registry: Registry, store: Store, target: Target) -> None:

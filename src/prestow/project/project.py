@@ -220,6 +220,7 @@ class Project:
         *,
         run: str | None = None,
         overrides: Sequence[str] = (),
+        inputs: Sequence[str] = (),
         child_of: str | None = None,
         dry_run: bool = False,
     ) -> Plan:
@@ -233,6 +234,8 @@ class Project:
             Where the outputs go; the pipeline's name, if not given.
         overrides : sequence of str
             Configuration, as ``task.key=value``.
+        inputs : sequence of str
+            Collections to search inputs in before the raw runs, such as the run of an earlier plan.
         child_of : str, optional
             Make again what was lost in that run, in a child run.
         dry_run : bool
@@ -256,7 +259,7 @@ class Project:
             pipeline=pipeline,
             universe=self.universe,
             child_of=next(iter(target.parents), None),
-            chain=binding.inputs_searched(self.registry, target),
+            chain=binding.inputs_searched(self.registry, target, inputs),
             store=STORE,
         )
         plan = build_plan(request, self.registry)
