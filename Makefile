@@ -24,6 +24,7 @@ test: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks workflows
+	$(BIN)/ruff format --check --quiet src tests benchmarks workflows
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests docs workflows benchmarks README.md CHANGELOG.md

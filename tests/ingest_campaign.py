@@ -13,14 +13,31 @@ from prestow.model.hashing import canonical_json, dataset_id, digest128, quantum
 RUN = "demo"
 
 
-def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", attempt="a1", home=True, value=1, lost=(), path=None, suffix="json"):
+def make(
+    store,
+    task,
+    data_id,
+    outputs,
+    *,
+    inputs=(),
+    run=RUN,
+    state="made",
+    attempt="a1",
+    home=True,
+    value=1,
+    lost=(),
+    path=None,
+    suffix="json",
+):
     """Commit one quantum; ``inputs`` are receipts of parents. Gives its receipt."""
     quantum = quantum_id(task, run, data_id)
     planned = digest128("test", task, canonical_json(data_id))
     actual = digest128("deviates", planned) if lost else planned
     taken = [(r, o) for r in inputs for o in r.outputs]
     receipt_inputs = tuple(
-        ReceiptInput("in", o.id, o.type, o.data_id, r.run, r.state, r.code, o.sha256, r.planned_recipe, r.actual_recipe)
+        ReceiptInput(
+            "in", o.id, o.type, o.data_id, r.run, r.state, r.code, o.sha256, r.planned_recipe, r.actual_recipe
+        )
         for r, o in taken
     )
     made = []
@@ -31,9 +48,27 @@ def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", att
             made.append(ReceiptOutput(ident, kind, data_id, suffix, name, "declined"))
             continue
         story = Story(
-            type=kind, id=ident, run=run, data_id=canonical_json(data_id), task=task, version="v1", recipe=actual,
-            planned_recipe=planned, planned=len(taken), used=len(taken),
-            inputs=tuple(StoryInput(i.connection, i.type, canonical_json(dict(i.data_id)), i.id, sha256=i.sha256 or "", recipe=i.actual_recipe or "") for i in receipt_inputs),
+            type=kind,
+            id=ident,
+            run=run,
+            data_id=canonical_json(data_id),
+            task=task,
+            version="v1",
+            recipe=actual,
+            planned_recipe=planned,
+            planned=len(taken),
+            used=len(taken),
+            inputs=tuple(
+                StoryInput(
+                    i.connection,
+                    i.type,
+                    canonical_json(dict(i.data_id)),
+                    i.id,
+                    sha256=i.sha256 or "",
+                    recipe=i.actual_recipe or "",
+                )
+                for i in receipt_inputs
+            ),
         )
         aside = aside_name(quantum, attempt, n)
         with tempfile.TemporaryDirectory() as directory:
@@ -41,12 +76,35 @@ def make(store, task, data_id, outputs, *, inputs=(), run=RUN, state="made", att
             source.write_text(json.dumps({"task": task, "value": value, **data_id}))
             with store.create(aside) as sink:
                 stamped = open_format(suffix).stamp(source, sink, story)
-        made.append(ReceiptOutput(ident, kind, data_id, suffix, name, "made", aside, stamped.size, stamped.sha256, stamped.content))
+        made.append(
+            ReceiptOutput(
+                ident,
+                kind,
+                data_id,
+                suffix,
+                name,
+                "made",
+                aside,
+                stamped.size,
+                stamped.sha256,
+                stamped.content,
+            )
+        )
     receipt = Receipt(
-        quantum=quantum, task=task, run=run, data_id=data_id, job=f"{task}-job", state=state, planned_recipe=planned,
-        actual_recipe=actual if state in ("made", "declined") else None, attempt=attempt if state in ("made", "declined") else None,
-        sealer=None if state in ("made", "declined") else "engine", code="cloudy" if state == "declined" else None, version="v1",
-        inputs=receipt_inputs, outputs=tuple(made),
+        quantum=quantum,
+        task=task,
+        run=run,
+        data_id=data_id,
+        job=f"{task}-job",
+        state=state,
+        planned_recipe=planned,
+        actual_recipe=actual if state in ("made", "declined") else None,
+        attempt=attempt if state in ("made", "declined") else None,
+        sealer=None if state in ("made", "declined") else "engine",
+        code="cloudy" if state == "declined" else None,
+        version="v1",
+        inputs=receipt_inputs,
+        outputs=tuple(made),
     )
     winner, _ = settle(store, receipt)
     if home:

@@ -13,7 +13,12 @@ from prestow.testing.formats import FormatContract
 
 
 def document(number):
-    return {"b": [1, 2.5, None, True], "a": {"é": "it's", "n": number}, "z": np.arange(3), "x": np.float64(0.1)}
+    return {
+        "b": [1, 2.5, None, True],
+        "a": {"é": "it's", "n": number},
+        "z": np.arange(3),
+        "x": np.float64(0.1),
+    }
 
 
 def image(number):
@@ -24,7 +29,9 @@ def image(number):
 
 def ccd(number):
     data = image(number)
-    return CCDData(data, unit=u.adu, mask=data > 3000, uncertainty=StdDevUncertainty(data), meta={"OBJECT": "x"})
+    return CCDData(
+        data, unit=u.adu, mask=data > 3000, uncertainty=StdDevUncertainty(data), meta={"OBJECT": "x"}
+    )
 
 
 def hdus(number):

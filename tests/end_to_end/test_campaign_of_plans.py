@@ -46,7 +46,8 @@ def root(tmp_path: Path, prestow: Any, small: Callable[[Path], Path]) -> Path:
 def recipes(root: Path, run: str) -> dict[tuple[str, str], bytes]:
     with face.open(root) as project:
         return {
-            (row["task"], row["data_id"]): row["planned_recipe"] for row in project.registry.quanta(run).to_pylist()
+            (row["task"], row["data_id"]): row["planned_recipe"]
+            for row in project.registry.quanta(run).to_pylist()
         }
 
 
@@ -68,7 +69,10 @@ def test_one_plan_or_three_give_equal_recipes_and_content(root: Path, prestow: A
     assert cut == recipes(root, "whole")
     with face.open(root) as project:
         content = [
-            {(r["band"], r["detector"]): r["content"] for r in project.registry.datasets(["coadd"], [run]).to_pylist()}
+            {
+                (r["band"], r["detector"]): r["content"]
+                for r in project.registry.datasets(["coadd"], [run]).to_pylist()
+            }
             for run in ("whole", "third")
         ]
     assert content[0] == content[1]

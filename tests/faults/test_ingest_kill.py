@@ -15,7 +15,9 @@ from prestow.naming.universe import load_universe
 from prestow.registry import Registry
 from prestow.stores import open_store
 
-spec = importlib.util.spec_from_file_location("ingest_campaign", Path(__file__).parents[1] / "ingest_campaign.py")
+spec = importlib.util.spec_from_file_location(
+    "ingest_campaign", Path(__file__).parents[1] / "ingest_campaign.py"
+)
 ingest_campaign = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(ingest_campaign)
 
@@ -101,8 +103,17 @@ def test_output_ingest_killed_at_random_moments(tmp_path):
 
 def raw_frame(path, obsid, detector):
     cards = {
-        "SIMPLE": "T", "BITPIX": 8, "NAXIS": 1, "NAXIS1": 4, "INSTRUME": "'SIMCAM'", "OBSID": obsid, "DETECTOR": detector,
-        "FILTER": "'sim-g'", "IMGTYPE": "'OBJECT'", "DATE-OBS": "'2025-01-02T03:04:05'", "EXPTIME": 30.0,
+        "SIMPLE": "T",
+        "BITPIX": 8,
+        "NAXIS": 1,
+        "NAXIS1": 4,
+        "INSTRUME": "'SIMCAM'",
+        "OBSID": obsid,
+        "DETECTOR": detector,
+        "FILTER": "'sim-g'",
+        "IMGTYPE": "'OBJECT'",
+        "DATE-OBS": "'2025-01-02T03:04:05'",
+        "EXPTIME": 30.0,
     }
     header = "".join(f"{k:<8}= {v!s:>20}".ljust(80) for k, v in cards.items()) + "END".ljust(80)
     path.write_bytes(header.ljust(2880).encode() + bytes([obsid % 250, detector, 0, 0]) + bytes(2876))
@@ -121,5 +132,7 @@ def test_raw_ingest_killed_at_random_moments(tmp_path):
     whole(RAW, url, uri, os.fspath(files))
     with Registry.open(url, UNIVERSE, read_only=True) as registry:
         assert ingest_campaign.comparable(registry) == expected
-    assert [n for n, _ in open_store(uri).walk()] == [n for n, _ in open_store(f"file://{tmp_path}/once").walk()]
+    assert [n for n, _ in open_store(uri).walk()] == [
+        n for n, _ in open_store(f"file://{tmp_path}/once").walk()
+    ]
     assert killed >= 3

@@ -446,13 +446,15 @@ def test_after_any_kill_ingest_finishes_what_was_committed_and_takes_in_no_more(
         assert in_a_process_killed_at(k, jobs)
         reset()
         committed = [r for r in receipts_of(jobs).values() if r is not None]
-        with Registry.open(f"sqlite:///{jobs.directory}/registry.db", load_universe(), create=True) as registry:
+        with Registry.open(
+            f"sqlite:///{jobs.directory}/registry.db", load_universe(), create=True
+        ) as registry:
             report = ingest_outputs(registry, store_of(jobs))
 
             assert report.problems == ()
             assert report.added == sum(len(r.outputs) for r in committed)
-            assert {n: d for n, d in products(jobs).items() if n in {o.path for r in committed for o in r.outputs}}.keys() == {
-                o.path for r in committed for o in r.outputs
-            }
+            assert {
+                n: d for n, d in products(jobs).items() if n in {o.path for r in committed for o in r.outputs}
+            }.keys() == {o.path for r in committed for o in r.outputs}
         assert run(jobs).failures == ()
         assert products(jobs) == expected

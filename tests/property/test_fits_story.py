@@ -47,7 +47,9 @@ printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("story")
-    fits.HDUList([fits.PrimaryHDU(np.ones((3, 3))), fits.ImageHDU(np.ones((2, 2)))]).writeto(directory / "plain.fits")
+    fits.HDUList([fits.PrimaryHDU(np.ones((3, 3))), fits.ImageHDU(np.ones((2, 2)))]).writeto(
+        directory / "plain.fits"
+    )
     return directory
 
 

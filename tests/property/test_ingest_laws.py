@@ -14,7 +14,9 @@ from prestow.naming.universe import load_universe
 from prestow.registry import Registry
 from prestow.stores import open_store
 
-spec = importlib.util.spec_from_file_location("ingest_campaign", Path(__file__).parents[1] / "ingest_campaign.py")
+spec = importlib.util.spec_from_file_location(
+    "ingest_campaign", Path(__file__).parents[1] / "ingest_campaign.py"
+)
 ingest_campaign = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(ingest_campaign)
 
@@ -33,7 +35,11 @@ def store_with(home):
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
-@given(home=st.sets(st.integers(0, 13)), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3), level=st.sampled_from(Level))
+@given(
+    home=st.sets(st.integers(0, 13)),
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    level=st.sampled_from(Level),
+)
 def test_ingest_in_any_portions_and_any_number_of_times_equals_once(home, sizes, level):
     store, receipts = store_with(home)
     with tempfile.TemporaryDirectory() as directory:
@@ -94,7 +100,9 @@ def test_stopped_before_any_call_of_the_store_the_next_ingest_ends_the_same():
         whole = outputs.BATCH
         outputs.BATCH = 4
         try:
-            for stop in range(0, total, 9):  # every ninth: the moves of a quantum and their neighbours are all met
+            for stop in range(
+                0, total, 9
+            ):  # every ninth: the moves of a quantum and their neighbours are all met
                 store, _ = store_with(())
                 left = itertools.count()
 

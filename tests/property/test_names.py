@@ -25,7 +25,9 @@ TEXT = st.text(max_size=12).filter(lambda text: check_value(text) is None)
 ODD = st.sampled_from(["a-b", "a", "-", ".", "..", "%", "%41", "A", "é", "B 600/é", "1", "a-1", "#[']", "٣"])
 WORDS = TEXT | ODD
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1) | st.integers(0, 20)
-ROW = st.fixed_dictionaries({"instrument": WORDS, "physical_filter": WORDS, "visit": NUMBERS, "detector": NUMBERS})
+ROW = st.fixed_dictionaries(
+    {"instrument": WORDS, "physical_filter": WORDS, "visit": NUMBERS, "detector": NUMBERS}
+)
 DIMENSIONS = ("detector", "instrument", "physical_filter", "visit")
 TEMPLATES = [
     "{run}/{instrument}/{physical_filter}/{visit:06d}/isr-{detector:02d}.fits",
@@ -74,7 +76,9 @@ def test_a_path_that_reads_back_gives_its_values_again(text, row):
         assert back
 
 
-@given(st.sampled_from(TEMPLATES), st.lists(ROW, min_size=2, max_size=12, unique_by=lambda r: tuple(r.values())))
+@given(
+    st.sampled_from(TEMPLATES), st.lists(ROW, min_size=2, max_size=12, unique_by=lambda r: tuple(r.values()))
+)
 def test_no_two_datasets_that_read_back_have_one_path(text, rows):
     t = template(text)
     frame = frame_of(rows)
@@ -108,7 +112,7 @@ def test_twins_shadows_and_crowds_are_what_a_plain_count_finds(paths):
     series = pl.Series("p", paths, dtype=pl.String)
     low = [p.lower() for p in paths]
     assert sorted(twins(series)["row"].to_list()) == [i for i, p in enumerate(low) if low.count(p) > 1]
-    above = {p[: i] for p in low for i, c in enumerate(p) if c == "/"} | {""}
+    above = {p[:i] for p in low for i, c in enumerate(p) if c == "/"} | {""}
     if "" not in low and paths:
         assert shadowed(series)["row"].to_list() == [i for i, p in enumerate(low) if p in above]
     inside = {}
@@ -124,4 +128,6 @@ def test_twins_shadows_and_crowds_are_what_a_plain_count_finds(paths):
 @pytest.mark.parametrize("run", ["", "-x", "a/b", "..", "é"])
 def test_a_run_that_is_no_name_is_refused(run):
     with pytest.raises(PlanRefusedError, match="PST-P003"):
-        template(TEMPLATES[0]).path(run, {"instrument": "a", "physical_filter": "b", "visit": 1, "detector": 2})
+        template(TEMPLATES[0]).path(
+            run, {"instrument": "a", "physical_filter": "b", "visit": 1, "detector": 2}
+        )

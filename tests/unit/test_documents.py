@@ -18,17 +18,24 @@ def test_each_value_and_key_has_its_place():
 
 
 def test_a_problem_shows_the_line_and_points_at_it():
-    problem = parse_document("a:\n  b: 3\n", "x.yaml").problem("PST-C011", ("a", "b"), "must be text", "quote it")
+    problem = parse_document("a:\n  b: 3\n", "x.yaml").problem(
+        "PST-C011", ("a", "b"), "must be text", "quote it"
+    )
     assert problem.where == "x.yaml:2:6"
     assert problem.excerpt == "   2|   b: 3\n    |      ^"
 
 
 def test_a_place_that_is_not_there_falls_back_to_what_holds_it():
-    assert parse_document("a: {b: 1}", "x.yaml").problem("PST-C012", ("a", "c"), "missing").where == "x.yaml:1:4"
+    assert (
+        parse_document("a: {b: 1}", "x.yaml").problem("PST-C012", ("a", "c"), "missing").where == "x.yaml:1:4"
+    )
 
 
 def test_every_key_that_stands_twice_is_named():
-    assert problems("a: 1\na: 2\nb: {c: 1, c: 2}\n") == [("PST-C003", "x.yaml:2:1"), ("PST-C003", "x.yaml:3:11")]
+    assert problems("a: 1\na: 2\nb: {c: 1, c: 2}\n") == [
+        ("PST-C003", "x.yaml:2:1"),
+        ("PST-C003", "x.yaml:3:11"),
+    ]
 
 
 @pytest.mark.parametrize(

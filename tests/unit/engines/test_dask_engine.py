@@ -88,7 +88,10 @@ def test_somebody_elses_scheduler_serves_if_its_workers_have_one_thread(tmp_path
 
     campaign = Campaign(tmp_path, visits=2)
     with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=threads, dashboard_address="127.0.0.1:0", local_directory=str(tmp_path)
+        n_workers=1,
+        threads_per_worker=threads,
+        dashboard_address="127.0.0.1:0",
+        local_directory=str(tmp_path),
     ) as cluster:
         engine = DaskEngine(address=cluster.scheduler_address)
         if threads == 1:

@@ -55,7 +55,9 @@ def test_order_and_layout_are_no_content(name, tmp_path):
 
 def test_one_document_has_one_content_in_both(tmp_path):
     (tmp_path / "a").write_text('{"a": 1, "b": "2020-01-01", "c": 1.5, "d": null}')
-    assert open_format("json").content_digest(tmp_path / "a") == open_format("yaml").content_digest(tmp_path / "a")
+    assert open_format("json").content_digest(tmp_path / "a") == open_format("yaml").content_digest(
+        tmp_path / "a"
+    )
 
 
 @BOTH
@@ -68,7 +70,17 @@ def test_numpy_values_are_plain_values(name, tmp_path):
 @BOTH
 @pytest.mark.parametrize(
     "value",
-    [{"x": float("nan")}, {"x": float("inf")}, {"x": object()}, {"x": "\ud800"}, {"x": {1, 2}}, [1], "text", None, {"prestow": 1}],
+    [
+        {"x": float("nan")},
+        {"x": float("inf")},
+        {"x": object()},
+        {"x": "\ud800"},
+        {"x": {1, 2}},
+        [1],
+        "text",
+        None,
+        {"prestow": 1},
+    ],
     ids=repr,
 )
 def test_what_no_document_holds_is_not_written(name, value, tmp_path):

@@ -53,13 +53,21 @@ def make_many_extensions(path):
 
 def make_tables(path):
     rows = Table({"a": [1, 2, 3], "name": ["x", "it's", ""], "v": np.ones((3, 2))})
-    text = fits.TableHDU.from_columns([fits.Column("a", "I6", array=[1, 2]), fits.Column("b", "A9", array=["p", "q"])])
-    varying = fits.BinTableHDU.from_columns([fits.Column("h", "PJ()", array=np.array([[1, 2], [3]], dtype=object))])
+    text = fits.TableHDU.from_columns(
+        [fits.Column("a", "I6", array=[1, 2]), fits.Column("b", "A9", array=["p", "q"])]
+    )
+    varying = fits.BinTableHDU.from_columns(
+        [fits.Column("h", "PJ()", array=np.array([[1, 2], [3]], dtype=object))]
+    )
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(rows), text, varying]).writeto(path)
 
 
 def make_compressed(path):
-    hdus = [fits.PrimaryHDU(), fits.CompImageHDU(RAMP.astype("i4")), fits.CompImageHDU(RAMP.astype("f4"), name="F")]
+    hdus = [
+        fits.PrimaryHDU(),
+        fits.CompImageHDU(RAMP.astype("i4")),
+        fits.CompImageHDU(RAMP.astype("f4"), name="F"),
+    ]
     fits.HDUList(hdus).writeto(path)
 
 
@@ -68,7 +76,9 @@ def make_empty_primary(path):
 
 
 def make_groups(path):
-    data = fits.GroupData(np.ones((4, 1, 1, 3, 2), "f4"), bitpix=-32, parnames=["UU", "VV"], pardata=[np.arange(4)] * 2)
+    data = fits.GroupData(
+        np.ones((4, 1, 1, 3, 2), "f4"), bitpix=-32, parnames=["UU", "VV"], pardata=[np.arange(4)] * 2
+    )
     fits.GroupsHDU(data).writeto(path)
 
 
@@ -164,7 +174,10 @@ def test_all_else_stays_byte_for_byte(product):
         assert len(new) == len(old) + 1
         for one, other in zip(old, new, strict=False):
             a, b = one.fileinfo(), other.fileinfo()
-            assert before[a["datLoc"] : a["datLoc"] + a["datSpan"]] == after[b["datLoc"] : b["datLoc"] + b["datSpan"]]
+            assert (
+                before[a["datLoc"] : a["datLoc"] + a["datSpan"]]
+                == after[b["datLoc"] : b["datLoc"] + b["datSpan"]]
+            )
             cards = [before[i : i + 80] for i in range(a["hdrLoc"], a["datLoc"], 80)]
             cards = cards[: cards.index(b"END".ljust(80))]
             kept = [c for c in cards if c[:8] not in (b"CHECKSUM", b"DATASUM ")]
@@ -233,7 +246,9 @@ def test_one_pixel_changes_the_content(image, tmp_path):
 
 def test_one_card_changes_the_content(image, tmp_path):
     contents = {FORMAT.content_digest(image)}
-    for number, cards in enumerate([[("GAIN", 1)], [("GAIN", 2)], [("GAIN", 1, "why")], [("PSTART", 1)], [("HISTORY", "x")]]):
+    for number, cards in enumerate(
+        [[("GAIN", 1)], [("GAIN", 2)], [("GAIN", 1, "why")], [("PSTART", 1)], [("HISTORY", "x")]]
+    ):
         path = tmp_path / f"{number}.fits"
         fits.PrimaryHDU(RAMP, fits.Header([fits.Card(*card) for card in cards])).writeto(path)
         contents.add(FORMAT.content_digest(path))
@@ -352,7 +367,11 @@ def test_every_cut_of_a_file_is_damaged_or_only_lacks_padding(tmp_path):
     path = tmp_path / "product.fits"
     fits.HDUList([fits.PrimaryHDU(RAMP), fits.ImageHDU(RAMP[:2])]).writeto(path)
     whole = path.read_bytes()
-    ends = {2880 + RAMP.nbytes, *range(2880 + RAMP.nbytes, 2 * 2880 + 1), *range(3 * 2880 + 120, 4 * 2880 + 1)}
+    ends = {
+        2880 + RAMP.nbytes,
+        *range(2880 + RAMP.nbytes, 2 * 2880 + 1),
+        *range(3 * 2880 + 120, 4 * 2880 + 1),
+    }
     for length in itertools.chain(range(0, len(whole), 97), (2880 * n for n in range(5))):
         path.write_bytes(whole[:length])
         if length in ends:
@@ -403,7 +422,13 @@ def test_odd_values_are_read_with_mercy(image):
 
 
 def test_sums_agree_with_their_definition():
-    for data in (b"", bytes(2880), b"\xff" * 2880, b"\xff\xff\xff\xff" + bytes(2876), b"\x12\x34" * 1440 * 40):
+    for data in (
+        b"",
+        bytes(2880),
+        b"\xff" * 2880,
+        b"\xff\xff\xff\xff" + bytes(2876),
+        b"\x12\x34" * 1440 * 40,
+    ):
         words = np.frombuffer(data, ">u4").astype("u8")
         total = int(words.sum())
         while total >> 32:

@@ -16,10 +16,14 @@ from prestow.naming.universe import load_universe
 from prestow.registry import Registry
 from prestow.stores import open_store
 
-spec = importlib.util.spec_from_file_location("ingest_campaign", Path(__file__).parents[2] / "ingest_campaign.py")
+spec = importlib.util.spec_from_file_location(
+    "ingest_campaign", Path(__file__).parents[2] / "ingest_campaign.py"
+)
 ingest_campaign = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(ingest_campaign)
-campaign, comparable, make, RUN = (getattr(ingest_campaign, n) for n in ("campaign", "comparable", "make", "RUN"))
+campaign, comparable, make, RUN = (
+    getattr(ingest_campaign, n) for n in ("campaign", "comparable", "make", "RUN")
+)
 
 UNIVERSE = load_universe()
 
@@ -58,7 +62,12 @@ def test_what_is_committed_is_in_the_registry(house, level):
     receipts = campaign(house.store)
     report = house.take(level=level)
     made = [o for r in receipts for o in r.outputs if o.state == "made"]
-    assert (report.added, report.quanta, report.runs, report.problems) == (len(made), len(receipts), (RUN,), ())
+    assert (report.added, report.quanta, report.runs, report.problems) == (
+        len(made),
+        len(receipts),
+        (RUN,),
+        (),
+    )
     assert report.states == {"declined": 1, "lost": 1, "made": 16}
     assert report.unexpected == ()
     table = house.registry.datasets(["isr", "aligned", "coadd", "summary"], [RUN])
@@ -66,12 +75,20 @@ def test_what_is_committed_is_in_the_registry(house, level):
     for output in made:
         if output.type != "isr_log":
             row = by_path[output.path]
-            assert (row["sha256"], row["content"], row["size"]) == (output.sha256, output.content, output.size)
+            assert (row["sha256"], row["content"], row["size"]) == (
+                output.sha256,
+                output.content,
+                output.size,
+            )
     coadd = by_path[receipts[-2].outputs[0].path]
     assert coadd["recipe"].hex() == receipts[-2].actual_recipe != coadd["planned_recipe"].hex()
     assert coadd["receipt"] == receipt_name(RUN, "coadd", receipts[-2].quantum)
     quanta = house.registry.quanta(RUN).to_pylist()
-    assert {(q["state"], q["code"]) for q in quanta} == {("made", None), ("declined", "cloudy"), ("lost", None)}
+    assert {(q["state"], q["code"]) for q in quanta} == {
+        ("made", None),
+        ("declined", "cloudy"),
+        ("lost", None),
+    }
     assert house.registry.quantum_inputs(RUN).num_rows == sum(len(r.inputs) for r in receipts)
     assert house.registry.dataset_types()["summary"].dimensions == ()
 
@@ -255,7 +272,12 @@ with Registry.open(sys.argv[1], load_universe(), create=True) as registry:
 def test_without_planner_polars_and_dask_the_registry_is_the_same(house, level):
     campaign(house.store, home=lambda n: n % 2 == 0)
     url = f"sqlite:///{house.root}/blocked.db"
-    subprocess.run([sys.executable, "-c", BLOCKED, url, house.uri, level], check=True, cwd=house.root, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", BLOCKED, url, house.uri, level],
+        check=True,
+        cwd=house.root,
+        capture_output=True,
+    )
     house.take()
     with Registry.open(url, UNIVERSE, read_only=True) as blocked:
         assert blocked.dump() == house.registry.dump()

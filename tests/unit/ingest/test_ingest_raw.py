@@ -15,7 +15,9 @@ from prestow.registry import Registry
 from prestow.registry.records import read_records
 from prestow.stores import open_store
 
-DATA = Path(os.environ.get("PRESTOW_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "uam-ngc2420"
+DATA = (
+    Path(os.environ.get("PRESTOW_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "uam-ngc2420"
+)
 UNIVERSE = load_universe()
 SIMCAM = load_instrument("simcam")
 
@@ -32,9 +34,21 @@ def card(key, value):
 
 def simcam(path, *, obsid=202501010001, detector=0, kind="OBJECT", pixel=0, **changes):
     cards = {
-        "SIMPLE": True, "BITPIX": 8, "NAXIS": 1, "NAXIS1": 4, "INSTRUME": "SIMCAM", "OBSID": obsid, "DETECTOR": detector,
-        "FILTER": "sim-g", "IMGTYPE": kind, "DATE-OBS": "2025-01-02T03:04:05", "EXPTIME": 30.0, "OBJECT": "field",
-        "RA": 1.0, "DEC": 2.0, "AIRMASS": 1.1,
+        "SIMPLE": True,
+        "BITPIX": 8,
+        "NAXIS": 1,
+        "NAXIS1": 4,
+        "INSTRUME": "SIMCAM",
+        "OBSID": obsid,
+        "DETECTOR": detector,
+        "FILTER": "sim-g",
+        "IMGTYPE": kind,
+        "DATE-OBS": "2025-01-02T03:04:05",
+        "EXPTIME": 30.0,
+        "OBJECT": "field",
+        "RA": 1.0,
+        "DEC": 2.0,
+        "AIRMASS": 1.1,
     } | {k.replace("_", "-"): v for k, v in changes.items()}
     header = "".join(card(k, v) for k, v in cards.items() if v is not None) + "END".ljust(80)
     header += " " * (-len(header) % 2880)
@@ -78,12 +92,17 @@ def test_files_are_copied_recorded_and_registered(house):
     assert (report.run, report.added, report.known, report.skipped) == ("raw-simcam", 3, 0, ())
     assert [Path(p).name for p in report.ignored] == ["notes.txt"]
     assert house.names() == [
-        "raw/simcam/20250101/bias.FIT", "raw/simcam/20250101/x 0#.fits", "raw/simcam/20250101/x 1#.fits",
+        "raw/simcam/20250101/bias.FIT",
+        "raw/simcam/20250101/x 0#.fits",
+        "raw/simcam/20250101/x 1#.fits",
     ]
     table = house.registry.datasets(["raw"], ["raw-simcam"])
     assert table["detector"].to_pylist() == [0, 0, 1]
     assert table["exposure"].to_pylist() == [202501010001, 202501010002, 202501010001]
-    assert all(r.hex() == c[:32] for r, c in zip(table["recipe"].to_pylist(), table["content"].to_pylist(), strict=True))
+    assert all(
+        r.hex() == c[:32]
+        for r, c in zip(table["recipe"].to_pylist(), table["content"].to_pylist(), strict=True)
+    )
     assert table["store"].to_pylist() == ["archive"] * 3
     for path, sha in zip(table["path"].to_pylist(), table["sha256"].to_pylist(), strict=True):
         assert hashlib.sha256(house.store.read(path)).hexdigest() == sha
@@ -95,7 +114,10 @@ def test_exposures_visits_and_their_definition(house):
     simcam(house.root / "in/b.fits", kind="BIAS", obsid=202501010002)
     house.take(house.root / "in")
     exposures = house.registry.dimension_records("exposure").to_pylist()
-    assert [(e["observation_type"], e["physical_filter"]) for e in exposures] == [("science", "sim-g"), ("bias", None)]
+    assert [(e["observation_type"], e["physical_filter"]) for e in exposures] == [
+        ("science", "sim-g"),
+        ("bias", None),
+    ]
     assert exposures[0]["end"] - exposures[0]["begin"] == 30_000_000_000
     assert house.registry.dimension_records("visit")["visit"].to_pylist() == [202501010001]
     assert house.registry.relation("visit_definition").to_pylist() == [
@@ -197,7 +219,10 @@ def test_in_place_files_are_never_touched_nor_copied(house):
     simcam(house.root / "others/x.fits", detector=3)
     house.take(house.root / "others", transfer=Transfer.IN_PLACE)
     assert set(house.registry.stores()) == {"archive", "raw-simcam", "raw-simcam-2"}
-    for name, path in zip(*(house.registry.datasets(["raw"], ["raw-simcam"])[c].to_pylist() for c in ("store", "path")), strict=True):
+    for name, path in zip(
+        *(house.registry.datasets(["raw"], ["raw-simcam"])[c].to_pylist() for c in ("store", "path")),
+        strict=True,
+    ):
         assert open_store(house.registry.stores()[name][0]).size(path) == 5760
 
 

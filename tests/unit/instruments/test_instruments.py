@@ -15,12 +15,29 @@ from prestow.instruments.time import observing_day
 from prestow.naming.universe import load_universe
 
 CAFOS = {
-    "INSTRUME": "CAFOS 2.2", "IMAGETYP": "science ", "DATE-OBS": "2021-03-28T23:06:34", "EXPTIME": 2.0,
-    "INSFLNAM": "JohnsonB  ", "OBJECT": "NCG2420 B", "RA": 114.9, "DEC": 21.5, "AIRMASS": 1.5, "FILENAME": "uamA_0023.fits",
+    "INSTRUME": "CAFOS 2.2",
+    "IMAGETYP": "science ",
+    "DATE-OBS": "2021-03-28T23:06:34",
+    "EXPTIME": 2.0,
+    "INSFLNAM": "JohnsonB  ",
+    "OBJECT": "NCG2420 B",
+    "RA": 114.9,
+    "DEC": 21.5,
+    "AIRMASS": 1.5,
+    "FILENAME": "uamA_0023.fits",
 }
 SIMCAM = {
-    "INSTRUME": "SIMCAM", "OBSID": 202501010007, "DETECTOR": 3, "FILTER": "sim-g", "IMGTYPE": "OBJECT",
-    "DATE-OBS": "2025-01-02T03:04:05.5", "EXPTIME": 30.0, "OBJECT": "field", "RA": 1.0, "DEC": 2.0, "AIRMASS": 1.1,
+    "INSTRUME": "SIMCAM",
+    "OBSID": 202501010007,
+    "DETECTOR": 3,
+    "FILTER": "sim-g",
+    "IMGTYPE": "OBJECT",
+    "DATE-OBS": "2025-01-02T03:04:05.5",
+    "EXPTIME": 30.0,
+    "OBJECT": "field",
+    "RA": 1.0,
+    "DEC": 2.0,
+    "AIRMASS": 1.1,
 }
 
 
@@ -32,7 +49,11 @@ def observe(name, cards, **changes):
 def test_a_science_frame_of_cafos():
     observation, wrong = observe("cafos", CAFOS)
     assert wrong == []
-    assert (observation.exposure, observation.visit, observation.detector) == (20210328230634, 20210328230634, 0)
+    assert (observation.exposure, observation.visit, observation.detector) == (
+        20210328230634,
+        20210328230634,
+        0,
+    )
     assert (observation.day_obs, observation.physical_filter, observation.band) == (20210328, "JohnsonB", "B")
     assert observation.metadata["object"] == "NGC 2420"
     assert observation.metadata["file_number"] == 23
@@ -54,7 +75,9 @@ def test_a_frame_of_simcam():
 
 
 def test_everything_a_header_lacks_is_told_at_once():
-    observation, wrong = observe("simcam", SIMCAM, OBSID=None, EXPTIME="long", DETECTOR=9, **{"DATE-OBS": "2025-01-02"})
+    observation, wrong = observe(
+        "simcam", SIMCAM, OBSID=None, EXPTIME="long", DETECTOR=9, **{"DATE-OBS": "2025-01-02"}
+    )
     assert observation is None
     text = "\n".join(wrong)
     assert "the header has no OBSID" in text
@@ -115,16 +138,28 @@ def test_all_problems_of_an_instrument_are_told_with_their_places():
         read_instrument(parse_document(WRONG, "my.yaml"), load_universe())
     places = {(int(p.where.split(":")[1]), p.code) for p in caught.value.problems}
     assert places >= {
-        (1, "PST-C014"), (2, "PST-C013"), (3, "PST-C013"), (4, "PST-C011"), (6, "PST-C013"), (7, "PST-C012"),
-        (8, "PST-C013"), (9, "PST-C010"), (10, "PST-C010"), (11, "PST-C013"), (12, "PST-C011"), (13, "PST-C011"),
-        (15, "PST-C011"), (16, "PST-C010"),
+        (1, "PST-C014"),
+        (2, "PST-C013"),
+        (3, "PST-C013"),
+        (4, "PST-C011"),
+        (6, "PST-C013"),
+        (7, "PST-C012"),
+        (8, "PST-C013"),
+        (9, "PST-C010"),
+        (10, "PST-C010"),
+        (11, "PST-C013"),
+        (12, "PST-C011"),
+        (13, "PST-C011"),
+        (15, "PST-C011"),
+        (16, "PST-C010"),
     }
     assert any("no rule for 'observation_type'" in p.what for p in caught.value.problems)
 
 
 def minimal(**rules):
     lines = "\n".join(f"  {name}: {rule}" for name, rule in rules.items())
-    text = textwrap.dedent("""\
+    text = (
+        textwrap.dedent("""\
         schema: prestow.instrument/1
         name: toy
         values:
@@ -132,12 +167,18 @@ def minimal(**rules):
           begin: {constant: 0}
           day_obs: {constant: 20250101}
           detector: {constant: 0}
-        """) + lines + "\nfilters: {}\nvisits: []\ndetectors: [{detector: 0}]\n"
+        """)
+        + lines
+        + "\nfilters: {}\nvisits: []\ndetectors: [{detector: 0}]\n"
+    )
     return read_instrument(parse_document(text), load_universe())
 
 
 def test_values_are_put_together_from_earlier_ones():
-    toy = minimal(file_number="{file_name: true, steps: [{regex: 'f(\\d+).*'}, int]}", exposure='{format: "{day_obs}{file_number:04d}", steps: [int]}')
+    toy = minimal(
+        file_number="{file_name: true, steps: [{regex: 'f(\\d+).*'}, int]}",
+        exposure='{format: "{day_obs}{file_number:04d}", steps: [int]}',
+    )
     assert toy.observe({}, "f12.fits")[0].exposure == 202501010012
 
 
@@ -160,6 +201,13 @@ def test_time_is_what_astropy_says(moment):
 def test_leap_seconds_and_bad_times():
     assert tai_from_utc("2016-12-31T23:59:60.25") == tai_from_utc("2017-01-01T00:00:00") - 750_000_000
     assert observing_day("2021-01-01T00:00:00", 12) == 20201231
-    for text in ("yesterday", "2021-13-01T00:00:00", "2021-01-01T24:00:00", "2021-01-01T00:00:60", "1960-01-01T00:00:00", "2021-01-01"):
+    for text in (
+        "yesterday",
+        "2021-13-01T00:00:00",
+        "2021-01-01T24:00:00",
+        "2021-01-01T00:00:60",
+        "1960-01-01T00:00:00",
+        "2021-01-01",
+    ):
         with pytest.raises(ValueError):
             tai_from_utc(text)

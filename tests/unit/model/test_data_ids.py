@@ -42,7 +42,9 @@ def test_any_text_is_a_data_id_or_one_of_our_errors(text):
         assert {p.code for p in error.problems} == {"PST-C026"}
 
 
-@pytest.mark.parametrize("value", ["", " a", "a\n", 'a"b', "a\\b", "a\x00", "\ud800", 1 << 63, True, 1.5, None])
+@pytest.mark.parametrize(
+    "value", ["", " a", "a\n", 'a"b', "a\\b", "a\x00", "\ud800", 1 << 63, True, 1.5, None]
+)
 def test_a_value_that_cannot_name_is_refused(value):
     with pytest.raises(ConfigurationError, match="PST-C026"):
         DataId({"a": value})

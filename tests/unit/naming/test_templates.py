@@ -66,8 +66,16 @@ def test_a_type_without_dimensions_has_a_path():
 
 def test_another_spelling_is_not_read_back():
     template = compiled("{run}/{instrument}/{visit:03d}-{detector}.fits")
-    assert template.parse("demo/sim/012-3.fits") == ("demo", {"instrument": "sim", "visit": 12, "detector": 3})
-    for other in ("demo/sim/12-3.fits", "demo/sim/012-03.fits", "demo/s%41/012-3.fits", "demo/sim/012-3.fits/x"):
+    assert template.parse("demo/sim/012-3.fits") == (
+        "demo",
+        {"instrument": "sim", "visit": 12, "detector": 3},
+    )
+    for other in (
+        "demo/sim/12-3.fits",
+        "demo/sim/012-03.fits",
+        "demo/s%41/012-3.fits",
+        "demo/sim/012-3.fits/x",
+    ):
         assert template.parse(other) is None
 
 

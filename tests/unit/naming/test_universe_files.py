@@ -17,13 +17,20 @@ def test_the_survey_universe_requires_implies_and_knows_aliases():
     universe = load_universe()
     assert universe.close(["patch"]) == ("patch", "skymap", "tract")
     assert universe.expand(["exposure"]) == ("band", "day_obs", "exposure", "instrument", "physical_filter")
-    assert [universe.canonical(n) for n in ("ccd", "night", "filter", "x")] == ["detector", "day_obs", "band", None]
+    assert [universe.canonical(n) for n in ("ccd", "night", "filter", "x")] == [
+        "detector",
+        "day_obs",
+        "band",
+        None,
+    ]
     assert universe.relations["visit_definition"].between == ("visit", "exposure")
 
 
 def test_a_universe_of_ones_own_is_read_from_a_file(tmp_path):
     path = tmp_path / "u.yaml"
-    path.write_text(HEAD + "  a: {type: str}\n  b: {type: int, requires: [a]}\n  c: {type: int, requires: [b]}\n")
+    path.write_text(
+        HEAD + "  a: {type: str}\n  b: {type: int, requires: [a]}\n  c: {type: int, requires: [b]}\n"
+    )
     universe = load_universe(path)
     assert universe.close(["c"]) == ("a", "b", "c")
 

@@ -114,7 +114,9 @@ def test_a_run_is_bound_to_what_is_made_and_not_to_how(place):
 
 
 def test_a_whole_number_and_its_float_are_one_configuration(place):
-    texts = {pipeline_digest(load(place, GOOD.replace("sigma: 4", f"sigma: {v}"))) for v in ("4", "4.0", "4e0")}
+    texts = {
+        pipeline_digest(load(place, GOOD.replace("sigma: 4", f"sigma: {v}"))) for v in ("4", "4.0", "4e0")
+    }
     assert len(texts) == 1
 
 
@@ -137,7 +139,9 @@ def test_values_of_the_command_line_win_and_say_so(place):
 
 
 def test_values_of_the_command_line_are_checked(place):
-    found = problems(place, GOOD, overrides=["isr.sigma=x", "isr.sgma=1", "iser.x=1", "what", "isr.name=[", "a.b"])
+    found = problems(
+        place, GOOD, overrides=["isr.sigma=x", "isr.sgma=1", "iser.x=1", "what", "isr.name=[", "a.b"]
+    )
     assert sorted(found) == [
         ("PST-C010", "--set iser.x=1"),
         ("PST-C010", "--set isr.sgma=1"),
@@ -203,13 +207,18 @@ def test_a_template_without_the_detector_is_refused_and_both_datasets_named(plac
     (problem,) = caught.value.problems
     assert caught.value.exit_code == Exit.REFUSED == 4
     assert problem.where == f"{place}/pipeline.yaml:6:62"
-    assert "isr{detector=0,exposure=0,instrument=a} and isr{detector=1,exposure=0,instrument=a}" in problem.what
+    assert (
+        "isr{detector=0,exposure=0,instrument=a} and isr{detector=1,exposure=0,instrument=a}" in problem.what
+    )
     assert "{detector} is missing" in problem.what
     assert "{run}/isr/{instrument}-{exposure:06d}-{detector}.json" in problem.fix
 
 
 def test_two_types_of_one_template_are_refused(place):
-    text = GOOD.replace("total: {dimensions: [exposure], format: json}", 'total: {dimensions: [exposure], format: json, template: "{run}/{exposure}-{instrument}"}\n  more: {dimensions: [exposure], format: json, template: "{run}/{exposure}-{instrument}"}')
+    text = GOOD.replace(
+        "total: {dimensions: [exposure], format: json}",
+        'total: {dimensions: [exposure], format: json, template: "{run}/{exposure}-{instrument}"}\n  more: {dimensions: [exposure], format: json, template: "{run}/{exposure}-{instrument}"}',
+    )
     text = text.replace("outputs: {total: total}", "outputs: {total: total, more: more}")
     assert problems(place, text) == [("PST-C030", "8:58")]
 
@@ -229,11 +238,15 @@ def test_a_cycle_is_named_with_its_tasks(place):
 
 
 def test_a_task_that_reads_what_it_writes_is_a_cycle(place):
-    assert ("PST-C022", "18:3") in problems(place, GOOD.replace("inputs: {raw: raw}", "inputs: {raw: raw, own: isr}"))
+    assert ("PST-C022", "18:3") in problems(
+        place, GOOD.replace("inputs: {raw: raw}", "inputs: {raw: raw, own: isr}")
+    )
 
 
 def test_a_field_without_a_default_must_be_given(place):
-    (place / "tasks" / "isr.py").write_text(TASK.replace("sigma: float = 3", "sigma: float\n    gain: float = 2 * pi"))
+    (place / "tasks" / "isr.py").write_text(
+        TASK.replace("sigma: float = 3", "sigma: float\n    gain: float = 2 * pi")
+    )
     assert problems(place, GOOD) == [("PST-C012", "19:5")]
     with pytest.raises(ConfigurationError, match=r"default at .*isr.py:7:19 is not a literal"):
         load(place, GOOD)
@@ -249,12 +262,27 @@ def test_a_fault_of_the_source_is_named_in_the_source(place):
 
 def test_everything_wrong_is_said_at_once(place):
     text = GOOD
-    for old, new in [("name: toy", "naame: toy"), ("tries: 2", "tries: x"), ("raw: raw", "raw: rar"), ("2GB", "lots")]:
+    for old, new in [
+        ("name: toy", "naame: toy"),
+        ("tries: 2", "tries: x"),
+        ("raw: raw", "raw: rar"),
+        ("2GB", "lots"),
+    ]:
         text = text.replace(old, new)
     codes = [code for code, _ in problems(place, text)]
     assert sorted(codes) == sorted(["PST-C010", "PST-C012", "PST-C011", "PST-C020", "PST-C013", "PST-C011"])
 
 
-@pytest.mark.parametrize("text", ["", "3", "[]", "tasks: 3\ndataset_types: []\n", "tasks: {isr: 3, x: {inputs: []}}", "code: 3\ntasks: {isr: {run: 3, outputs: 3, dimensions: x}}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        "[]",
+        "tasks: 3\ndataset_types: []\n",
+        "tasks: {isr: 3, x: {inputs: []}}",
+        "code: 3\ntasks: {isr: {run: 3, outputs: 3, dimensions: x}}",
+    ],
+)
 def test_no_nonsense_is_a_crash(place, text):
     assert all(code.startswith("PST-C0") for code, _ in problems(place, text))

@@ -20,7 +20,9 @@ CASES = sorted(path.parent.name for path in GOLDEN.glob("*/request.yaml"))
 
 def text_of(plan):
     lines = [f"plan {plan.id}", ""]
-    lines += [" ".join(f"{n}={getattr(row, n)}" for n in row.__dataclass_fields__) for row in summary(plan).tasks]
+    lines += [
+        " ".join(f"{n}={getattr(row, n)}" for n in row.__dataclass_fields__) for row in summary(plan).tasks
+    ]
     lines += [*summary(plan).left_out, ""]
     for stage in ("jobs", "job_edges", "left_out"):
         lines += [f"# {stage}", plan.explain(stage)]
@@ -28,9 +30,13 @@ def text_of(plan):
     for quantum in t["quanta"].iter_rows(named=True):
         lines.append(f"{quantum['quantum']} {quantum['task']} {quantum['data_id']} {quantum['recipe'].hex()}")
         for edges, arrow in ((t["inputs"], "<-"), (t["outputs"], "->")):
-            mine = edges.filter(pl.col("quantum") == quantum["quantum"]).join(t["datasets"], on="dataset", maintain_order="left")
+            mine = edges.filter(pl.col("quantum") == quantum["quantum"]).join(
+                t["datasets"], on="dataset", maintain_order="left"
+            )
             for row in mine.iter_rows(named=True):
-                lines.append(f"    {arrow} {row['connection']} {row['dataset']} {row['type']} {row['path'] or row['data_id']}")
+                lines.append(
+                    f"    {arrow} {row['connection']} {row['dataset']} {row['type']} {row['path'] or row['data_id']}"
+                )
     return "\n".join(lines) + "\n"
 
 

@@ -62,6 +62,9 @@ def test_the_plan_is_the_same_once_its_quanta_are_settled(registry):
 
 
 def test_an_empty_registry_lacks_everything(tmp_path):
-    with Registry.open(f"sqlite:///{tmp_path}/r.db", UNIVERSE, create=True) as registry, pytest.raises(PlanRefusedError) as error:
+    with (
+        Registry.open(f"sqlite:///{tmp_path}/r.db", UNIVERSE, create=True) as registry,
+        pytest.raises(PlanRefusedError) as error,
+    ):
         build_plan(Request("demo", reduction(), UNIVERSE, ()), registry)
     assert [problem.code for problem in error.value.problems] == ["PST-P002"] * 3

@@ -110,7 +110,10 @@ def test_further_columns_may_be_named():
         ("visit=1 and (ccd=1 and tract=1)", "visit = 1 and detector = 1 and tract = 1"),
         ("not not band is null", "band is null"),
         ("not band is null", "band is not null"),
-        ("not (visit=1 or ccd=1) and (tract=1 or ccd=2)", "not (visit = 1 or detector = 1) and (tract = 1 or detector = 2)"),
+        (
+            "not (visit=1 or ccd=1) and (tract=1 or ccd=2)",
+            "not (visit = 1 or detector = 1) and (tract = 1 or detector = 2)",
+        ),
     ],
 )
 def test_a_selection_has_one_text(text, canonical):
@@ -181,9 +184,18 @@ def test_a_selection_on_some_dimensions_names_no_others():
 
 NUMBER = st.integers(-5, 5)
 LEAVES = st.one_of(
-    st.builds("{} {} {}".format, st.sampled_from(["visit", "ccd"]), st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), NUMBER),
-    st.builds("visit in ({}, {}..{}:{})".format, NUMBER, NUMBER.map(lambda n: n - 11), NUMBER, st.integers(1, 20)),
-    st.sampled_from(["band is null", "visit is not null", "band = 'r'", "band != 'r'", "band like 'x%'", "visit = ccd"]),
+    st.builds(
+        "{} {} {}".format,
+        st.sampled_from(["visit", "ccd"]),
+        st.sampled_from(["=", "!=", "<", "<=", ">", ">="]),
+        NUMBER,
+    ),
+    st.builds(
+        "visit in ({}, {}..{}:{})".format, NUMBER, NUMBER.map(lambda n: n - 11), NUMBER, st.integers(1, 20)
+    ),
+    st.sampled_from(
+        ["band is null", "visit is not null", "band = 'r'", "band != 'r'", "band like 'x%'", "visit = ccd"]
+    ),
 )
 TEXTS = st.recursive(
     LEAVES,
@@ -207,7 +219,9 @@ def test_the_one_text_parses_back_to_the_same_selection(text):
 @given(TEXTS, TEXTS)
 def test_the_logic_is_that_of_three_values(left, right):
     def values(text):
-        return FRAME.select(parse_selection(text, UNIVERSE).expression(FRAME.columns).alias("x"))["x"].to_list()
+        return FRAME.select(parse_selection(text, UNIVERSE).expression(FRAME.columns).alias("x"))[
+            "x"
+        ].to_list()
 
     def both(a, b, rule, absorbing):
         return absorbing if absorbing in (a, b) else None if None in (a, b) else rule(a, b)

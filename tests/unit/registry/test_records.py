@@ -12,7 +12,9 @@ from prestow.stores import Put, open_store
 
 @pytest.fixture(params=["file", "memory"])
 def store(request, tmp_path):
-    return open_store(f"file://{tmp_path}/a b" if request.param == "file" else f"memory://records-{tmp_path.name}")
+    return open_store(
+        f"file://{tmp_path}/a b" if request.param == "file" else f"memory://records-{tmp_path.name}"
+    )
 
 
 def test_an_equal_record_may_be_put_again_and_another_may_not(store):

@@ -34,22 +34,37 @@ def batch(run, detectors=(1, 2, 3), *, sha="11", quantum=None, paths=None, recip
     ids = uuid_bytes(Dataset("bias", DataId({"instrument": "sim", "detector": d}), run).id for d in detectors)
     datasets = pa.table(
         {
-            "id": ids, "run": [run] * n, "instrument": ["sim"] * n, "detector": list(detectors),
-            "recipe": pa.array([recipe] * n, pa.binary(16)), "quantum": pa.array([quantum] * n, pa.binary(16)),
+            "id": ids,
+            "run": [run] * n,
+            "instrument": ["sim"] * n,
+            "detector": list(detectors),
+            "recipe": pa.array([recipe] * n, pa.binary(16)),
+            "quantum": pa.array([quantum] * n, pa.binary(16)),
         }
     )
     artifacts = pa.table(
         {
-            "dataset": ids, "store": ["archive"] * n, "path": paths or [f"{run}/bias-{d}.fits" for d in detectors],
-            "size": [10] * n, "sha256": [sha * 32] * n, "content": ["22" * 32] * n, "format": ["fits"] * n,
+            "dataset": ids,
+            "store": ["archive"] * n,
+            "path": paths or [f"{run}/bias-{d}.fits" for d in detectors],
+            "size": [10] * n,
+            "sha256": [sha * 32] * n,
+            "content": ["22" * 32] * n,
+            "format": ["fits"] * n,
         }
     )
     quanta = None
     if quantum:
         quanta = pa.table(
             {
-                "id": pa.array([quantum], pa.binary(16)), "run": [run], "task": ["make"], "data_id": ["{}"], "job": ["j"],
-                "state": ["made"], "planned_recipe": pa.array([recipe], pa.binary(16)), "receipt": ["_receipts/x"],
+                "id": pa.array([quantum], pa.binary(16)),
+                "run": [run],
+                "task": ["make"],
+                "data_id": ["{}"],
+                "job": ["j"],
+                "state": ["made"],
+                "planned_recipe": pa.array([recipe], pa.binary(16)),
+                "receipt": ["_receipts/x"],
             }
         )
     return DatasetBatch({"bias": datasets}, artifacts, quanta)
@@ -81,7 +96,11 @@ def test_in_a_chain_the_first_member_wins_per_data_id(registry):
     registry.register_chain("inner", ["b"])
     registry.register_chain("all", ["inner", "a"])
     table = registry.datasets(["bias"], ["all"])
-    assert list(zip(table["detector"].to_pylist(), table["run"].to_pylist())) == [(1, "a"), (2, "b"), (3, "b")]
+    assert list(zip(table["detector"].to_pylist(), table["run"].to_pylist())) == [
+        (1, "a"),
+        (2, "b"),
+        (3, "b"),
+    ]
     assert registry.datasets(["bias"], ["all"], first=False).num_rows == 4
     assert registry.datasets(["bias"], ["a", "b"])["run"].to_pylist() == ["a", "a", "b"]
 
@@ -108,7 +127,8 @@ def test_of_a_quantum_all_outputs_go_in_or_none(registry):
     inserted = registry.insert_datasets(batch("a", (1, 2), quantum=b"q" * 16))
     assert inserted.datasets == inserted.quanta == 0
     assert {c.what for c in inserted.contradictory} == {
-        "its place holds another registered dataset", "an output of it is contradictory",
+        "its place holds another registered dataset",
+        "an output of it is contradictory",
     }
     assert registry.quanta("a").num_rows == 0
 
@@ -125,10 +145,14 @@ def test_what_was_deleted_is_not_brought_back(registry):
 
 
 def test_dimension_records_are_added_once_and_never_changed(registry):
-    rows = pa.table({"instrument": ["s", "s"], "detector": [1, 2], "name": ["one", "two"], "purpose": ["science", None]})
+    rows = pa.table(
+        {"instrument": ["s", "s"], "detector": [1, 2], "name": ["one", "two"], "purpose": ["science", None]}
+    )
     assert registry.insert_dimension_records("detector", rows) == 2
     assert registry.insert_dimension_records("detector", rows) == 0
-    other = pa.table({"instrument": ["s", "s"], "detector": [2, 3], "name": ["zwei", "drei"], "purpose": ["science"] * 2})
+    other = pa.table(
+        {"instrument": ["s", "s"], "detector": [2, 3], "name": ["zwei", "drei"], "purpose": ["science"] * 2}
+    )
     with pytest.raises(IngestError, match="detector=2"):
         registry.insert_dimension_records("detector", other)
     out = registry.dimension_records("detector")
@@ -149,7 +173,15 @@ def test_a_dataset_without_dimensions_is_legal(registry):
     registry.register_dataset_type(DatasetType("schema", (), "json"))
     ids = uuid_bytes([Dataset("schema", DataId({}), "a").id])
     artifact = pa.table(
-        {"dataset": ids, "store": ["archive"], "path": ["s.json"], "size": [1], "sha256": ["11" * 32], "content": ["11" * 32], "format": ["json"]}
+        {
+            "dataset": ids,
+            "store": ["archive"],
+            "path": ["s.json"],
+            "size": [1],
+            "sha256": ["11" * 32],
+            "content": ["11" * 32],
+            "format": ["json"],
+        }
     )
     given = DatasetBatch({"schema": pa.table({"id": ids, "run": ["a"]})}, artifact)
     assert registry.insert_datasets(given).datasets == 1
@@ -161,8 +193,10 @@ def test_a_dataset_without_dimensions_is_legal(registry):
 def test_columns_in_the_layouts_of_other_libraries_are_taken(registry, level):
     polars = pytest.importorskip("polars")
     given = batch("a")
-    as_polars = {n: polars.from_arrow(t).to_arrow(compat_level=None if level is None else polars.CompatLevel.oldest())
-                 for n, t in {"d": given.datasets["bias"], "a": given.artifacts}.items()}
+    as_polars = {
+        n: polars.from_arrow(t).to_arrow(compat_level=None if level is None else polars.CompatLevel.oldest())
+        for n, t in {"d": given.datasets["bias"], "a": given.artifacts}.items()
+    }
     assert registry.insert_datasets(DatasetBatch({"bias": as_polars["d"]}, as_polars["a"])).artifacts == 3
     assert registry.insert_datasets(given).present == 3
     records = polars.DataFrame({"instrument": ["s"], "detector": [1], "name": [None], "purpose": ["science"]})
@@ -215,7 +249,10 @@ def test_read_only_changes_nothing(tmp_path):
     url = f"sqlite:///{tmp_path}/r.db"
     Registry.open(url, UNIVERSE, create=True).close()
     before = (tmp_path / "r.db").read_bytes()
-    with Registry.open(url, UNIVERSE, read_only=True) as registry, pytest.raises(ProjectError, match="readonly"):
+    with (
+        Registry.open(url, UNIVERSE, read_only=True) as registry,
+        pytest.raises(ProjectError, match="readonly"),
+    ):
         registry.register_run("x")
     assert (tmp_path / "r.db").read_bytes() == before
 

@@ -74,7 +74,14 @@ def test_directories_come_and_go_with_their_names(store, tmp_path):
     store.put_if_absent("_aside/q/a/0", b"x")
     store.put_if_absent("_aside/q/a/1", b"y")
     store.move("_aside/q/a/0", "run/x")
-    assert files_below(tmp_path / "store") == ["_aside", "_aside/q", "_aside/q/a", "_aside/q/a/1", "run", "run/x"]
+    assert files_below(tmp_path / "store") == [
+        "_aside",
+        "_aside/q",
+        "_aside/q/a",
+        "_aside/q/a/1",
+        "run",
+        "run/x",
+    ]
     store.delete("_aside/q/a/1")
     assert files_below(tmp_path / "store") == ["run", "run/x"]
     store.delete("run/x")
@@ -131,7 +138,9 @@ def test_directory_left_by_a_dead_process_is_synced_by_the_next(tmp_path, monkey
     (tmp_path / "store/r/t").mkdir(parents=True)
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda d: (synced.append(os.path.realpath(f"/proc/self/fd/{d}")), real(d)))
+    monkeypatch.setattr(
+        os, "fsync", lambda d: (synced.append(os.path.realpath(f"/proc/self/fd/{d}")), real(d))
+    )
     FileStore(f"file://{tmp_path}/store").put_if_absent("r/t/x", b"1")
     assert {f"{tmp_path}/store", f"{tmp_path}/store/r"} <= set(synced)
 
@@ -284,7 +293,11 @@ def test_full_disk_is_one_clear_error(small_disk, store, tmp_path):
             sink.write(big)
 
     store.put_if_absent("big", big)
-    for act in (lambda: full.put_if_absent("a/b", big), create, lambda: store.fetch("big", small_disk / "local")):
+    for act in (
+        lambda: full.put_if_absent("a/b", big),
+        create,
+        lambda: store.fetch("big", small_disk / "local"),
+    ):
         with pytest.raises(StoreError) as caught:
             act()
         problem = caught.value.problems[0]

@@ -36,7 +36,11 @@ def test_every_call_can_be_seen_and_stopped_before_it_acts(store):
         raise KeyboardInterrupt
 
     store.on_call = stop
-    for act in (lambda: store.put_if_absent("d", b""), lambda: store.move("c", "d"), lambda: store.delete("a")):
+    for act in (
+        lambda: store.put_if_absent("d", b""),
+        lambda: store.move("c", "d"),
+        lambda: store.delete("a"),
+    ):
         with pytest.raises(KeyboardInterrupt):
             act()
     assert sorted(store.snapshot()) == ["a", "c"]
