@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,10 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def write_plan(plan: Plan, directory: Path) -> Path:
-    """Write a plan to ``directory/<id>`` and give that path; a plan that is there already stays.
+    """Write a plan to ``directory/<id>`` and give that path.
+
+    A plan that is there already stays; only what its id does not cover is brought up to date: where
+    existing inputs lie, and the hints.
 
     Raises
     ------
@@ -30,6 +35,10 @@ def write_plan(plan: Plan, directory: Path) -> Path:
     """
     target = directory / plan.id
     if (target / "plan.yaml").is_file():
+        try:
+            _refresh(plan, target)
+        except (OSError, pl.exceptions.ComputeError) as error:
+            raise _refusal(error, target) from error
         return target
     temporary: Path | None = None
     try:
@@ -54,18 +63,49 @@ def write_plan(plan: Plan, directory: Path) -> Path:
 
 def _fill(plan: Plan, directory: Path) -> None:
     for name in TABLES:
-        path = directory / f"{name}.parquet"
-        plan.tables[name].write_parquet(
-            path, compression="zstd", compression_level=3, statistics=True, row_group_size=CHUNK
-        )
+        _write_table(plan.tables[name], directory / f"{name}.parquet")
     if plan.code is not None:
         (directory / "code.zip").write_bytes(plan.code.data)
     (directory / "journal.jsonl").touch()
-    text = yaml.dump(dict(plan.document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-    (directory / "plan.yaml").write_text(text, encoding="utf-8")
+    (directory / "plan.yaml").write_text(_document_text(plan), encoding="utf-8")
     for path in sorted(directory.iterdir()):
         _sync(path)
     _sync(directory)
+
+
+def _write_table(table: pl.DataFrame, path: Path) -> None:
+    table.write_parquet(path, compression="zstd", compression_level=3, statistics=True, row_group_size=CHUNK)
+
+
+def _document_text(plan: Plan) -> str:
+    return yaml.dump(dict(plan.document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _refresh(plan: Plan, directory: Path) -> None:
+    """Replace what the plan's id does not cover, where it changed; each file at once or not at all."""
+    locations, document = directory / "locations.parquet", directory / "plan.yaml"
+    text = _document_text(plan)
+    if document.read_text(encoding="utf-8") != text:
+        with _replacing(document) as beside:
+            beside.write_text(text, encoding="utf-8")
+    if not pl.read_parquet(locations, memory_map=False).equals(plan.tables["locations"]):
+        with _replacing(locations) as beside:
+            _write_table(plan.tables["locations"], beside)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        _sync(beside)
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(path)
+        _sync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

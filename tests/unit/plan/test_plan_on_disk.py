@@ -47,6 +47,30 @@ def test_writing_twice_is_writing_once(plan, tmp_path):
     assert {p.name: (p.stat().st_ino, p.read_bytes()) for p in path.iterdir()} == before
 
 
+def test_what_the_id_does_not_cover_is_brought_up_to_date(plan, tmp_path):
+    path = write_plan(plan, tmp_path)
+    (path / "journal.jsonl").write_text("a line\n")
+    pipeline = reduction(sigma=3.0)
+    tasks = tuple(replace(t, hints={"cpu_seconds": 7.0}) for t in pipeline.tasks)
+    survey = Survey.make(4, 2)
+    moved = replace(
+        survey,
+        existing={
+            name: f.with_columns(path=pl.lit("new/") + pl.col("path")) for name, f in survey.existing.items()
+        },
+    )
+    other = build_plan(
+        Request("demo", replace(pipeline, tasks=tasks), UNIVERSE, ("raw",), where="visit < 9"), moved
+    )
+    assert other.id == plan.id
+    assert write_plan(other, tmp_path) == path
+    again = open_plan(path)
+    assert summary(again).total.cpu_seconds == 7.0 * summary(again).total.quanta
+    assert again.tables["locations"]["path"].str.starts_with("new/").all()
+    assert (path / "journal.jsonl").read_text() == "a line\n"
+    assert sorted(p.name for p in path.iterdir() if p.name.startswith(".")) == []
+
+
 def test_other_tools_read_the_tables(plan, tmp_path):
     path = write_plan(plan, tmp_path)
     for name in TABLES:
