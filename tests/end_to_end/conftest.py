@@ -35,6 +35,16 @@ Prestow = Callable[..., Answer]
 
 
 @pytest.fixture(scope="session")
+def other_locale() -> str:
+    """Give a locale that is not UTF-8, if Python itself starts in it.
+
+    CPython cannot start in C from an environment whose path is not ASCII: it reads the path of an
+    editable install in the locale's encoding.
+    """
+    return "C" if sys.prefix.isascii() else "C.UTF-8"
+
+
+@pytest.fixture(scope="session")
 def prestow() -> Prestow:
     """Run ``prestow WORDS`` in a directory; with ``ok`` it must succeed."""
 

@@ -12,7 +12,6 @@ ELSEWHERE = {
     "POLARS_MAX_THREADS": "3",
     "OMP_NUM_THREADS": "2",
     "TZ": "Asia/Kathmandu",
-    "LC_ALL": "C",
 }
 
 
@@ -27,7 +26,7 @@ def line(prestow: Any, root: Path, *, cwd: Path, env: dict[str, str] | None = No
 
 @pytest.fixture(scope="module")
 def twice(
-    tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]
+    tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path], other_locale: str
 ) -> list[tuple[Path, str]]:
     """The same campaign in two places: plainly, and with everything around it changed."""
     here, there = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("there")
@@ -37,7 +36,7 @@ def twice(
     first = line(prestow, here / "demo", cwd=here / "demo")
     before = os.umask(0o077)
     try:
-        second = line(prestow, there / "demo", cwd=Path("/"), env=ELSEWHERE)
+        second = line(prestow, there / "demo", cwd=Path("/"), env={**ELSEWHERE, "LC_ALL": other_locale})
     finally:
         os.umask(before)
     return [(here / "demo", first), (there / "demo", second)]

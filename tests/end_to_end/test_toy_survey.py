@@ -61,14 +61,19 @@ def test_the_plan_is_the_same_after_its_run(done: dict[str, Any], inside: Any) -
 
 
 def test_the_plan_is_the_same_elsewhere_with_files_taken_in_otherwise(
-    done: dict[str, Any], prestow: Any, inside: Any, small: Callable[[Path], Path], tmp_path: Path
+    done: dict[str, Any],
+    prestow: Any,
+    inside: Any,
+    small: Callable[[Path], Path],
+    other_locale: str,
+    tmp_path: Path,
 ) -> None:
     inside("init", "elsewhere", cwd=tmp_path)
     root = small(tmp_path / "elsewhere")
     files = sorted((root / "raw").iterdir(), reverse=True)
     inside("ingest", "--raw", files[0], "--instrument", "simcam", cwd=root)
     prestow("register", "--raw", *files, "--instrument", "simcam", "--transfer", "in-place", cwd=root)
-    env = {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"}
+    env = {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": other_locale}
     made = prestow("plan", "--json", "-C", root, cwd=tmp_path, env=env).json
     assert made["plan"] == done["plan"]["plan"]
 
