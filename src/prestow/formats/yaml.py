@@ -6,19 +6,15 @@ So its content digest is that of the same document in JSON.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
 
-from prestow.errors import Problem, TaskError
-from prestow.formats import Stamped, Story, story_from_plain, story_to_plain
-from prestow.model.hashing import canonical_json, sha256_hex
+from prestow.formats.plain import PlainDocument, damaged, mapping_of
 
-KEY = "prestow"
 _NUMBER = re.compile(r"[-+.0-9][-+.0-9eEoOxX_a-fA-F]*")
 _Fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -49,97 +45,6 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)  # its text
 
 
-class YAML:
-    """A YAML mapping in UTF-8, read by the safe loader; the key ``prestow`` is the story's."""
-
-    name = "yaml"
-    suffix = ".yaml"
-
-    def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
-        """Write the document with its story: sorted keys, block style; comments do not survive."""
-        document = _load(source)
-        document.pop(KEY, None)
-        content = _content(document, source)
-        document[KEY] = story_to_plain(story)
-        data = _dump(document, source)
-        sink.write(data)
-        return Stamped(len(data), hashlib.sha256(data).hexdigest(), content)
-
-    def read_story(self, path: Path) -> Story | None:
-        """Give the story under the reserved key, or None."""
-        plain = _load(path).get(KEY)
-        if plain is None:
-            return None
-        try:
-            return story_from_plain(plain)
-        except (ValueError, TypeError) as error:
-            raise _damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
-
-    def content_digest(self, path: Path) -> str:
-        """Give the SHA-256 of the canonical JSON of all but the story."""
-        document = _load(path)
-        document.pop(KEY, None)
-        return _content(document, path)
-
-    def check(self, path: Path) -> None:
-        """Raise PST-N008 if this is not a YAML mapping that can be stamped."""
-        self.content_digest(path)
-
-    def read(self, path: Path, as_: str | None = None) -> dict[str, Any]:
-        """Give the document without its story, as plain values (``as_`` None or ``"dict"``)."""
-        if as_ not in (None, "dict"):
-            raise _damaged(f"a YAML document cannot be read as {as_!r}", path, "leave it out, or say 'dict'")
-        document = _load(path)
-        document.pop(KEY, None)
-        return document
-
-    def write(self, path: Path, value: Any) -> None:
-        """Write a mapping of plain values (NumPy scalars and arrays too) to a new file."""
-        if not isinstance(value, Mapping):
-            raise _damaged(f"a YAML document must be a mapping, not {type(value).__name__}", path)
-        if KEY in value:
-            raise _damaged(f"the key '{KEY}' is reserved for the story", path, "give it another name")
-        document = _plain(value, path)
-        _content(document, path)  # what could not be stamped is not written
-        data = _dump(document, path)
-        with path.open("xb") as file:
-            file.write(data)
-
-
-def _damaged(what: str, path: Path, fix: str = "") -> TaskError:
-    return TaskError(Problem("PST-N008", what, str(path), fix))
-
-
-def _load(path: Path) -> dict[str, Any]:  # Any: parsed YAML
-    try:
-        with open(path, "rb") as file:
-            document = yaml.load(file.read().decode("utf-8"), _Loader)  # noqa: S506 - a safe loader
-    except OSError as error:
-        raise _damaged(f"cannot be read: {error.strerror}", path) from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise _damaged(f"not valid YAML{place}: {error.problem or error.context}", path) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _damaged(f"not valid YAML: {error}", path, "write UTF-8 text") from error
-    if not isinstance(document, dict):
-        raise _damaged(
-            f"the document must be a mapping, not {type(document).__name__}",
-            path,
-            "put the values under a key",
-        )
-    return document
-
-
-def _content(document: dict[str, Any], path: Path) -> str:
-    try:
-        return sha256_hex(canonical_json(document).encode())
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _damaged(
-            f"holds what JSON could not: {error}", path, "write text, finite numbers, lists and mappings"
-        ) from error
-
-
 class _Plainly(_Dumper):  # type: ignore[misc, valid-type]  # one of two classes, as PyYAML was built
     """The safe dumper, without anchors: a value that stands twice is written twice."""
 
@@ -157,19 +62,45 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Plainly.add_representer(str, _text)
 
 
-def _dump(document: dict[str, Any], path: Path) -> bytes:
-    try:
-        text = yaml.dump(
-            document,
-            Dumper=_Plainly,
-            sort_keys=True,
-            allow_unicode=True,
-            default_flow_style=False,
-            width=1000,
-        )
-        return str(text).encode()
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise _damaged(f"cannot be written as YAML: {error}", path, "give finite plain values") from error
+class YAML(PlainDocument):
+    """A YAML mapping in UTF-8, read by the safe loader; written in block style with sorted keys."""
+
+    name = "yaml"
+    suffix = ".yaml"
+    language = "YAML"
+    beyond = "holds what JSON could not"
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a mapping; tags, repeated keys and keys that are no text are refused."""
+        try:
+            with open(path, "rb") as file:
+                document = yaml.load(file.read().decode("utf-8"), _Loader)  # noqa: S506 - a safe loader
+        except OSError as error:
+            raise damaged(f"cannot be read: {error.strerror}", path) from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise damaged(f"not valid YAML{place}: {error.problem or error.context}", path) from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise damaged(f"not valid YAML: {error}", path, "write UTF-8 text") from error
+        return mapping_of(document, path, "a mapping")
+
+    def dump(self, document: Mapping[str, Any], path: Path) -> bytes:
+        """Give UTF-8 text without anchors."""
+        plain = _plain(document, path)
+        self._content(plain, path)  # what could not be stamped is not written
+        try:
+            text = yaml.dump(
+                plain,
+                Dumper=_Plainly,
+                sort_keys=True,
+                allow_unicode=True,
+                default_flow_style=False,
+                width=1000,
+            )
+            return str(text).encode()
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+            raise damaged(f"cannot be written as YAML: {error}", path, "give finite plain values") from error
 
 
 def _plain(value: Any, path: Path) -> Any:

@@ -1,0 +1,106 @@
+"""Documents of plain values: what JSON and YAML have in common."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from prestow.errors import Problem, TaskError
+from prestow.formats import Stamped, Story, story_from_plain, story_to_plain
+from prestow.model.hashing import canonical_json, sha256_hex
+
+KEY = "prestow"
+"""The reserved key under which the story stands."""
+
+
+class PlainDocument(ABC):
+    """A mapping of text to plain values in UTF-8; the key ``prestow`` is the story's.
+
+    Its content digest is that of its canonical JSON, so the same document has the same one in any
+    such format.
+    """
+
+    name: str
+    suffix: str
+    language: str
+    beyond: str  # how to say that a document holds what JSON cannot
+
+    @abstractmethod
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a file as it stands, story and all; PST-N008 if it is not a mapping."""
+
+    @abstractmethod
+    def dump(self, document: Mapping[str, Any], path: Path) -> bytes:
+        """Give the bytes of a document, always the same; PST-N008 if it cannot be said."""
+
+    def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
+        """Write the document with its story, keys sorted; comments do not survive."""
+        document = self._bare(source)
+        content = self._content(document, source)
+        document[KEY] = story_to_plain(story)
+        data = self.dump(document, source)
+        sink.write(data)
+        return Stamped(len(data), hashlib.sha256(data).hexdigest(), content)
+
+    def read_story(self, path: Path) -> Story | None:
+        """Give the story under the reserved key, or None."""
+        plain = self.load(path).get(KEY)
+        if plain is None:
+            return None
+        try:
+            return story_from_plain(plain)
+        except (ValueError, TypeError) as error:
+            raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
+
+    def content_digest(self, path: Path) -> str:
+        """Give the SHA-256 of the canonical JSON of all but the story."""
+        return self._content(self._bare(path), path)
+
+    def check(self, path: Path) -> None:
+        """Raise PST-N008 if this is not a mapping that can be stamped."""
+        self.content_digest(path)
+
+    def read(self, path: Path, as_: str | None = None) -> dict[str, Any]:
+        """Give the document without its story, as plain values (``as_`` None or ``"dict"``)."""
+        if as_ not in (None, "dict"):
+            what = f"a {self.language} document cannot be read as {as_!r}"
+            raise damaged(what, path, "leave it out, or say 'dict'")
+        return self._bare(path)
+
+    def write(self, path: Path, value: Any) -> None:
+        """Write a mapping of plain values (NumPy scalars and arrays too) to a new file."""
+        if not isinstance(value, Mapping):
+            raise damaged(f"a {self.language} document must be a mapping, not {type(value).__name__}", path)
+        if KEY in value:
+            raise damaged(f"the key '{KEY}' is reserved for the story", path, "give it another name")
+        data = self.dump(value, path)
+        with path.open("xb") as file:
+            file.write(data)
+
+    def _bare(self, path: Path) -> dict[str, Any]:
+        document = self.load(path)
+        document.pop(KEY, None)
+        return document
+
+    def _content(self, document: Mapping[str, Any], path: Path) -> str:
+        try:
+            return sha256_hex(canonical_json(document).encode())
+        except (ValueError, TypeError, RecursionError) as error:
+            fix = "write text, finite numbers, lists and mappings"
+            raise damaged(f"{self.beyond}: {error}", path, fix) from error
+
+
+def damaged(what: str, path: Path, fix: str = "") -> TaskError:
+    """Give the error for a file that is not of its format."""
+    return TaskError(Problem("PST-N008", what, str(path), fix))
+
+
+def mapping_of(document: object, path: Path, word: str) -> dict[str, Any]:
+    """Give the document back, or refuse it if it is not a mapping."""
+    if not isinstance(document, dict):
+        what = f"the document must be {word}, not {type(document).__name__}"
+        raise damaged(what, path, "put the values under a key")
+    return document
