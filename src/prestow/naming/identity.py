@@ -139,9 +139,8 @@ def sum_terms(frame: pl.LazyFrame, by: str | Sequence[str], *, term: str = "term
 
 def term_words(terms: pl.Expr) -> list[pl.Expr]:
     """Give terms as four columns of 32 bits, for `sum_words`: what is read often is cut up once."""
-    digits = terms.str.decode("hex")
     return [
-        digits.bin.slice(4 * i, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").alias(f"_word{i}")
+        terms.str.slice(8 * i, 8).str.to_integer(base=16, dtype=pl.UInt32).alias(f"_word{i}")
         for i in range(_WORDS)
     ]
 

@@ -139,7 +139,7 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
         "producer": ROW,
         **columns,
     }
-    parts = [pl.DataFrame(schema=schema)]
+    existing = [pl.DataFrame(schema=schema)]
     for name, frame in state.existing.items():
         wide = frame.with_columns(numbers.existing[name].alias("dataset")).drop_nulls("dataset")
         facts = [
@@ -150,7 +150,8 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
             pl.lit(None, pl.String).alias("path"),
             pl.lit(None, ROW).alias("producer"),
         ]
-        parts.append(_rows(wide, kinds[name], facts, schema))
+        existing.append(_rows(wide, kinds[name], facts, schema))
+    parts = [pl.concat(existing).sort("dataset")]
     for task in request.pipeline.tasks:
         for output in outputs_of(task):
             kind = kinds[output.type]
@@ -173,7 +174,7 @@ def _in_order(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
     """Put parts together by a key; most often each is sorted, and they only need to be lined up."""
     filled = [part for part in parts if part.height] or parts[:1]
     table = pl.concat(sorted(filled, key=lambda part: part[key][0] if part.height else 0))
-    return table if table[key].is_sorted() else table.sort(key)
+    return table if table[key].is_sorted() else table.sort(key, maintain_order=True)
 
 
 def _rows(
@@ -185,7 +186,7 @@ def _rows(
         pl.lit(kind.name).alias("type"),
         pl.col("_data_id").alias("data_id"),
         pl.lit(kind.format).alias("format"),
-        identity.recipe_bytes(pl.col("_recipe")).alias("recipe"),
+        pl.col("_recipe").alias("recipe"),
         *facts,
         *kind.dimensions,
         *(pl.lit(None, schema[d]).alias(d) for d in absent),
@@ -213,7 +214,7 @@ def _quanta(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame
                 pl.lit(task.label).alias("task"),
                 pl.col("_data_id").alias("data_id"),
                 pl.col("_id").alias("id"),
-                identity.recipe_bytes(pl.col("_recipe")).alias("recipe"),
+                pl.col("_recipe").alias("recipe"),
                 *(
                     pl.col(d) if d in task.dimensions else pl.lit(None, t).alias(d)
                     for d, t in columns.items()
@@ -226,12 +227,14 @@ def _quanta(state: State, grouping: Grouping, numbers: _Numbers) -> pl.DataFrame
 
 def _inputs(state: State, numbers: _Numbers) -> pl.DataFrame:
     schema = {"quantum": ROW, "position": pl.UInt16, "connection": pl.String, "dataset": ROW}
-    parts = [pl.DataFrame(schema=schema)]
+    empty = pl.DataFrame(schema=schema)
+    parts = [empty.drop("position")]
     for task in state.request.pipeline.tasks:
+        reads = [empty]
         for position, connection in enumerate(task.inputs):
             pairs = state.parts[task.label].inputs[connection.name]
             known = numbers.planned if connection.type in state.planned else numbers.existing
-            parts.append(
+            reads.append(
                 pl.DataFrame(
                     {
                         "quantum": numbers.quanta[task.label].gather(pairs["quantum"]),
@@ -244,7 +247,8 @@ def _inputs(state: State, numbers: _Numbers) -> pl.DataFrame:
                     "dataset",
                 )
             )
-    return pl.concat(parts).sort("quantum", "position", "dataset").drop("position")
+        parts.append(pl.concat(reads).sort("quantum", "position", "dataset").drop("position"))
+    return _in_order(parts, "quantum")
 
 
 def _outputs(state: State, numbers: _Numbers) -> pl.DataFrame:
@@ -257,7 +261,7 @@ def _outputs(state: State, numbers: _Numbers) -> pl.DataFrame:
             )
             facts = [pl.lit(output.name).alias("connection"), pl.lit(output.optional).alias("optional")]
             parts.append(frame.with_columns(facts).select(list(schema)))
-    return pl.concat(parts).sort("quantum", "dataset")
+    return _in_order(parts, "dataset")  # so they stand by quantum, too
 
 
 def _left_out(state: State) -> pl.DataFrame:

@@ -39,7 +39,26 @@ def match(state: State) -> State:
         what = "no quantum of any task matches the request"
         fix = "widen the selection, or search other collections"
         state = replace(state, problems=(Problem("PST-P001", what, _asked(state), fix),))
-    return state
+    return _narrow(state)
+
+
+def _narrow(state: State) -> State:
+    """Drop the implied columns: what is matched needs its data IDs, and what clusters group by."""
+    pipeline, universe = state.request.pipeline, state.request.universe
+    grouped = {d for cluster in pipeline.clusters for d in universe.close(cluster.dimensions)}
+    parts, planned = dict(state.parts), dict(state.planned)
+    for task in pipeline.tasks:
+        part = parts[task.label]
+        wanted = {"_row", *task.dimensions, *grouped}
+        for output in outputs_of(task):
+            kind = pipeline.dataset_types[output.type]
+            wanted.update(kind.dimensions)
+            frame = planned[output.type]
+            planned[output.type] = frame.select(c for c in frame.columns if c in {"_row", *kind.dimensions})
+        parts[task.label] = replace(
+            part, quanta=part.quanta.select(c for c in part.quanta.columns if c in wanted)
+        )
+    return replace(state, parts=parts, planned=planned)
 
 
 def _asked(state: State) -> str:

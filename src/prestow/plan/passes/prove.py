@@ -156,9 +156,7 @@ def _settled_otherwise(state: State) -> Iterator[Problem]:
     there = cast("pl.DataFrame", pl.from_arrow(state.source.quanta(run)))
     if not there.height:
         return
-    there = there.select(
-        _bytes(there, "id").alias("_id"), _bytes(there, "planned_recipe").bin.encode("hex").alias("old")
-    )
+    there = there.select(_bytes(there, "id").alias("_id"), _bytes(there, "planned_recipe").alias("old"))
     for task in state.request.pipeline.tasks:
         quanta = state.parts[task.label].quanta
         both = quanta.select("_id", "_data_id", "_recipe").join(
@@ -168,7 +166,9 @@ def _settled_otherwise(state: State) -> Iterator[Problem]:
         if not other.height:
             continue
         quantum, data_id, recipe, old = other.select(
-            identity.uuid_text(pl.col("_id")), "_data_id", "_recipe", "old"
+            identity.uuid_text(pl.col("_id")),
+            "_data_id",
+            *(identity.recipe_text(pl.col(c)) for c in ("_recipe", "old")),
         ).row(0)
         shown = _shown(task.label, data_id)
         what = (

@@ -12,7 +12,7 @@ from prestow.plan.state import State, TaskPart, outputs_of
 
 
 def recipe(state: State) -> State:
-    """Add ``_data_id`` (canonical JSON) and ``_recipe`` (planned, 32 digits) to quanta and datasets."""
+    """Add ``_data_id`` (canonical JSON) and ``_recipe`` (planned, 16 bytes) to quanta and datasets."""
     pipeline = state.request.pipeline
     existing = {
         name: _with_data_id(frame, pipeline.dataset_types[name].dimensions)
@@ -49,7 +49,8 @@ def _planned_recipes(state: State, task: TaskDefinition, part: TaskPart) -> pl.D
     for connection in task.inputs:
         # A dataset adds the same term wherever it is read: hashed once, then gathered.
         frame = state.frame(connection.type)
-        term = identity.input_terms(connection.name, connection.type, pl.col("_data_id"), pl.col("_recipe"))
+        digits = identity.recipe_text(pl.col("_recipe"))
+        term = identity.input_terms(connection.name, connection.type, pl.col("_data_id"), digits)
         words = frame.lazy().select(term).select(identity.term_words(pl.col("term"))).collect()
         pairs = part.inputs[connection.name]
         terms.append(words[pairs["dataset"]].with_columns(pairs["quantum"]).lazy())
@@ -61,5 +62,5 @@ def _planned_recipes(state: State, task: TaskDefinition, part: TaskPart) -> pl.D
         quanta = quanta.with_columns(sum=pl.lit(None, pl.String))
     total = pl.col("sum").fill_null(identity.NO_TERMS)
     digest = task_digests(state.request.pipeline)[task.label]
-    made = identity.planned_recipes(digest, pl.col("_data_id"), total).alias("_recipe")
-    return quanta.with_columns(made).drop("sum")
+    made = identity.planned_recipes(digest, pl.col("_data_id"), total)
+    return quanta.with_columns(identity.recipe_bytes(made).alias("_recipe")).drop("sum")

@@ -10,6 +10,7 @@ import polars as pl
 
 from prestow.errors import PrestowError, Problem
 from prestow.model.universe import Universe
+from prestow.naming import identity
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -75,7 +76,9 @@ def _existing(state: State, name: str) -> pl.DataFrame:
     root = pl.col("_quantum").is_null()
     result = frame.select(columns).with_columns(
         root.alias("_root"),
-        pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content)).alias("_recipe"),
+        identity.recipe_bytes(pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content))).alias(
+            "_recipe"
+        ),
     )
     return result.sort(*dimensions, "_id")
 
