@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from prestow.manifest import REPORT_SCHEMA, Manifest, Receipt, Values
+from prestow.errors import PrestowError, Problem
+from prestow.manifest import REPORT_SCHEMA, Manifest, ManifestQuantum, Receipt, Values
 from prestow.model import State
 from prestow.model.frozen import frozen
 from prestow.model.hashing import canonical_json
 from prestow.stores import TEMPORARY, Linkable, Store
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk without space."""
 
 VERSIONS = (
     "prestow", "numpy", "scipy", "astropy", "ccdproc", "astroalign", "sep", "photutils", "skimage", "pandas", "torch",
@@ -38,6 +43,34 @@ class Failure:
             "quantum": self.quantum, "task": self.task, "data_id": dict(self.data_id), "code": self.code,
             "message": self.message, "log_tail": list(self.log_tail), "seconds": round(self.seconds, 6),
         }  # fmt: skip
+
+
+def failure_of(
+    quantum: ManifestQuantum, error: BaseException, log: tuple[str, ...], seconds: float
+) -> Failure:
+    """Give the failure that an exception is: what is not one of ours is the task's own, or the disk's."""
+    if isinstance(error, PrestowError) and error.problems:
+        code, message = error.problems[0].code, "; ".join(_line(p) for p in error.problems)
+    elif isinstance(error, OSError) and error.errno in FULL:
+        code, message = "PST-R002", f"no space left: {error.filename or error}"
+    elif isinstance(error, OSError):
+        code, message = "PST-R001", str(error)
+    else:
+        code, message = "PST-N007", f"{type(error).__name__}: {error}"
+    return Failure(quantum.id, quantum.task, quantum.data_id, code, message, log, seconds)
+
+
+def _line(problem: Problem) -> str:
+    return (
+        f"{problem.what} [{problem.where}]"
+        if problem.where and problem.where not in problem.what
+        else problem.what
+    )
+
+
+def in_words(name: str, data_id: Values) -> str:
+    """Give a task or a dataset type with its data ID, for people."""
+    return f"{name}{{{','.join(f'{k}={data_id[k]}' for k in sorted(data_id))}}}"
 
 
 @frozen
