@@ -141,7 +141,7 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
     }
     existing = [pl.DataFrame(schema=schema)]
     for name, frame in state.existing.items():
-        wide = frame.with_columns(numbers.existing[name].alias("dataset")).drop_nulls("dataset")
+        wide = _used(frame, numbers.existing[name])
         facts = [
             pl.col("_id").str.decode("hex").alias("id"),
             pl.col("_run").alias("run"),
@@ -150,13 +150,18 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
             pl.lit(None, pl.String).alias("path"),
             pl.lit(None, ROW).alias("producer"),
         ]
-        existing.append(_rows(wide, kinds[name], facts, schema))
+        existing.append(_rows(wide, kinds[name], facts, schema).collect())
     parts = [pl.concat(existing).sort("dataset")]
     for task in request.pipeline.tasks:
         for output in outputs_of(task):
             kind = kinds[output.type]
-            wide = state.planned[output.type].with_columns(
-                numbers.planned[output.type].alias("dataset"), numbers.quanta[task.label].alias("producer")
+            wide = (
+                state.planned[output.type]
+                .lazy()
+                .with_columns(
+                    numbers.planned[output.type].alias("dataset"),
+                    numbers.quanta[task.label].alias("producer"),
+                )
             )
             facts = [
                 pl.col("_id").alias("id"),
@@ -166,8 +171,13 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
                 pl.col("_path").alias("path"),
                 pl.col("producer"),
             ]
-            parts.append(_rows(wide, kind, facts, schema))
+            parts.append(_rows(wide, kind, facts, schema).collect())
     return _in_order(parts, "dataset")
+
+
+def _used(frame: pl.DataFrame, numbers: pl.Series) -> pl.LazyFrame:
+    """Give the existing datasets that are read; lazily, so that only columns asked for are copied."""
+    return frame.lazy().with_columns(numbers.alias("dataset")).drop_nulls("dataset")
 
 
 def _in_order(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
@@ -178,8 +188,8 @@ def _in_order(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
 
 
 def _rows(
-    wide: pl.DataFrame, kind: DatasetType, facts: list[pl.Expr], schema: Mapping[str, type[pl.DataType]]
-) -> pl.DataFrame:
+    wide: pl.LazyFrame, kind: DatasetType, facts: list[pl.Expr], schema: Mapping[str, type[pl.DataType]]
+) -> pl.LazyFrame:
     absent = [d for d in list(schema)[11:] if d not in kind.dimensions]
     return wide.select(
         "dataset",
@@ -288,7 +298,7 @@ def _locations(state: State, numbers: _Numbers) -> pl.DataFrame:
     }
     parts = [pl.DataFrame(schema=schema)]
     for name, frame in state.existing.items():
-        wide = frame.with_columns(numbers.existing[name].alias("dataset")).drop_nulls("dataset")
+        wide = _used(frame, numbers.existing[name])
         quantum = identity.uuid_text(pl.col("_quantum").str.decode("hex"))
         parts.append(
             wide.select(
@@ -298,7 +308,7 @@ def _locations(state: State, numbers: _Numbers) -> pl.DataFrame:
                     for c in ("store", "path", "size", "sha256", "content", "receipt")
                 ),
                 quantum.alias("quantum"),
-            )
+            ).collect()
         )
     return pl.concat(parts).sort("dataset")
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from prestow.errors import Problem
 from prestow.pipeline.definition import Pipeline
+from prestow.plan.frames import all_differ
 from prestow.plan.state import ROW, Grouping, State
 
 LONGEST_NAME = 100
@@ -146,11 +147,8 @@ def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | No
 
 def _unique_names(state: State, jobs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     name = pl.col("name")
-    bad = (
-        name.str.to_lowercase().is_duplicated()
-        | ~name.str.contains(r"^[A-Za-z0-9._+-]*$")
-        | (name.str.len_bytes() > LONGEST_NAME)
-    )
+    twin = pl.lit(value=False) if all_differ(jobs["name"]) else name.str.to_lowercase().is_duplicated()
+    bad = twin | ~name.str.contains(r"^[A-Za-z0-9._+-]*$") | (name.str.len_bytes() > LONGEST_NAME)
     flags = jobs.select(bad).to_series()
     if not flags.any():
         return jobs

@@ -13,6 +13,7 @@ from prestow.model.data_id import DataId
 from prestow.naming import identity
 from prestow.naming.templates import CROWDED, OVERCROWDED, twins
 from prestow.plan.document import pipeline_digest
+from prestow.plan.frames import all_differ
 from prestow.plan.state import State, outputs_of
 
 SHOWN = 5
@@ -39,7 +40,6 @@ def _names(state: State) -> pl.DataFrame:
     frames = [
         state.planned[output.type].select(
             pl.lit(output.type).alias("type"),
-            pl.lit(task.label).alias("task"),
             pl.col("_data_id").alias("data_id"),
             pl.col("_path").alias("path"),
             pl.col("_id").alias("id"),
@@ -48,7 +48,7 @@ def _names(state: State) -> pl.DataFrame:
         for output in outputs_of(task)
         if "_path" in state.planned[output.type].columns
     ]
-    text = dict.fromkeys(("type", "task", "data_id", "path"), pl.String)
+    text = dict.fromkeys(("type", "data_id", "path"), pl.String)
     return pl.concat([pl.DataFrame(schema={**text, "id": pl.Binary}), *frames])
 
 
@@ -57,6 +57,8 @@ def _shown(dataset_type: str, data_id: str) -> str:
 
 
 def _twins(state: State, names: pl.DataFrame) -> Iterator[Problem]:
+    if all_differ(names["path"]):
+        return
     found = twins(names["path"])
     if not found.height:
         return
