@@ -1,0 +1,404 @@
+"""The one loop over engines: which job is ready, what is tried again, what is sealed, what it came to."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from prestow.commit import promote, report_name, settle
+from prestow.engines import Ended, Engine
+from prestow.engines.flights import Flight, Flights
+from prestow.engines.journal import Journal
+from prestow.engines.progress import Event
+from prestow.engines.result import RunResult
+from prestow.engines.sealing import to_seal
+from prestow.engines.submission import Submission
+from prestow.engines.tally import Tally
+from prestow.errors import CODES, Exit
+from prestow.manifest import REPORT_SCHEMA, Receipt
+from prestow.model import DataId, State
+from prestow.model.hashing import canonical_json
+from prestow.plan.settled import read_settled
+from prestow.stores import Store
+
+ALLOWED_LOSSES = 3
+"""How often a worker may vanish under one job."""
+
+PATIENCE = 20
+"""How often a job may find unsettled what is settled, or not be run, before it counts as failed."""
+
+
+@dataclass
+class Loop:
+    """One run of a submission on one engine; used by one thread."""
+
+    submission: Submission
+    engine: Engine
+    store: Store
+    flights: Flights
+    journal: Journal | None
+    on_event: Callable[[Event], None] | None
+    stop: threading.Event
+    begin: float
+    ready: list[int] = field(default_factory=list)  # a heap of jobs
+    cursor: int = 0
+    open: dict[int, int] = field(default_factory=dict)  # job -> inputs that are not settled
+    lost: Counter[int] = field(default_factory=Counter)  # workers under jobs
+    idle: Counter[int] = field(default_factory=Counter)  # fruitless tries of jobs
+    suspects: list[int] = field(default_factory=list)  # jobs to be run alone
+    spent: set[int] = field(default_factory=set)  # quanta without a further try
+    draining: bool = False
+    cancelled: bool = False
+    environment: bool = False
+    dirty: bool = False
+    sealing_seconds: float = 0.0
+    sealed_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.submission)
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """Go on until nothing more can be done, or it is told to stop."""
+        s = self.submission
+        self.open = {job: len(s.waits.get(job, ())) for job in s.jobs}
+        self.ready = [job for job in s.jobs if not self.open[job]]
+        self._tell("begin")
+        self._note("begin", plan=s.plan.id, submission=self.flights.id, jobs=len(s.jobs), quanta=len(s.rows))
+        self._put_code()
+        try:
+            self.engine.start()
+            for note in getattr(self.engine, "notes", ()):
+                self._tell("note", note)
+            while self._turn():
+                pass
+        except KeyboardInterrupt:
+            self.cancelled = self.draining = True
+            self.stop.set()
+        finally:
+            self._note("end", cancelled=self.cancelled, drained=self.draining)
+            self.engine.close(cancel=self.cancelled)
+            self._reread()
+            self._tell("end")
+
+    def _turn(self) -> bool:
+        """Do one turn of the loop; give whether there is another."""
+        if self.stop.is_set() and not self.draining:
+            self.draining = True
+            self._tell("note", "draining: no new job begins; once more to cancel")
+            self.engine.drain()
+        if not self.draining:
+            self._fill()
+        if not self.flights.flying:
+            if self.draining:
+                return False
+            if self._seal():
+                return True
+            if not self.suspects:
+                return False
+            self.flights.submit([self.suspects.pop(0)])
+        ended = self.engine.wait(0.2)
+        for one in ended:
+            self._ended(one)
+        if ended:
+            if self.journal is not None:
+                self.journal.flush()
+            self._tell("progress")
+            if self.dirty and time.monotonic() - self.sealed_at > 20 * self.sealing_seconds:
+                self._seal()
+        return True
+
+    def _fill(self) -> None:
+        """Hand jobs to the engine: first what is ready, then what waits only for what flies."""
+        free = self.engine.window - len(self.flights.flying)
+        if free * 2 < self.engine.window:
+            return  # a few at a time would cost a look into the plan's tables for each
+        batch = [heapq.heappop(self.ready) for _ in range(min(free, len(self.ready)))]
+        jobs = self.submission.jobs
+        coming = set(batch)
+        while len(batch) < free and self.cursor < len(jobs):
+            job = jobs[self.cursor]
+            self.cursor += 1
+            if job not in self.flights.tries and job not in coming and self._may_follow(job, coming):
+                coming.add(job)
+                batch.append(job)
+        self.flights.submit(batch)
+
+    def _may_follow(self, job: int, coming: set[int]) -> bool:
+        s = self.submission
+        if not self.open[job]:
+            return False  # it is ready, or was
+        return all(
+            p in s.states or s.job[p] in self.flights.handles or s.job[p] in coming for p in s.waits[job]
+        )
+
+    # ------------------------------------------------------------------ what comes back
+
+    def _ended(self, ended: Ended) -> None:
+        flight = self.flights.take(ended.handle)
+        job = flight.job
+        facts: dict[str, Any] = {
+            "job": self.submission.job_names[job],
+            "try": flight.tries,
+        }  # Any: JSON values
+        if ended.not_run:
+            self._again(job, fruitless=True)
+        elif ended.lost:
+            self._note("lost", **facts, why=ended.lost)
+            self._lost(job, flight, ended.lost)
+        elif ended.error:
+            self._note("error", **facts, error=ended.error)
+            self._fail_job(
+                job,
+                "PST-N007",
+                ended.error.strip().splitlines()[-1],
+                tuple(ended.error.splitlines()[-20:]),
+                flight,
+            )
+        else:
+            result = ended.result
+            self._note(
+                "ended",
+                **facts,
+                attempt=result["attempt"],
+                states=dict(Counter(result["states"].values())),
+                seconds=result.get("seconds", 0),
+            )
+            self._took(job, flight, result)
+
+    def _took(self, job: int, flight: Flight, result: Mapping[str, Any]) -> None:  # Any: JSON values
+        s = self.submission
+        row_of = s.row_of
+        settled = [
+            (row_of[name], State(word)) for name, word in result["states"].items() if State(word).settled
+        ]
+        for (row, state), text in zip(settled, result["receipts"], strict=True):  # both in the job's order
+            self._settle(row, state, text)
+        retry, broken = False, False
+        for failure in result["failures"]:
+            row = row_of[failure["quantum"]]
+            if row in s.states:
+                continue  # settled all the same; promoting its bytes can be done by anybody
+            self._failure(row, failure, result["attempt"])
+            if _environmental(failure["code"]):
+                broken = True
+            elif failure["code"] == "PST-P005" or self.tally.failed[row] >= s.policies[failure["task"]].tries:
+                self.spent.add(row)
+            else:
+                retry = True
+        if broken:
+            self._broken()
+        elif retry:
+            self._push(job)
+        elif result["not_yet"]:
+            self._again(job, fruitless=not self.open[job])
+        else:
+            self._rest(job, flight, failed=bool(result["failures"]))
+
+    def _rest(self, job: int, flight: Flight, *, failed: bool) -> None:
+        """See to quanta that are neither settled nor failed: they wait for one of their own job."""
+        left = [row for row in self.submission.quanta_of(job) if row not in self.submission.states]
+        self.dirty = self.dirty or bool(left)
+        if left and not failed and not self.spent.intersection(left):
+            self._fail_job(job, "PST-N007", "the node gave no reason for what it left unsettled", (), flight)
+
+    def _lost(self, job: int, flight: Flight, why: str) -> None:
+        """Try again after a worker vanished; the last time alone, so that no innocent job is blamed."""
+        self.lost[job] += 1
+        if self.lost[job] >= ALLOWED_LOSSES:
+            self._reread(job)
+            self._fail_job(
+                job,
+                "PST-R003",
+                f"its worker vanished {self.lost[job]} times, at last while it ran alone: most likely memory; {why}",
+                (),
+                flight,
+            )
+        elif self.lost[job] == ALLOWED_LOSSES - 1:
+            self.suspects.append(job)
+        else:
+            self._push(job)
+
+    def _fail_job(self, job: int, code: str, message: str, log: tuple[str, ...], flight: Flight) -> None:
+        """Let all unsettled quanta of a job fail for good, with a report that no node wrote."""
+        s = self.submission
+        attempt = _new_id()
+        left = [row for row in s.quanta_of(job) if row not in s.states]
+        entries = []
+        for row in left[:1]:  # what stands after it in the job did not get that far
+            data_id = s.plan.tables["quanta"]["data_id"][row]
+            facts = {"quantum": s.ids[row], "task": s.task[row], "data_id": DataId.from_json(data_id), "code": code,
+                     "message": message, "log_tail": log, "seconds": time.monotonic() - flight.begin}  # fmt: skip
+            self._failure(row, facts, attempt)
+            self.spent.add(row)
+            entries.append({"quantum": s.ids[row], "task": s.task[row], "data_id": dict(DataId.from_json(data_id)), "state": "failed",
+                            "failures": [{**facts, "data_id": dict(DataId.from_json(data_id)), "log_tail": list(log)}]})  # fmt: skip
+        self.dirty = True
+        report = {"schema": REPORT_SCHEMA, "job": s.job_names[job], "plan": s.plan.id, "run": s.plan.run, "attempt": attempt,
+                  "sealer": "engine", "quanta": entries, "findings": [message]}  # fmt: skip
+        with suppress(OSError):  # information only
+            self.store.put_if_absent(report_name(s.job_names[job], attempt), canonical_json(report).encode())
+
+    def _again(self, job: int, *, fruitless: bool) -> None:
+        if fruitless and not self.draining:
+            self.idle[job] += 1
+            if self.idle[job] > PATIENCE:
+                flight = Flight(job, self.flights.tries[job], time.monotonic())
+                self._fail_job(job, "PST-N007", "it was handed out again and again and never ran", (), flight)
+                return
+        if not self.open[job]:
+            if self.idle[job] > 1:
+                time.sleep(min(0.05 * self.idle[job], 1.0))  # an absence may be an old answer of a cache
+            self._push(job)
+
+    def _push(self, job: int) -> None:
+        if job not in self.flights.handles and job not in self.ready:
+            heapq.heappush(self.ready, job)
+
+    def _settle(self, row: int, state: State, text: str | None) -> None:
+        s = self.submission
+        if row in s.states:
+            return
+        s.states[row] = state
+        self.spent.discard(row)
+        self.tally.settle(row, state)
+        if text is not None:
+            if state is State.MADE and '"state":"declined"' in text:
+                s.absent.update(o.id for o in Receipt.from_json(text).outputs if o.state != "made")
+            self.flights.keep(row, text)
+        for job in s.waiting.get(row, ()):
+            if job in self.open:
+                self.open[job] -= 1
+                if not self.open[job] and job not in self.flights.handles:
+                    self._push(job)
+        if self.spent:
+            self.dirty = True
+
+    def _failure(self, row: int, failure: Mapping[str, Any], attempt: str) -> None:  # Any: JSON values
+        self._tell("failed", str(self.tally.fail(row, failure, attempt)))
+
+    def _broken(self) -> None:
+        """Stop: with a full disk or a store that fails, each further job would only fail too."""
+        self.environment = True
+        self.stop.set()
+
+    # ------------------------------------------------------------------ sealing
+
+    def _seal(self) -> bool:
+        """Seal as lost what may be; give whether anything can go on by it."""
+        if not self.dirty or self.environment:
+            return False
+        begin = time.monotonic()
+        self.dirty = False
+        s = self.submission
+        candidates = [
+            row
+            for row in self.spent
+            if s.policies[s.task[row]].tolerate and self.tally.failures[row].code != "PST-P005"
+        ]
+        if not candidates:
+            return False
+        rows = to_seal(candidates, needs=s.needs, consumers=s.consumers, standing=s.standing)
+        for row in rows:
+            winner = self._seal_one(row)
+            if winner.state != State.LOST:
+                self.dirty = True  # a late success: what was foreseen is no longer so
+                break
+        self.sealed_at = time.monotonic()
+        self.sealing_seconds = self.sealed_at - begin
+        return bool(rows)
+
+    def _seal_one(self, row: int) -> Receipt:
+        s = self.submission
+        job = s.job[row]
+        manifest = next(self.flights.manifests([job]))
+        quantum = next(q for q in manifest.quanta if q.id == s.ids[row])
+        failure = self.tally.failures[row]
+        winner, _ = settle(
+            self.store,
+            Receipt(
+                quantum=quantum.id, task=quantum.task, run=manifest.run, data_id=quantum.data_id, job=manifest.job, state="lost",
+                planned_recipe=quantum.recipe, actual_recipe=None, sealer="engine", code="failed",
+                reason=f"{failure.code}: {failure.message} (try {failure.tries}, attempt {failure.attempt})",
+                version=manifest.code.sha256 if manifest.code else None,
+            ),
+        )  # fmt: skip
+        promote(self.store, winner)
+        self._note("sealed", job=manifest.job, quantum=quantum.id, state=winner.state)
+        self._settle(row, State(winner.state), winner.to_json())
+        if (
+            any(other not in s.states and other not in self.spent for other in s.quanta_of(job))
+            and not self.open[job]
+        ):
+            self._push(job)  # what stands after it in the same job can be settled now
+        return winner
+
+    # ------------------------------------------------------------------ the rest
+
+    def _reread(self, job: int | None = None) -> None:
+        """Look for receipts of what this loop did not hear of: attempts that were cut off."""
+        s = self.submission
+        if job is not None:
+            rows = [row for row in s.quanta_of(job) if row not in s.states]
+        elif self.cancelled:
+            rows = [
+                row
+                for flight in self.flights.flying.values()
+                for row in s.quanta_of(flight.job)
+                if row not in s.states
+            ]
+        else:
+            rows = []
+        if rows:
+            found = read_settled(s.plan, self.store, rows=rows, keep=True)
+            for row, state in found.states.items():
+                self._settle(row, state, found.texts[row])
+
+    def _put_code(self) -> None:
+        """See that the workflow's code is in the store, where manifests say it is."""
+        code = self.submission.plan.code
+        if code is not None and self.store.size(code.path) is None:
+            self.store.put_if_absent(code.path, code.data)
+
+    def _note(self, event: str, **facts: Any) -> None:
+        if self.journal is not None:
+            self.journal.write(event, **facts)
+
+    def _tell(self, kind: str, message: str = "") -> None:
+        if self.on_event is not None:
+            flying = len(self.flights.flying)
+            seconds = time.monotonic() - self.begin
+            self.on_event(Event(kind, self.tally.tasks, flying, len(self.ready), seconds, message))
+
+    def result(self) -> RunResult:
+        """Give what it came to."""
+        s = self.submission
+        return RunResult(
+            plan=s.plan.id,
+            run=s.plan.run,
+            tasks=self.tally.tasks,
+            failures=tuple(failure for _, failure in sorted(self.tally.failures.items())),
+            jobs=sum(self.flights.tries.values()),
+            worker_losses=sum(self.lost.values()),
+            seconds=time.monotonic() - self.begin,
+            stopped=self.draining,
+            restricted=s.restricted,
+            notes=tuple(getattr(self.engine, "notes", ())),
+        )
+
+
+def _environmental(code: str) -> bool:
+    return code in CODES and CODES[code][1] is Exit.ENVIRONMENT
+
+
+def _new_id() -> str:
+    raw = os.urandom(16).hex()
+    return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
