@@ -88,7 +88,7 @@ def _refresh(plan: Plan, directory: Path) -> None:
     if document.read_text(encoding="utf-8") != text:
         with _replacing(document) as beside:
             beside.write_text(text, encoding="utf-8")
-    if not pl.read_parquet(locations, memory_map=False).equals(plan.tables["locations"]):
+    if not pl.read_parquet(locations, memory_map=False, glob=False).equals(plan.tables["locations"]):
         with _replacing(locations) as beside:
             _write_table(plan.tables["locations"], beside)
 

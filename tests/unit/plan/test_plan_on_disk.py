@@ -48,7 +48,8 @@ def test_writing_twice_is_writing_once(plan, tmp_path):
 
 
 def test_what_the_id_does_not_cover_is_brought_up_to_date(plan, tmp_path):
-    path = write_plan(plan, tmp_path)
+    plans = tmp_path / "[x]* é#%20"
+    path = write_plan(plan, plans)
     (path / "journal.jsonl").write_text("a line\n")
     pipeline = reduction(sigma=3.0)
     tasks = tuple(replace(t, hints={"cpu_seconds": 7.0}) for t in pipeline.tasks)
@@ -63,7 +64,7 @@ def test_what_the_id_does_not_cover_is_brought_up_to_date(plan, tmp_path):
         Request("demo", replace(pipeline, tasks=tasks), UNIVERSE, ("raw",), where="visit < 9"), moved
     )
     assert other.id == plan.id
-    assert write_plan(other, tmp_path) == path
+    assert write_plan(other, plans) == path
     again = open_plan(path)
     assert summary(again).total.cpu_seconds == 7.0 * summary(again).total.quanta
     assert again.tables["locations"]["path"].str.starts_with("new/").all()
