@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from prestow.errors import PrestowError, Problem, TaskError
 from prestow.manifest import ManifestQuantum
+from prestow.node.outcome import in_words
 from prestow.tasks import NothingToDo, Quantum
 
 TAIL = 20
@@ -104,7 +105,11 @@ def run_command(
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise TaskError(
-                Problem("PST-N007", f"cannot start {words[0]!r}: {reason}", _where(quantum))
+                Problem(
+                    "PST-N007",
+                    f"cannot start {words[0]!r}: {reason}",
+                    in_words(quantum.task, quantum.data_id),
+                )
             ) from error
     try:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -122,7 +127,11 @@ def run_command(
             if status < 0
             else f"ended with exit code {status}"
         )
-        raise TaskError(Problem("PST-N007", f"{os.path.basename(words[0])} {how}", _where(quantum)))
+        raise TaskError(
+            Problem(
+                "PST-N007", f"{os.path.basename(words[0])} {how}", in_words(quantum.task, quantum.data_id)
+            )
+        )
 
 
 def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator[str]:
@@ -151,14 +160,20 @@ def expand(definition: ManifestQuantum, quantum: Quantum, code: str) -> Iterator
                         Problem(
                             "PST-N007",
                             f"{match[0]} inside a word must be one file, and is {len(paths)}",
-                            _where(quantum),
+                            in_words(quantum.task, quantum.data_id),
                             "let it stand alone",
                         )
                     )
                 return str(paths[0])
             table = config if kind == "config" else quantum.data_id
             if name not in table:
-                raise TaskError(Problem("PST-N007", f"{match[0]} in the command is unknown", _where(quantum)))
+                raise TaskError(
+                    Problem(
+                        "PST-N007",
+                        f"{match[0]} in the command is unknown",
+                        in_words(quantum.task, quantum.data_id),
+                    )
+                )
             found = table[name]
             if isinstance(found, str):
                 return found
@@ -188,10 +203,6 @@ def all_lines(log: str) -> list[str]:
             return file.read().splitlines()
     except OSError:
         return []
-
-
-def _where(quantum: Quantum) -> str:
-    return f"{quantum.task}{{{','.join(f'{k}={quantum.data_id[k]}' for k in sorted(quantum.data_id))}}}"
 
 
 def _entry(definition: ManifestQuantum) -> tuple[Any, Any]:  # Any: the workflow's own objects

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,45 @@ def test_what_was_deleted_does_not_come_back(house):
     house.store.delete(gone.path)
     report = house.take()
     assert (report.added, report.deleted, report.problems) == (1, 1, ())
+
+
+def test_what_is_deleted_while_an_ingest_sleeps_does_not_come_back(house):
+    """At every call of the store in turn: ingest stops there, retention deletes, ingest goes on."""
+    receipt = make(house.store, "isr", {"instrument": "sim", "visit": 1, "detector": 0}, ["isr", "isr_log"])
+    gone = receipt.outputs[0]
+
+    class Sleepy:
+        def __init__(self, at):
+            self.at, self.calls, self.uri = at, 0, house.store.uri
+
+        def __getattr__(self, name):
+            found = getattr(house.store, name)
+
+            def call(*arguments):
+                if self.calls == self.at:
+                    with Registry.open(self.url, UNIVERSE) as other:
+                        other.delete_datasets([uuid.UUID(gone.id).bytes])
+                self.calls += 1
+                return found(*arguments)
+
+            return call
+
+        def walk(self, prefix=""):
+            return self.__getattr__("walk")(prefix)
+
+    calls, at = 1, 0
+    while at < calls:
+        store = Sleepy(at)
+        store.url = f"sqlite:///{house.root}/r-{at}.db"
+        with Registry.open(store.url, UNIVERSE, create=True) as registry:
+            report = ingest_outputs(registry, store)
+            assert (report.added, report.problems) == (1, ())
+            assert gone.id not in {
+                str(uuid.UUID(bytes=i)) for i in registry.datasets(["isr"], [RUN])["id"].to_pylist()
+            }
+            assert ingest_outputs(registry, house.store).added == 0
+        calls, at = store.calls, at + 1
+    assert calls > 5
 
 
 def test_other_runs_are_left_alone(house):
