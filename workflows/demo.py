@@ -161,6 +161,7 @@ def look(directory: Path) -> list[Bar]:
         Bar("false detections, share", false / max(1, found), at_most=0.02),
         Bar("flux bias, absolute", abs(float(np.median(fluxes)) - 1), at_most=0.02),
         Bar("noise of a coadd over one frame's, 8x8 means, median", float(np.median(ratios)), at_most=0.62),
+        Bar("the same, worst coadd", max(ratios)),
         Bar("blank-sky pull of the coadds, 8x8 means, median", float(np.median(pulls))),
     ]
     for bar in bars:
