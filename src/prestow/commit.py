@@ -20,6 +20,7 @@ from prestow.stores import Put, Store, Walkable
 RECEIPTS = "_receipts"
 ASIDE = "_aside"
 ATTEMPTS = "_attempts"
+CODE = "_code"
 DELETED = "_records/deleted"
 
 _WAITS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -45,6 +46,11 @@ def aside_name(quantum: str, attempt: str, n: int) -> str:
 def report_name(job: str, attempt: str) -> str:
     """Give the name of an attempt's report."""
     return f"{ATTEMPTS}/{job}/{attempt}.json"
+
+
+def code_name(sha256: str) -> str:
+    """Give the name of a workflow's code, a zip known by its digest."""
+    return f"{CODE}/{sha256}.zip"
 
 
 def deleted_name(dataset: str) -> str:

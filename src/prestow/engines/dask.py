@@ -27,18 +27,7 @@ from distributed.scheduler import KilledWorker
 from prestow.engines import Ended, JobSpec
 from prestow.engines.calling import Result, call_node
 from prestow.errors import PrestowError, Problem
-
-ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
-    "TZ": "UTC",
-    "LC_ALL": "C.UTF-8",
-    "SOURCE_DATE_EPOCH": "0",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-}
-"""What a worker has from its first instruction, so that the same recipe gives the same bytes."""
+from prestow.node.execute import FIXED
 
 _PRELOAD = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 """Ctrl-C goes to all processes of a terminal; a worker must live to end its job when it drains."""
@@ -85,7 +74,7 @@ def _drain(submission: str) -> None:
 
 
 def _environment() -> dict[str, str | None]:
-    return {name: os.environ.get(name) for name in ENVIRONMENT}
+    return {name: os.environ.get(name) for name in FIXED}
 
 
 class _Nanny(distributed.Nanny):  # type: ignore[misc]  # distributed is not typed
@@ -93,8 +82,8 @@ class _Nanny(distributed.Nanny):  # type: ignore[misc]  # distributed is not typ
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.pre_spawn_env.update(ENVIRONMENT)
-        self.env.update(ENVIRONMENT)
+        self.pre_spawn_env.update(FIXED)
+        self.env.update(FIXED)
 
 
 @dataclass(slots=True, eq=False)
@@ -191,10 +180,10 @@ class DaskEngine:
             )
         self.workers = max(1, len(threads))
         self.notes = tuple(
-            f"worker {worker}: {name} is {value!r}, not {ENVIRONMENT[name]!r}; products may differ in their bytes"
+            f"worker {worker}: {name} is {value!r}, not {FIXED[name]!r}; products may differ in their bytes"
             for worker, found in sorted(self._client.run(_environment).items())
             for name, value in found.items()
-            if value != ENVIRONMENT[name]
+            if value != FIXED[name]
         )
 
     def _forget(self) -> None:

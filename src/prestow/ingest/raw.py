@@ -20,6 +20,7 @@ from prestow.formats.fits import inspect
 from prestow.ingest.carrying import Transfer, carry, common_directory, place_in_store
 from prestow.instruments import Instrument, Observation
 from prestow.model import DataId, DatasetType
+from prestow.model.dataset import RAW_RUN
 from prestow.model.hashing import dataset_id
 from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
 from prestow.registry.columns import uuid_bytes
@@ -143,7 +144,7 @@ def ingest_raw(
         raise IngestError(*problems)
     gone = registry.deleted()
     kept = [raw for raw in raws if raw.id not in gone and store.size(deleted_name(raw.id)) is None]
-    run = f"raw-{instrument.name}"
+    run = f"{RAW_RUN}{instrument.name}"
     _register_all(registry, store, instrument, run, store_name)
     place = store_name
     root = ""
@@ -229,7 +230,9 @@ def _look(path: str, instrument: Instrument) -> _Raw | list[Problem]:
     data_id: dict[str, str | int] = {
         "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
     }  # fmt: skip
-    return _Raw(path, observation, dataset_id(RAW, f"raw-{instrument.name}", data_id), size, sha256, content)
+    return _Raw(
+        path, observation, dataset_id(RAW, f"{RAW_RUN}{instrument.name}", data_id), size, sha256, content
+    )
 
 
 def _one_each(raws: Iterable[_Raw]) -> tuple[list[_Raw], int, list[Problem]]:

@@ -8,6 +8,9 @@ from prestow.model.data_id import DataId
 from prestow.model.frozen import frozen
 from prestow.model.hashing import dataset_id
 
+RAW_RUN = "raw-"
+"""How the runs of raw data begin; the name of the instrument follows."""
+
 
 class State(StrEnum):
     """Where a quantum stands. The first four are settled: a receipt says so, for ever."""

@@ -23,7 +23,7 @@ FIXED = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMEXPR_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
 }  # fmt: skip
-"""The environment of a command, so that the same recipe gives the same bytes anywhere."""
+"""The environment of commands and workers from their first instruction, so that the same recipe gives the same bytes anywhere."""
 
 _FIELD = r"\{(?:(inputs|outputs|config|data_id)\.([A-Za-z_][A-Za-z0-9_]*)|(seed|code))\}"
 _CONFESSION = "prestow-decline:"

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from prestow.commit import code_name
 from prestow.errors import Problem, ProjectError
 from prestow.model import DataId
 from prestow.model.universe import RawDataId, Universe
@@ -66,7 +67,7 @@ class PlanCode:
     @property
     def path(self) -> str:
         """Its name in a store."""
-        return f"_code/{self.sha256}.zip"
+        return code_name(self.sha256)
 
     @property
     def data(self) -> bytes:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, raise_all
+from prestow.model.dataset import RAW_RUN
 from prestow.model.hashing import canonical_json, sha256_hex
+from prestow.naming.templates import RUN_NAME
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
 from prestow.registry import CollectionKind, Registry, put_record
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
 
-RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-RAW = "raw-"
 _CHILD = re.compile(r"(.+)\+([0-9]+)")
 _SEALED = frozenset({"lost", "blocked"})
 
@@ -49,7 +49,7 @@ def check_run(run: str) -> str:
     PlanRefusedError
         PST-P003 if it cannot be a directory's name everywhere.
     """
-    if not RUN.fullmatch(run) or len(run) > 100 or run.startswith(RAW):  # noqa: PLR2004 - leaves room in 255
+    if not re.fullmatch(RUN_NAME, run) or len(run) > 100 or run.startswith(RAW_RUN):  # noqa: PLR2004 - leaves room in 255
         raise PlanRefusedError(
             Problem(
                 "PST-P003",
@@ -76,7 +76,7 @@ def choose(
     known = registry.collections()
     if known.get(parent) is not CollectionKind.RUN:
         runs = ", ".join(
-            n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW)
+            n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW_RUN)
         )
         raise PlanRefusedError(
             Problem(
@@ -180,7 +180,9 @@ def inputs_searched(registry: Registry, target: Target, inputs: Sequence[str] = 
         PST-P001 for each collection that there is not.
     """
     known = registry.collections()
-    raws = tuple(n for n, kind in sorted(known.items()) if kind is CollectionKind.RUN and n.startswith(RAW))
+    raws = tuple(
+        n for n, kind in sorted(known.items()) if kind is CollectionKind.RUN and n.startswith(RAW_RUN)
+    )
     raise_all(
         (
             Problem(

@@ -274,8 +274,8 @@ class Project:
                 shutil.rmtree(path)
             raise
         binding.register(self.registry, self.store, target)
-        if pipeline.code is not None:
-            self.store.put_if_absent(f"_code/{pipeline.code.sha256}.zip", pipeline.code.data)
+        if plan.code is not None:
+            self.store.put_if_absent(plan.code.path, plan.code.data)
         plan_files.point_to(self.plans_directory, plan.id)
         return open_plan(path)
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from prestow.commit import receipt_name
+from prestow.commit import code_name, receipt_name
 from prestow.formats import open_format
 from prestow.manifest import (
     Code,
@@ -115,8 +115,8 @@ class Jobs:
                 archive.writestr(zipfile.ZipInfo(f"{name}.py"), modules[name])
         data = buffer.getvalue()
         sha256 = sha256_hex(data)
-        open_store(self.stores["archive"]).put_if_absent(f"_code/{sha256}.zip", data)
-        self.bundle = Code(sha256, "archive", f"_code/{sha256}.zip", len(data))
+        open_store(self.stores["archive"]).put_if_absent(code_name(sha256), data)
+        self.bundle = Code(sha256, "archive", code_name(sha256), len(data))
         return self.bundle
 
     def existing(

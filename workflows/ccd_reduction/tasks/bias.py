@@ -32,15 +32,7 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks import images
     from tasks.raw import Amplifiers, read_raw
 
-    amplifiers = Amplifiers(
-        config.data_sections,
-        config.bias_sections,
-        config.gains,
-        config.read_noises,
-        config.read_noise,
-        config.saturation_key,
-        config.saturation,
-    )
+    amplifiers = Amplifiers.of(config)
     frames = [read_raw(path, amplifiers) for path in quantum.paths("raw")]
     combiner = ccdproc.Combiner([CCDData(frame.electrons, unit="electron") for frame in frames])
     count = len(frames)

@@ -34,15 +34,7 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks import images
     from tasks.raw import Amplifiers, read_raw
 
-    amplifiers = Amplifiers(
-        config.data_sections,
-        config.bias_sections,
-        config.gains,
-        config.read_noises,
-        config.read_noise,
-        config.saturation_key,
-        config.saturation,
-    )
+    amplifiers = Amplifiers.of(config)
     bias = images.read_image(quantum.path("bias"))
     flags = bias.flags.copy()
     scaled, variances, light = [], [], []

@@ -37,15 +37,7 @@ def run(quantum: Quantum, config: Config) -> None:
     from tasks import images, sky
     from tasks.raw import Amplifiers, read_raw
 
-    amplifiers = Amplifiers(
-        config.data_sections,
-        config.bias_sections,
-        config.gains,
-        config.read_noises,
-        config.read_noise,
-        config.saturation_key,
-        config.saturation,
-    )
+    amplifiers = Amplifiers.of(config)
     bias = images.read_image(quantum.path("bias"))
     flat = images.read_image(quantum.path("flat"))
     frame = read_raw(quantum.path("raw"), amplifiers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ class Amplifiers:
     read_noise: float | None
     saturation_key: str
     saturation: float | None
+
+    @classmethod
+    def of(cls, config: Any) -> Amplifiers:  # a task's configuration, which has these fields among others
+        """Take the fields from a configuration."""
+        return cls(*(getattr(config, field.name) for field in fields(cls)))
 
 
 @dataclass(frozen=True)
