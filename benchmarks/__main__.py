@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-GROUPS = {"node": "node.py", "dask": "dask_overhead.py", "plan": "plan.py"}
+GROUPS = {"node": "node.py", "dask": "dask_overhead.py", "plan": "plan.py", "many": "many_jobs.py"}
 
 
 def main(wanted: list[str]) -> int:

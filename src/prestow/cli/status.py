@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from prestow.cli.group import open_project, shared_options
-from prestow.cli.output import Output, table
+from prestow.cli.output import Output, duration_text, table
 from prestow.errors import Exit
 
 if TYPE_CHECKING:
+    from prestow.engines.journal import UnderWay
     from prestow.plan import Plan
     from prestow.project import Project
 
@@ -33,9 +35,10 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {f.attempts} attempts) [{f.code}] {f.message}"
         for f in standing.failures
     )
+    now = project.under_way(found)
     output.answer(
         "status",
-        standing.as_dict(),
+        {**standing.as_dict(), "run_under_way": now.as_dict() if now else None},
         f"plan {found.id[:8]}  run {found.run}\n"
         + table(
             ("task", *total, "sum"),
@@ -45,14 +48,24 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
             ],
             total=True,
         )
+        + (_under_way(now) if now and now.alive else "")
         + failures,
-        following=_following(project, found, total),
+        following="prestow status" if now and now.alive else _following(project, found, total),
     )
     if not exit_code:
         return Exit.OK
     if total["failed"] or (total["blocked"] and not total["lost"]):
         return Exit.FAILED
     return Exit.LOSSES if total["lost"] else Exit.OK
+
+
+def _under_way(now: UnderWay) -> str:
+    facts = now.as_dict()
+    text = (
+        f"\n  under way for {duration_text(time.time() - now.since)}: of {now.jobs:,} jobs {now.ended:,} ended, "
+        f"{facts['with_engine']:,} with the engine, {facts['waiting']:,} waiting"
+    )
+    return text + (f"; {now.rate:.1f} jobs/s, about {duration_text(now.left)} left" if now.rate else "")
 
 
 def _following(project: Project, plan: Plan, total: dict[str, int]) -> str:

@@ -11,14 +11,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from prestow.errors import PrestowError, Problem
 
 JOURNAL = "journal.jsonl"
 LOCK = "run.lock"
+MINUTE = 60.0
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -51,6 +53,79 @@ def _ends_whole(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """What the newest run of a plan is doing, by its journal.
+
+    Parameters
+    ----------
+    submission : str
+        Which run it is.
+    alive : bool
+        Whether it goes on: its lock is held.
+    since, last : float
+        When it began, and when it last wrote a line; seconds since 1970.
+    jobs, ended : int
+        Jobs it began with, and those that ended since (tries of one job count once each).
+    sent : frozenset of str
+        Names of the jobs that the engine has: they run, or are next.
+    rate : float
+        Jobs that ended each second, over the last minute of it.
+    """
+
+    submission: str
+    alive: bool
+    since: float
+    last: float
+    jobs: int
+    ended: int
+    sent: frozenset[str]
+    rate: float
+
+    @property
+    def left(self) -> float:
+        """Seconds it may still take, or infinity."""
+        return max(self.jobs - self.ended, 0) / self.rate if self.rate else float("inf")
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give it as plain values."""
+        return {
+            "submission": self.submission, "alive": self.alive, "since": self.since, "last": self.last, "jobs": self.jobs,
+            "ended": self.ended, "with_engine": len(self.sent), "waiting": max(self.jobs - self.ended - len(self.sent), 0),
+            "jobs_per_second": round(self.rate, 3),
+        }  # fmt: skip
+
+
+def under_way(directory: Path) -> UnderWay | None:
+    """Tell what the newest run of a plan directory is doing, or did; None if none was begun.
+
+    It can be asked from any process, at any time.
+    """
+    alive = is_locked(directory)  # first: a run that ends meanwhile has written its last line
+    begin: dict[str, Any] | None = None  # Any: JSON values
+    sent: set[str] = set()
+    ends: list[float] = []
+    last = 0.0
+    for line in read_journal(directory / JOURNAL):
+        event, last = line.get("event"), line.get("at", last)
+        if event == "begin":
+            begin, sent, ends = line, set(), []
+        elif event == "sent":
+            sent.update(line["jobs"])
+        elif event in ("ended", "lost", "error", "returned"):
+            sent.discard(line["job"])
+            if event == "ended":
+                ends.append(last)
+    if begin is None:
+        return None
+    recent = [at for at in ends if at >= last - MINUTE]
+    span = max(last - max(begin["at"], last - MINUTE), 1e-3)
+    return UnderWay(
+        begin["submission"], alive, begin["at"], last, begin["jobs"], len(ends),
+        frozenset(sent) if alive else frozenset(), len(recent) / span,
+    )  # fmt: skip
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:  # Any: JSON values
     """Give the lines of a journal, oldest first; torn ones are left out, none if there is no file."""
     if not path.exists():
@@ -78,7 +153,7 @@ def run_lock(directory: Path) -> Iterator[None]:
     """
     with (directory / LOCK).open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except BlockingIOError as error:
             raise PrestowError(
                 Problem(
@@ -89,3 +164,25 @@ def run_lock(directory: Path) -> Iterator[None]:
                 )
             ) from error
         yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Take the lock; somebody who only asks whether it is held holds it for an instant."""
+    for wait in (0.02, 0.05, 0.1):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(wait)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_locked(directory: Path) -> bool:
+    """Tell whether a run of this plan is under way."""
+    try:
+        with (directory / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

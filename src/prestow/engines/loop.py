@@ -104,7 +104,7 @@ class Loop:
                 return True
             if not self.suspects:
                 return False
-            self.flights.submit([self.suspects.pop(0)])
+            self._send([self.suspects.pop(0)])
         ended = self.engine.wait(0.2)
         for one in ended:
             self._ended(one)
@@ -130,7 +130,14 @@ class Loop:
             if job not in self.flights.tries and job not in coming and self._may_follow(job, coming):
                 coming.add(job)
                 batch.append(job)
-        self.flights.submit(batch)
+        self._send(batch)
+
+    def _send(self, batch: list[int]) -> None:
+        if batch:
+            self._note("sent", jobs=[self.submission.job_names[job] for job in batch])
+            self.flights.submit(batch)
+            if self.journal is not None:
+                self.journal.flush()
 
     def _may_follow(self, job: int, coming: set[int]) -> bool:
         s = self.submission
@@ -150,6 +157,7 @@ class Loop:
             "try": flight.tries,
         }  # Any: JSON values
         if ended.not_run:
+            self._note("returned", **facts)
             self._again(job, fruitless=True)
         elif ended.lost:
             self._note("lost", **facts, why=ended.lost)

@@ -24,6 +24,7 @@ from prestow.project.configuration import Configuration, find_root, read_configu
 if TYPE_CHECKING:
     import polars as pl
 
+    from prestow.engines.journal import UnderWay
     from prestow.engines.progress import Event
     from prestow.engines.running import RunResult
     from prestow.ingest import IngestReport, Level, RawReport, Transfer
@@ -367,6 +368,13 @@ class Project:
 
         found = self._plan(plan)
         return status(found, self.store, reuse=self.reusable(found))
+
+    def under_way(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> UnderWay | None:
+        """Tell what the newest run of a plan is doing, or did, from any process; None if none was begun."""
+        from prestow.engines.journal import under_way
+
+        directory = self._plan(plan).directory
+        return None if directory is None else under_way(directory)
 
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False

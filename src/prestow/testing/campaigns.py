@@ -54,6 +54,8 @@ def _behave(value, label):
             break
         else:
             return
+    while os.path.exists(do.get("until_gone", "")):
+        time.sleep(0.05)
     if "while" in do and not os.path.exists(do["while"]):
         return
     if do.get("what") == "kill":
@@ -113,7 +115,7 @@ class Campaign:
         How many raw files; visit ``n`` has the flux ``n``.
     do : mapping of visit to mapping of task to mapping
         What shall happen: ``{"what": "fail"|"kill", "while": path, "times": n, "count": path,
-        "decline": code, "sleep": seconds}``.
+        "decline": code, "sleep": seconds, "until_gone": path}``.
     double, shift : str
         ``stop`` or ``tolerate``.
     clustered : bool

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.engines.journal import Journal, read_journal, run_lock
+from prestow.engines.journal import Journal, is_locked, read_journal, run_lock, under_way
 from prestow.errors import Exit, PrestowError
 
 
@@ -44,3 +44,38 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode == -9
     with run_lock(tmp_path):
         pass
+
+
+def test_what_is_under_way_is_told_from_the_journal_and_the_lock(tmp_path: Path) -> None:
+    assert under_way(tmp_path) is None
+    journal = Journal(tmp_path / "journal.jsonl")
+    for run in ("older", "newer"):
+        journal.write("begin", submission=run, jobs=5)
+        journal.write("sent", jobs=["a", "b", "c"])
+        journal.write("ended", job="a")
+    journal.write("lost", job="b", why="it vanished")
+    journal.write("returned", job="c")
+    journal.write("sent", jobs=["b"])
+    journal.close()
+    with run_lock(tmp_path):
+        assert is_locked(tmp_path)
+        found = under_way(tmp_path)
+        assert found is not None
+        assert (found.submission, found.alive, found.ended, found.sent) == ("newer", True, 1, frozenset("b"))
+        assert found.as_dict()["waiting"] == 3
+    found = under_way(tmp_path)
+    assert found is not None
+    assert (found.alive, found.sent) == (False, frozenset())
+
+
+def test_asking_again_and_again_keeps_no_run_out(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").touch()
+    script = "import sys; from pathlib import Path; from prestow.engines.journal import is_locked\nwhile True: is_locked(Path(sys.argv[1]))"
+    asking = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        for _ in range(50):
+            with run_lock(tmp_path):
+                pass
+    finally:
+        asking.kill()
+        asking.wait()
