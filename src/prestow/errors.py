@@ -24,6 +24,7 @@ class Exit(IntEnum):
     INGEST = 8  # ingest refused: checksum, duplicate
     ACCOUNT = 9  # the account does not close
     LOSSES = 10  # finished, with tolerated losses
+    DIFFERENT = 11  # a comparison found differences, asked to say so
 
 
 CODES: dict[str, tuple[str, Exit]] = {
@@ -45,6 +46,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C026": ("a data ID is not valid", Exit.CONFIGURATION),
     "PST-C027": ("a selection cannot be understood", Exit.CONFIGURATION),
     "PST-C030": ("a name template is refused", Exit.REFUSED),
+    "PST-C034": ("a rule that leaves files out is wrong", Exit.REFUSED),
+    "PST-C035": ("a dataset type has other dimensions here", Exit.REFUSED),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
@@ -84,12 +87,23 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-I005": ("the file or directory cannot be read", Exit.INGEST),
     "PST-I006": ("committed facts disagree", Exit.ACCOUNT),
     "PST-I007": ("unknown instrument", Exit.USAGE),
+    "PST-I008": ("a file cannot be taken in as this dataset type", Exit.USAGE),
+    "PST-I009": ("a dataset of this identity has other bytes", Exit.INGEST),
     # registry and project
     "PST-G001": ("this is not a prestow project", Exit.USAGE),
     "PST-G002": ("the registry cannot be used", Exit.ENVIRONMENT),
     "PST-G003": ("no such dataset", Exit.USAGE),
     "PST-G004": ("something is there already", Exit.USAGE),
     "PST-G005": ("wrong usage", Exit.USAGE),
+    "PST-G006": ("words that name no dataset", Exit.USAGE),
+    "PST-G007": ("nothing knows this dataset type", Exit.USAGE),
+    "PST-G008": ("a data ID that contradicts itself, or does not fit", Exit.USAGE),
+    # trying things
+    "PST-G020": ("there is nothing to sample", Exit.REFUSED),
+    "PST-G021": ("the two have nothing in common", Exit.USAGE),
+    "PST-G022": ("something still depends on it", Exit.REFUSED),
+    "PST-G023": ("this run cannot be removed", Exit.REFUSED),
+    "PST-G024": ("it cannot be shown here", Exit.USAGE),
     # a bug
     "PST-X001": ("an internal error", Exit.INTERNAL),
 }
