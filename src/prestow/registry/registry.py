@@ -16,6 +16,7 @@ from prestow.registry import columns as col
 from prestow.registry import loading, schema
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.database import Mode, SQLite, sqlite_path
+from prestow.registry.following import Following
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -448,6 +449,11 @@ class Registry:
             dataset,
         )
         return tuple((store, path) for store, path in rows)
+
+    @property
+    def following(self) -> Following:
+        """What was made from what, along its steps; see `prestow.registry.following`."""
+        return Following(self._db, self.universe)
 
     def dump(self) -> dict[str, list[list[Any]]]:
         """Give all logical content, sorted, without inner keys and order of arrival, to compare.
