@@ -246,4 +246,22 @@ def _matching(table: Mapping[str, tuple[_Item, ...]], name: str, data_id: Values
     pool = table.get(name)
     if pool is None:
         pool = tuple(item for items in table.values() for item in items if item.type == name)
+    if len(pool) > _MANY and data_id.keys() == pool[0].data_id.keys():
+        return _index(pool).get(frozenset(data_id.items()), [])
     return [item for item in pool if all(item.data_id.get(k) == v for k, v in data_id.items())]
+
+
+_MANY = 32
+_indexed: tuple[Any, Any] = ((), {})  # of the pool that was asked last
+
+
+def _index(pool: tuple[_Item, ...]) -> dict[frozenset[tuple[str, str | int]], list[_Item]]:
+    """Give the items by their whole data IDs: a gather asks for each of its ten thousand by name."""
+    global _indexed  # noqa: PLW0603 - one process runs one quantum at a time
+    if _indexed[0] is not pool:
+        found: dict[frozenset[tuple[str, str | int]], list[_Item]] = {}
+        for item in pool:
+            found.setdefault(frozenset(item.data_id.items()), []).append(item)
+        _indexed = (pool, found)
+    result: dict[frozenset[tuple[str, str | int]], list[_Item]] = _indexed[1]
+    return result
