@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ONLY ?=
 
-.PHONY: demo test check acceptance bench faults clean
+.PHONY: demo test check acceptance bench faults docs clean
 .DEFAULT_GOAL := test
 
 $(STAMP): requirements.txt pyproject.toml
@@ -37,6 +37,11 @@ bench: $(STAMP)
 
 faults: $(STAMP)
 	PRESTOW_FAULTS=full $(BIN)/python -m pytest tests/faults tests/property
+
+docs: $(STAMP)
+	$(BIN)/python docs/run_commands.py
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "the pages are in build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) demo build dist
