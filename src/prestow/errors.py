@@ -46,8 +46,11 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C026": ("a data ID is not valid", Exit.CONFIGURATION),
     "PST-C027": ("a selection cannot be understood", Exit.CONFIGURATION),
     "PST-C030": ("a name template is refused", Exit.REFUSED),
-    "PST-C034": ("a rule that leaves files out is wrong", Exit.REFUSED),
-    "PST-C035": ("a dataset type has other dimensions here", Exit.REFUSED),
+    "PST-C031": ("two places say different things of one dataset type or task", Exit.CONFIGURATION),
+    "PST-C032": ("a task's decorator cannot be read", Exit.CONFIGURATION),
+    "PST-C033": ("columns are not allowed here", Exit.CONFIGURATION),
+    "PST-C034": ("a rule that leaves files out is wrong", Exit.CONFIGURATION),
+    "PST-C035": ("a dataset type stands with other dimensions or another format", Exit.CONFIGURATION),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
@@ -69,6 +72,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-N008": ("an output is not a valid file of its format", Exit.FAILED),
     "PST-N009": ("the manifest cannot be read", Exit.USAGE),
     "PST-N010": ("not reproducible: other bytes than those committed", Exit.FAILED),
+    "PST-N012": ("a task gave a value of the wrong type", Exit.FAILED),
     # running
     "PST-R001": ("the store is not fit", Exit.ENVIRONMENT),
     "PST-R002": ("the disk is full", Exit.ENVIRONMENT),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -88,12 +89,23 @@ def _ingest_raw(
         text += f", {report.known:,} were there already"
     if report.skipped:
         text += f", {len(report.skipped):,} skipped"
+    for reason, number in Counter(file.reason for file in report.left_out).items():
+        text += f"\n  left out {count_text(number, 'file')}: {reason}"
+    if report.ignored:
+        text += f"\n  ignored {count_text(len(report.ignored), 'file')} that {'is' if len(report.ignored) == 1 else 'are'} not FITS by name"
+    for same in report.same_pixels[:SHOWN]:
+        text += f"\n  note: {same}"
+    if len(report.same_pixels) > SHOWN:
+        text += f"\n  note: {len(report.same_pixels) - SHOWN:,} more files have the pixels of another (--json names them)"
     facts = {
         "instrument": instrument,
         "added": report.added,
         "known": report.known,
         "size": report.size,
         "skipped": [problem.as_dict() for problem in report.skipped],
+        "left_out": [{"path": file.path, "reason": file.reason} for file in report.left_out],
+        "ignored": list(report.ignored),
+        "same_pixels": [{"dataset": same.name, "other": same.other} for same in report.same_pixels],
     }
     output.answer("ingest", facts, text, following="prestow plan")
     return Exit.INGEST if report.skipped else Exit.OK

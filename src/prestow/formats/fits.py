@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,8 @@ from prestow.formats.fits_story import (
 _CHUNK: Final = BLOCK * 364  # about 1 MiB, in whole blocks
 _HELD: Final = 64 << 20  # data of an HDU up to this size is read once, larger data twice
 _BLANK: Final = b" " * 80
+_GZIP: Final = b"\x1f\x8b"
+_PACKED: Final = 64 << 10  # of a compressed file at a time
 
 
 class FITS:
@@ -105,7 +109,7 @@ class FITS:
 
     def content_digest(self, path: Path) -> str:
         """Give the SHA-256 of pixels, columns and science headers (defined at the module's top)."""
-        return inspect(path)[3]
+        return inspect(path).content
 
     def check(self, path: Path) -> None:
         """Raise PST-N008 if a header has no END, or data is shorter than its header says."""
@@ -137,22 +141,66 @@ def read_cards(path: Path, hdu: int = 0) -> dict[str, Value]:
     raise damaged(f"there is no HDU {hdu}", str(path))
 
 
-def inspect(path: Path) -> tuple[dict[str, Value], int, str, str]:
-    """Give the values of the primary header, size, SHA-256 and content digest, in one reading."""
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What one reading of a file gives.
+
+    Parameters
+    ----------
+    cards : mapping
+        The values of the primary header; where it has no image and a compressed one follows
+        (tiles, ``.fits.fz``), what that one's header adds, with ``NAXIS`` … of the image.
+    size, sha256 : int, str
+        Of the file as it lies there.
+    content : str
+        The content digest, of the file unpacked.
+    data : str
+        A digest of all data without headers; empty if there are none.
+    """
+
+    cards: dict[str, Value]
+    size: int
+    sha256: str
+    content: str
+    data: str
+
+
+def inspect(path: Path) -> Inspected:
+    """Give header, size and digests of a file in one reading; a gzip'd one is unpacked on the way."""
     content = _Content()
+    data = hashlib.sha256()
     cards: dict[str, Value] = {}
+    amount = 0
     with _Source(path, hashlib.sha256()) as file:
         for unit in file.units():
-            cards = cards if unit.index else unit.values
-            counts = not unit.is_table
-            if counts:
-                content.begin(unit)
+            if unit.index == 0:
+                cards = unit.values
+            elif unit.index == 1 and cards.get("NAXIS") == 0 and unit.values.get("ZIMAGE") is True:
+                cards = _with_tiles(cards, unit.values)
+            if unit.is_table:
+                for _ in file.data(unit):
+                    pass
+                continue
+            content.begin(unit)
+            amount += unit.size
             for block in file.data(unit):
-                if counts:
-                    content.add(block)
+                content.add(block)
+                data.update(block)
         for block in file.rest():
             content.rest(block)
-        return cards, file.size, file.sha256.hexdigest(), content.hexdigest()
+        return Inspected(
+            cards, file.packed, file.sha256.hexdigest(), content.hexdigest(), data.hexdigest() if amount else ""
+        )  # fmt: skip
+
+
+def _with_tiles(primary: dict[str, Value], tiles: dict[str, Value]) -> dict[str, Value]:
+    """Add what the header of a compressed image says to the primary one; the image's own axes stand first."""
+    image = {
+        key[1:]: value
+        for key, value in tiles.items()
+        if key in ("ZBITPIX", "ZNAXIS") or (key.startswith("ZNAXIS") and key[6:].isdecimal())
+    }
+    return {**tiles, **primary, **image}
 
 
 @dataclass(slots=True)
@@ -173,18 +221,27 @@ class _Unit:
 
 
 class _Source:
-    """A FITS file read from its beginning, without seeking as long as all data is asked for."""
+    """A FITS file read from its beginning, without seeking as long as all data is asked for.
+
+    A gzip'd one is unpacked into a temporary file first. ``size`` is that of the FITS file,
+    ``packed`` that of the file at the path, whose bytes are what the digest is of.
+    """
 
     def __init__(self, path: Path, digest: Any = None) -> None:
         self._path = path
         try:
             self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed on exit
-            self.size = os.fstat(self._file.fileno()).st_size
+            self.size = self.packed = os.fstat(self._file.fileno()).st_size
+            self._digest = self.sha256 = digest
+            if os.pread(self._file.fileno(), len(_GZIP), 0) == _GZIP:
+                with self._file as packed:
+                    self._file = _unpack(packed, path, digest)  # type: ignore[assignment]  # read the same way
+                self.size = os.fstat(self._file.fileno()).st_size
+                self._digest = None
         except OSError as error:
             raise damaged(
                 f"cannot be read: {error.strerror}", str(path), "check the path and its permissions"
             ) from error
-        self.sha256 = digest
         self._at = 0
 
     def __enter__(self) -> Self:
@@ -265,14 +322,42 @@ class _Source:
         except OSError as error:
             raise damaged(f"cannot be read: {error.strerror}", str(self._path)) from error
         self._at += len(block)
-        if self.sha256 is not None:
-            self.sha256.update(block)
+        if self._digest is not None:
+            self._digest.update(block)
         return block
 
     def _go(self, place: int) -> None:
         if place != self._at:
             self._file.seek(place)
             self._at = place
+
+
+def _unpack(packed: Any, path: Path, digest: Any) -> Any:
+    """Give an open temporary file with what a gzip'd one holds; the digest sees the bytes that are packed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
+    member = zlib.decompressobj(wbits=31)
+    try:
+        while block := packed.read(_PACKED):
+            if digest is not None:
+                digest.update(block)
+            while block:
+                if member.eof and not block.lstrip(b"\0"):
+                    break  # padding after the last member
+                if member.eof:
+                    member = zlib.decompressobj(wbits=31)
+                file.write(member.decompress(block))
+                block = member.unused_data
+        if not member.eof:
+            raise damaged("the gzip'd data are cut off", str(path))
+        file.flush()
+        file.seek(0)
+    except zlib.error as error:
+        file.close()
+        raise damaged(f"the gzip'd data are damaged: {error}", str(path)) from error
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 class _Content:

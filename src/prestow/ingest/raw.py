@@ -18,6 +18,8 @@ from prestow.commit import deleted_name
 from prestow.errors import IngestError, Problem, TaskError
 from prestow.formats.fits import inspect
 from prestow.ingest.carrying import Transfer, carry, common_directory, place_in_store
+from prestow.ingest.files import SUFFIXES, expand, unreadable
+from prestow.ingest.pixels import Frame, SamePixels, same_pixels
 from prestow.instruments import Instrument, Observation
 from prestow.model import DataId, DatasetType
 from prestow.model.dataset import RAW_RUN
@@ -30,10 +32,17 @@ from prestow.stores import Put, Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SUFFIXES = (".fits", ".fit", ".fts")
 RAW = "raw"
 
-__all__ = ["RAW", "SUFFIXES", "RawReport", "Transfer", "ingest_raw"]
+__all__ = ["RAW", "SUFFIXES", "LeftOutFile", "RawReport", "SamePixels", "Transfer", "ingest_raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutFile:
+    """A file that the instrument's rules know and leave out, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,10 @@ class RawReport:
         What was wrong with files that were left out.
     ignored : tuple of str
         Files that are no FITS files by their name.
+    left_out : tuple of LeftOutFile
+        Files that the instrument's rules leave out; nothing is wrong with them.
+    same_pixels : tuple of SamePixels
+        New files that hold the data of another dataset.
     """
 
     run: str
@@ -63,6 +76,8 @@ class RawReport:
     size: int = 0
     skipped: tuple[Problem, ...] = ()
     ignored: tuple[str, ...] = ()
+    left_out: tuple[LeftOutFile, ...] = ()
+    same_pixels: tuple[SamePixels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +90,16 @@ class _Raw:
     size: int
     sha256: str
     content: str
+    data: str
 
     @property
     def data_id(self) -> DataId:
         o = self.observation
         return DataId({"instrument": o.instrument, "exposure": o.exposure, "detector": o.detector})
+
+    @property
+    def in_words(self) -> str:
+        return f"{RAW}{{{self.data_id}}} ({os.path.basename(self.path)})"
 
     def exposure_record(self) -> dict[str, Any]:  # Any: values of a record
         o = self.observation
@@ -124,13 +144,23 @@ def ingest_raw(
     IngestError
         With every problem of every file; then nothing was written.
     """
-    found, ignored, problems = _expand(files)
+    found, others, problems = expand(files)
     tell = progress or (lambda _done, _total: None)
     raws: list[_Raw] = []
+    ignored: list[str] = []
+    left_out: list[LeftOutFile] = []
+    for path in others:
+        reason = instrument.reason_to_leave_out({}, os.path.basename(path))
+        if reason is None:
+            ignored.append(path)
+        else:
+            left_out.append(LeftOutFile(path, reason))
     for number, path in enumerate(found, 1):
         looked = _look(path, instrument)
         if isinstance(looked, _Raw):
             raws.append(looked)
+        elif isinstance(looked, LeftOutFile):
+            left_out.append(looked)
         else:
             problems += looked
         tell(number // 2, len(found))
@@ -162,77 +192,45 @@ def ingest_raw(
             rows.append(row)
             added.append(raw)
         tell(len(found) - len(kept) + (len(kept) + number) // 2, len(found))
+    same = same_pixels(store, run, [Frame(raw.id, raw.in_words, raw.data) for raw in added])
     count = _load(registry, run, added, rows) if added else 0
     tell(len(found), len(found))
     return RawReport(
         run=run, added=count, known=known + len(added) - count, duplicates=duplicates, deleted=len(raws) - len(kept),
         size=sum(raw.size for raw in added), skipped=tuple(problems), ignored=tuple(ignored),
+        left_out=tuple(sorted(left_out, key=lambda file: file.path)), same_pixels=same,
     )  # fmt: skip
 
 
 # --- looking -------------------------------------------------------------------------------------
 
 
-def _expand(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], list[str], list[Problem]]:
-    """Give all FITS files, sorted, each once; the others; and what cannot be listed."""
-    found: dict[str, str] = {}
-    ignored: list[str] = []
-    problems: list[Problem] = []
-
-    def add(path: str) -> None:
-        if path.lower().endswith(SUFFIXES) and not os.path.basename(path).startswith("."):
-            found.setdefault(os.path.realpath(path), path)
-        else:
-            ignored.append(path)
-
-    def refuse(error: OSError) -> None:
-        reason = (error.strerror or "unreadable").lower()
-        problems.append(
-            Problem(
-                "PST-I005",
-                f"cannot be read: {reason}",
-                str(error.filename),
-                "check the path and its permissions",
-            )
-        )
-
-    for given in files:
-        path = os.path.abspath(given)
-        if os.path.isdir(path):
-            for directory, _, names in os.walk(path, onerror=refuse):
-                for name in names:
-                    add(os.path.join(directory, name))
-        else:
-            try:
-                os.stat(path)
-            except OSError as error:
-                refuse(error)
-                continue
-            add(path)
-    return sorted(found.values()), sorted(ignored), sorted(problems, key=lambda problem: problem.where)
-
-
-def _look(path: str, instrument: Instrument) -> _Raw | list[Problem]:
+def _look(path: str, instrument: Instrument) -> _Raw | LeftOutFile | list[Problem]:
+    name = os.path.basename(path)
+    reason = instrument.reason_to_leave_out({}, name)
+    if reason is not None:
+        return LeftOutFile(path, reason)
     try:
         with open(path, "rb"):
             pass
     except OSError as error:
-        reason = (error.strerror or "unreadable").lower()
-        return [Problem("PST-I005", f"cannot be read: {reason}", path, "check the path and its permissions")]
+        return [unreadable(path, error)]
     try:
-        cards, size, sha256, content = inspect(Path(path))
+        file = inspect(Path(path))
     except TaskError as error:
         return [Problem("PST-I004", p.what, path, p.fix) for p in error.problems]
-    observation, wrong = instrument.observe(cards, os.path.basename(path))
+    reason = instrument.reason_to_leave_out(file.cards, name)
+    if reason is not None:
+        return LeftOutFile(path, reason)
+    observation, wrong = instrument.observe(file.cards, name)
     if observation is None:
         fix = f"leave it out, mend its header, or change the rules of instrument '{instrument.name}'"
         return [Problem("PST-I001", what, path, fix) for what in wrong]
     data_id: dict[str, str | int] = {
         "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
     }  # fmt: skip
-    return _Raw(
-        path, observation, dataset_id(RAW, f"{RAW_RUN}{instrument.name}", data_id), size, sha256, content
-    )
+    id_ = dataset_id(RAW, f"{RAW_RUN}{instrument.name}", data_id)
+    return _Raw(path, observation, id_, file.size, file.sha256, file.content, file.data)
 
 
 def _one_each(raws: Iterable[_Raw]) -> tuple[list[_Raw], int, list[Problem]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prestow.documents import Document, Key, kind_of, parse_document, read_document
 from prestow.errors import ConfigurationError, Problem, ProjectError, raise_all
+from prestow.instruments.leaving_out import LeftOut, read_left_out
 from prestow.instruments.rules import Rule, Rules, Value, read_rule
 from prestow.model.data_id import check_value
 from prestow.model.universe import Universe
@@ -57,6 +58,8 @@ class Instrument:
         All it has.
     visits : tuple of str
         Observation types that are visits: exposures to reduce.
+    leave_out : tuple of LeftOut
+        Files that lie among its raw ones and are none.
     """
 
     name: str
@@ -65,6 +68,11 @@ class Instrument:
     filters: Mapping[str, str]
     detectors: Mapping[int, Mapping[str, Value]]
     visits: tuple[str, ...]
+    leave_out: tuple[LeftOut, ...] = ()
+
+    def reason_to_leave_out(self, cards: Mapping[str, object], file_name: str) -> str | None:
+        """Say why a file is no raw frame though it is rightly there, or None if it should be one."""
+        return next((rule.reason for rule in self.leave_out if rule.applies(cards, file_name)), None)
 
     def observe(self, cards: Mapping[str, object], file_name: str) -> tuple[Observation | None, list[str]]:
         """Give what a header says, or None and everything it lacks."""
@@ -177,7 +185,7 @@ def read_instrument(document: Document, universe: Universe) -> Instrument:
         (),
         data,
         required=("schema", "name", "values", "filters", "visits", "detectors"),
-        optional=("match", "day_begins"),
+        optional=("match", "day_begins", "leave_out"),
     )
     if not isinstance(data, dict):
         raise ConfigurationError(*problems)
@@ -196,11 +204,15 @@ def read_instrument(document: Document, universe: Universe) -> Instrument:
     problems += more
     detectors, more = _read_detectors(document, data.get("detectors", []), universe)
     problems += more
+    left_out, more = read_left_out(document, data.get("leave_out", []))
+    problems += more
     visits = data.get("visits", [])
     if not isinstance(visits, list) or not all(isinstance(v, str) for v in visits):
         problems.append(document.problem("PST-C011", ("visits",), "must be a list of observation types"))
     raise_all(problems)
-    return Instrument(name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits))
+    return Instrument(
+        name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits), left_out
+    )
 
 
 def _read_match(document: Document, value: object) -> tuple[dict[str, re.Pattern[str]], list[Problem]]:

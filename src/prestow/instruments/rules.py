@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -11,13 +12,13 @@ from typing import Any
 
 from prestow.documents import Document, Key, kind_of
 from prestow.errors import Problem
-from prestow.instruments.time import observing_day, tai_from_utc
+from prestow.instruments.time import observing_day, tai, tai_from_utc
 
 Value = str | int | float | None
 
 SOURCES = ("keyword", "constant", "format", "file_name", "after")
-PLAIN_STEPS = ("strip", "lower", "upper", "int", "float", "str", "utc", "day")
-ARGUMENT_STEPS = ("regex", "table", "digits")
+PLAIN_STEPS = ("strip", "lower", "upper", "int", "float", "str", "utc", "tai", "day")
+ARGUMENT_STEPS = ("regex", "table", "digits", "plus", "times")
 _FIELD = re.compile(r"0?[0-9]*d?")
 
 
@@ -38,7 +39,7 @@ class Rule:
     source, argument : str, object
         Which of `SOURCES`, and what stands there.
     steps : tuple of (name, argument)
-        Done in order.
+        Done in order. The argument of ``plus`` and ``times`` is a number or an earlier value.
     when, unless : mapping of earlier value to those it must, or must not, have
         Otherwise the value is null.
     optional, default : bool, value
@@ -67,6 +68,10 @@ class Rule:
         if value is None:
             return self.default
         for step, argument in self.steps:
+            if step in _ARITHMETIC and isinstance(argument, str):
+                argument = earlier[argument]  # noqa: PLW2901 - the value that the word stands for
+                if argument is None:
+                    return self.default
             try:
                 value = _apply(step, argument, value, begins)
             except ValueError as error:
@@ -113,6 +118,8 @@ def _apply(step: str, argument: Any, value: Value, begins: float) -> Value:
         return _SIMPLE[step](value)
     if step == "day":
         return observing_day(_text(value), begins)
+    if step in _ARITHMETIC:
+        return _ARITHMETIC[step](_amount(value), _amount(argument))
     if step == "regex":
         match = argument.fullmatch(_text(value))
         if match is None:
@@ -159,6 +166,17 @@ def _number(value: Value) -> float:
     return result
 
 
+def _amount(value: Value) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("not a number")  # noqa: TRY004 - a header's mistake, told like the others
+    return value
+
+
+_ARITHMETIC: dict[str, Callable[[int | float, int | float], int | float]] = {
+    "plus": operator.add,
+    "times": operator.mul,
+}
+
 _SIMPLE: dict[str, Callable[[Value], Value]] = {
     "strip": lambda value: _text(value).strip(),
     "lower": lambda value: _text(value).lower(),
@@ -167,6 +185,7 @@ _SIMPLE: dict[str, Callable[[Value], Value]] = {
     "float": _number,
     "str": str,
     "utc": lambda value: tai_from_utc(_text(value)),
+    "tai": lambda value: tai(_text(value)),
 }
 
 
@@ -242,7 +261,7 @@ def read_rule(
     for word in ("when", "unless"):
         conditions[word], more = _read_condition(document, (*path, word), value.get(word, {}), known)
         problems += more
-    steps, more = _read_steps(document, (*path, "steps"), value.get("steps", []))
+    steps, more = _read_steps(document, (*path, "steps"), value.get("steps", []), known)
     problems += more
     if problems:
         return None, problems
@@ -285,7 +304,7 @@ def _read_condition(
 
 
 def _read_steps(
-    document: Document, path: Key, value: object
+    document: Document, path: Key, value: object, known: Callable[[object, Key], None]
 ) -> tuple[tuple[tuple[str, Any], ...], list[Problem]]:
     if not isinstance(value, list):
         return (), [document.problem("PST-C011", path, f"must be a list, not {kind_of(value)}")]
@@ -316,6 +335,10 @@ def _read_steps(
                 )
         elif word == "digits":
             problems += document.check_type((*at, word), argument, int)
+        elif word in _ARITHMETIC:
+            problems += document.check_type((*at, word), argument, int, float, str)
+            if isinstance(argument, str):
+                known(argument, (*at, word))
         elif not isinstance(argument, dict) or not argument:
             problems.append(document.problem("PST-C011", (*at, word), "must be a mapping with entries"))
         elif item.get("otherwise", "refuse") not in ("refuse", "keep", "null"):

@@ -1,4 +1,4 @@
-"""Times of headers: UTC to TAI, and the observing day."""
+"""Times of headers: UTC or TAI to nanoseconds of TAI, and the observing day."""
 
 from __future__ import annotations
 
@@ -42,6 +42,25 @@ def tai_from_utc(text: str) -> int:
         raise ValueError("a time before 1972")
     seconds = int(day.timestamp()) + hour * 3600 + minute * 60 + second + _LEAPS[position - 1][1]
     return seconds * _BILLION + nanoseconds
+
+
+def tai(text: str) -> int:
+    """Give nanoseconds of TAI since 1970-01-01 00:00:00 TAI, from an ISO date and time in TAI.
+
+    Examples
+    --------
+    >>> tai("2003-10-19T04:48:53.31") - tai_from_utc("2003-10-19T04:48:21.31")
+    0
+
+    Raises
+    ------
+    ValueError
+        If the text is no ISO date with a time. TAI has no leap second.
+    """
+    day, hour, minute, second, nanoseconds = _parts(text)
+    if second > 59:  # noqa: PLR2004 - a clock
+        raise ValueError("no such time of day in TAI")
+    return (int(day.timestamp()) + hour * 3600 + minute * 60 + second) * _BILLION + nanoseconds
 
 
 def observing_day(text: str, begins: float) -> int:

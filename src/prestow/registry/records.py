@@ -15,7 +15,8 @@ from prestow.stores import Put, Store, Walkable
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RECORD_SCHEMA = "prestow.record/1"
 KINDS = (
-    "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted",
+    "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted", "removed",
+    "pixels",
 )  # fmt: skip
 
 
@@ -58,6 +59,11 @@ def read_records(store: Store, kind: str) -> Iterator[tuple[str, dict[str, Any]]
     for name, _ in store.walk(f"_records/{kind}"):
         if name.endswith(".json"):
             yield _facts(store, name)
+
+
+def is_removed(store: Store, run: str) -> bool:
+    """Say whether a run was removed, or its removal has begun: nothing is planned into it again."""
+    return store.size(record_name("removed", run)) is not None
 
 
 def _facts(store: Store, name: str) -> tuple[str, dict[str, Any]]:

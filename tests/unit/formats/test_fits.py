@@ -192,7 +192,8 @@ def test_content_is_of_science_alone(product):
 
 
 def test_one_reading_tells_all(product):
-    cards, size, sha256, content = inspect(product)
+    file = inspect(product)
+    cards, size, sha256, content = file.cards, file.size, file.sha256, file.content
     data = product.read_bytes()
     assert (size, sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert content == FORMAT.content_digest(product)
