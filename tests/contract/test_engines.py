@@ -14,7 +14,7 @@ from prestow import plugins
 from prestow.engines import Engine, open_engine
 from prestow.engines.journal import read_journal
 from prestow.engines.progress import Event
-from prestow.errors import Exit, PlanRefusedError
+from prestow.errors import Exit, PlanRefusedError, ProjectError
 from prestow.plan.reuse import reusable
 from prestow.results.status import status
 from prestow.stores import open_store
@@ -150,8 +150,25 @@ def test_a_decline_is_no_failure(engine: Engine, tmp_path: Path) -> None:
 def test_only_a_task_and_what_it_needs_is_run(engine: Engine, tmp_path: Path) -> None:
     campaign = Campaign(tmp_path)
     result = campaign.run(engine, only="double")
-    assert (result.counts, result.exit_code) == ({"made": 3, "pending": 4}, Exit.STOPPED)
-    assert campaign.run(engine, only="gather").exit_code is Exit.OK
+    assert (result.counts, result.exit_code) == ({"made": 3, "pending": 4}, Exit.OK)
+    assert (result.settled, dict(result.unasked)) == (False, {"shift": 3, "gather": 1})
+    assert campaign.run(engine, only=("shift", "double")).unasked == {"gather": 1}
+    last = campaign.run(engine, only="gather")
+    assert (last.exit_code, last.settled, dict(last.unasked)) == (Exit.OK, True, {})
+
+
+def test_only_a_task_that_fails_is_a_failure(engine: Engine, tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, do={2: {"double": {"what": "fail"}}})
+    result = campaign.run(engine, only="double")
+    assert (result.counts, result.exit_code) == ({"made": 2, "failed": 1, "pending": 4}, Exit.FAILED)
+    assert dict(result.unasked) == {"shift": 3, "gather": 1}
+
+
+def test_only_names_that_are_no_tasks_are_all_told(engine: Engine, tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path)
+    with pytest.raises(ProjectError) as error:
+        campaign.run(engine, only=("doubel", "x"))
+    assert [p.fix for p in error.value.problems] == ["did you mean 'double'?", "tasks: double, shift, gather"]
 
 
 def test_draining_ends_what_runs_and_the_next_run_goes_on(engine: Engine, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ _MEANING = {
     Exit.INGEST: "ingest refused: checksum, duplicate",
     Exit.ACCOUNT: "the account does not close",
     Exit.LOSSES: "finished, with tolerated losses",
+    Exit.DIFFERENT: "a comparison found differences (--strict)",
 }
 
 

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
     help="Search inputs here too, before the raw runs: the run of an earlier plan, say.",
 )
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only N visits, chosen so that they make a gather; into run PIPELINE.sampleN by default.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -46,6 +52,7 @@ def plan(
     overrides: tuple[str, ...],
     inputs: tuple[str, ...],
     child_of: str | None,
+    sample: int | None,
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -59,8 +66,17 @@ def plan(
 
     project = open_project(directory)
     before = set(project.plans())
+    chosen = None
+    if sample is not None:
+        chosen = project.sample(sample, where, overrides=overrides, inputs=inputs, child_of=child_of)
     made = project.plan(
-        where, run=run, overrides=overrides, inputs=inputs, child_of=child_of, dry_run=dry_run
+        where,
+        run=run,
+        overrides=overrides,
+        inputs=inputs,
+        child_of=child_of,
+        sample=chosen,
+        dry_run=dry_run,
     )
     numbers = summary(made)
     done = project.outputs_made(made)
@@ -71,9 +87,11 @@ def plan(
     facts = {
         **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free, "reused": taken,
         "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
+        "sample": None if chosen is None else asdict(chosen),
     }  # fmt: skip
     lines = [
         f"plan {made.id[:8]}  run {made.run}  {name} @ {made.pipeline_digest[:7]}   {duration_text(time.monotonic() - began)}",
+        *([f"    sample: {chosen.text}"] if chosen is not None else []),
         *_lines(numbers, free),
         (
             f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"

@@ -25,14 +25,19 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
 @click.option(
     "--workers", type=click.IntRange(1), metavar="N", help="Processes; default: as prestow.yaml says."
 )
-@click.option("--only", metavar="TASK", help="Only the quanta of this task, and what they need.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="TASK",
+    help="Only the quanta of this task, and what they need; repeatable.",
+)
 @shared_options
 def run(
     plan: str | None,
     engine: str | None,
     site: str | None,
     workers: int | None,
-    only: str | None,
+    only: tuple[str, ...],
     output: Output,
     directory: Path,
 ) -> int:
@@ -58,8 +63,10 @@ def run(
     text = f"done in {duration_text(result.seconds)}: " + (
         ", ".join(f"{n:,} {state}" for state, n in counts.items() if n) or "nothing to do"
     )
-    if not result.jobs and result.settled:
+    if not result.jobs and result.complete:
         text = "nothing to do: " + text.partition(": ")[2]
+    if result.unasked:
+        text += "; left for later: " + ", ".join(f"{n:,} of {task}" for task, n in result.unasked.items())
     code = result.exit_code
     if code is not Exit.OK:
         text += f"     exit {int(code)}"
@@ -69,7 +76,7 @@ def run(
         text += f"\n  and {len(result.failures) - SHOWN:,} more failures: prestow status"
     facts = {
         "plan": result.plan, "run": result.run, "tasks": {t: dict(c) for t, c in result.tasks.items()}, "counts": counts,
-        "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "exit_code": int(code),
+        "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "unasked": dict(result.unasked), "exit_code": int(code),
         "failures": [failure.as_dict() for failure in result.failures],
     }  # fmt: skip
     output.answer("run", facts, text, following=_following(result))

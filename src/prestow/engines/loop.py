@@ -398,7 +398,7 @@ class Loop:
             worker_losses=sum(self.lost.values()),
             seconds=time.monotonic() - self.begin,
             stopped=self.draining,
-            restricted=s.restricted,
+            unasked=dict(Counter(s.task[row] for row in s.unasked if row not in s.states)),
             notes=tuple(getattr(self.engine, "notes", ())),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prestow.errors import CODES, Exit
@@ -50,8 +50,8 @@ class RunResult:
         How often a worker vanished under a job.
     stopped : bool
         It was drained before its end.
-    restricted : bool
-        Only a part was asked for, and more is unsettled.
+    unasked : mapping of task to int
+        Quanta that are unsettled and that nobody asked for, with ``only``.
     """
 
     plan: str
@@ -62,7 +62,7 @@ class RunResult:
     worker_losses: int = 0
     seconds: float = 0.0
     stopped: bool = False
-    restricted: bool = False
+    unasked: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -84,14 +84,20 @@ class RunResult:
         return not (self.counts.get("failed") or self.counts.get("pending"))
 
     @property
+    def complete(self) -> bool:
+        """Whether all that was asked for is settled: of the whole plan, or with ``only`` of a part."""
+        unsettled = self.counts.get("failed", 0) + self.counts.get("pending", 0)
+        return unsettled == sum(self.unasked.values())
+
+    @property
     def exit_code(self) -> Exit:
-        """What a command should exit with; never 0 while anything planned is unsettled."""
+        """What a command should exit with; never 0 while anything that was asked for is unsettled."""
         if any(CODES[f.code][1] is Exit.ENVIRONMENT for f in self.failures if f.code in CODES):
             return Exit.ENVIRONMENT
-        if self.stopped and not self.settled:
+        if self.stopped and not self.complete:
             return Exit.STOPPED
         if self.counts.get("failed") or self.failures:
             return Exit.FAILED
-        if not self.settled:
-            return Exit.STOPPED if self.restricted else Exit.FAILED
+        if not self.complete:
+            return Exit.FAILED
         return Exit.LOSSES if self.losses else Exit.OK

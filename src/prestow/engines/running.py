@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def run_plan(
     stores: Mapping[str, str],
     store: str = "archive",
     directory: Path | None = None,
-    only: str | None = None,
+    only: str | Sequence[str] = (),
     reuse: pl.DataFrame | None = None,
     on_event: Callable[[Event], None] | None = None,
     stop: threading.Event | None = None,
@@ -57,8 +57,8 @@ def run_plan(
         Name of the output store.
     directory : Path or None
         The plan directory, for lock and journal; default the plan's own.
-    only : str or None
-        A task: run its quanta and what they need, no more.
+    only : str or sequence of str
+        Tasks: run their quanta and what they need, no more.
     reuse : DataFrame or None
         What `reusable` gave: outputs that are taken from a parent run.
     on_event : callable or None

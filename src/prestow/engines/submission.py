@@ -6,8 +6,9 @@ in columns; Python objects are made only for what remains.
 
 from __future__ import annotations
 
+import difflib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from prestow.engines.sealing import Need, Standing
-from prestow.errors import Problem, ProjectError
+from prestow.errors import Problem, ProjectError, raise_all
 from prestow.manifest import needed
 from prestow.model import State
 from prestow.pipeline.definition import OnFailure
@@ -58,8 +59,8 @@ class Submission:
         Quanta to settle, in order.
     jobs : list of int
         Jobs that have such quanta, in order.
-    restricted : bool
-        Not everything that is unsettled was asked for.
+    unasked : list of int
+        Quanta that are unsettled, and that nobody asked for.
     """
 
     plan: Plan
@@ -68,13 +69,18 @@ class Submission:
     rows: list[int]
     jobs: list[int]
     policies: dict[str, Policy]
-    restricted: bool = False
+    unasked: list[int] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
     lacking: frozenset[int] = frozenset()  # datasets of reused quanta that were not made there
 
     @classmethod
     def of(
-        cls, plan: Plan, settled: Settled, *, reuse: pl.DataFrame | None = None, only: str | None = None
+        cls,
+        plan: Plan,
+        settled: Settled,
+        *,
+        reuse: pl.DataFrame | None = None,
+        only: str | Sequence[str] = (),
     ) -> Submission:
         """Work out what remains.
 
@@ -82,19 +88,17 @@ class Submission:
         ----------
         reuse : DataFrame or None
             What `reusable` gave.
-        only : str or None
-            A task's label: only its quanta, and those that they need.
+        only : str or sequence of str
+            Labels of tasks: only their quanta, and those that they need; all, if empty.
 
         Raises
         ------
         ProjectError
-            If there is no such task (PST-G005).
+            If there is no such task (PST-G005), for each of them.
         """
         known = policies(plan)
-        if only is not None and only not in known:
-            raise ProjectError(
-                Problem("PST-G005", f"no task '{only}' in this plan", fix=f"tasks: {', '.join(known)}")
-            )
+        labels = (only,) if isinstance(only, str) else tuple(only)
+        raise_all((_no_task(label, known) for label in labels if label not in known), ProjectError)
         reused = (
             frozenset[int]()
             if reuse is None
@@ -111,18 +115,18 @@ class Submission:
         height = plan.tables["quanta"].height
         if len(settled.states) + len(reused) < height:
             rows = [row for row in range(height) if row not in settled.states and row not in reused]
-            if only is not None:
-                wanted = result._with_ancestors(only, rows)
-                result.restricted = len(wanted) < len(rows)
+            if labels:
+                wanted = result._with_ancestors(labels, rows)
+                result.unasked = sorted(set(rows).difference(wanted))
                 rows = wanted
             result.rows = rows
             job = plan.tables["quanta"]["job"].to_list()
             result.jobs = sorted({job[row] for row in rows})
         return result
 
-    def _with_ancestors(self, task: str, rows: list[int]) -> list[int]:
+    def _with_ancestors(self, labels: Collection[str], rows: list[int]) -> list[int]:
         tasks = self.plan.tables["quanta"]["task"].to_list()
-        wanted = {row for row in rows if tasks[row] == task}
+        wanted = {row for row in rows if tasks[row] in labels}
         climb = list(wanted)
         unsettled = set(rows)
         while climb:
@@ -288,6 +292,12 @@ class Submission:
         if self.absent and str(uuid.UUID(bytes=self._dataset_ids[dataset])) in self.absent:
             return Standing.ABSENT
         return Standing.PRESENT
+
+
+def _no_task(label: str, known: Iterable[str]) -> Problem:
+    near = difflib.get_close_matches(label, known, 1)
+    fix = f"did you mean '{near[0]}'?" if near else f"tasks: {', '.join(known)}"
+    return Problem("PST-G005", f"no task '{label}' in this plan", "--only", fix)
 
 
 def count_states(

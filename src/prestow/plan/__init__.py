@@ -12,6 +12,7 @@ from prestow.plan.manifests import manifests
 from prestow.plan.passes import PASSES
 from prestow.plan.plan import Plan, PlanCode, Tables
 from prestow.plan.request import DatasetSource, Request
+from prestow.plan.sampling import Sample, choose_sample
 from prestow.plan.summary import Summary, TaskRow, summary
 from prestow.plan.writing import open_plan, write_plan
 
@@ -21,10 +22,12 @@ __all__ = [
     "Plan",
     "PlanCode",
     "Request",
+    "Sample",
     "Summary",
     "Tables",
     "TaskRow",
     "build_plan",
+    "choose_sample",
     "manifests",
     "open_plan",
     "summary",

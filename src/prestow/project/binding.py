@@ -15,7 +15,7 @@ from prestow.naming.templates import RUN_NAME
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
 from prestow.registry import CollectionKind, Registry, put_record
-from prestow.registry.records import read_record
+from prestow.registry.records import is_removed, read_record
 from prestow.stores import Put, Store
 
 _CHILD = re.compile(r"(.+)\+([0-9]+)")
@@ -104,6 +104,21 @@ def choose(
     return Target(f"{first}+{newest + 1}", family, facts)
 
 
+def sample_run(
+    registry: Registry, store: Store, name: str, facts: Mapping[str, Any]
+) -> str:  # Any: JSON values
+    """Give the run of a sample: ``<name>``, or ``<name>-2`` … where it is bound to older code or was removed.
+
+    Who changes a task tries it again and again; each version has a run, so that they can be compared.
+    """
+    for number in range(1, 10_000):
+        run = name if number == 1 else f"{name}-{number}"
+        known = standing(registry, store, run)
+        if (known is None or known.get("pipeline") == facts["pipeline"]) and not is_removed(store, run):
+            return run
+    return name
+
+
 def ancestors(registry: Registry, run: str) -> tuple[str, ...]:
     """Give the runs that a run is a child of, nearest first."""
     known = registry.collections()
@@ -166,6 +181,29 @@ def refuse_other(target: Target, standing: Mapping[str, Any] | None) -> None:
             f"run {target.run}",
             f"give the new one another run: prestow plan --run {target.run}-2",
         )
+    )
+
+
+def refuse_removed(store: Store, target: Target) -> None:
+    """Refuse a run that was removed, as target or as a parent: a name stands for one thing for ever.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-G023 for each of them.
+    """
+    raise_all(
+        (
+            Problem(
+                "PST-G023",
+                f"run '{run}' was removed; what is deleted stays so",
+                "--run" if run == target.run else "--child-of",
+                "plan into another run: --run NAME",
+            )
+            for run in (target.run, *target.parents[:1])
+            if is_removed(store, run)
+        ),
+        PlanRefusedError,
     )
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from prestow.instruments import Instrument
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
-    from prestow.plan import Plan
+    from prestow.plan import Plan, Request, Sample
+    from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
     from prestow.registry import Registry
     from prestow.results.status import Status
@@ -223,6 +224,7 @@ class Project:
         overrides: Sequence[str] = (),
         inputs: Sequence[str] = (),
         child_of: str | None = None,
+        sample: int | Sample | None = None,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -239,6 +241,9 @@ class Project:
             Collections to search inputs in before the raw runs, such as the run of an earlier plan.
         child_of : str, optional
             Make again what was lost in that run, in a child run.
+        sample : int or Sample, optional
+            Only so many visits, see `prestow.plan.sampling`; or what `sample` chose. Then the run is
+            ``<pipeline>.sample<N>``, if not given.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -247,22 +252,20 @@ class Project:
         PlanRefusedError
             With all problems; then nothing was written.
         """
-        from prestow.plan import Request, build_plan, open_plan, write_plan
+        from prestow.plan import build_plan, open_plan, write_plan
         from prestow.project import binding
 
-        pipeline = self.load_pipeline(overrides)
-        facts = binding.bound_facts(pipeline, overrides)
-        target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
-        binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
-        request = Request(
-            run=target.run,
-            where=where,
-            pipeline=pipeline,
-            universe=self.universe,
-            child_of=next(iter(target.parents), None),
-            chain=binding.inputs_searched(self.registry, target, inputs),
-            store=STORE,
+        if isinstance(sample, int):
+            sample = self.sample(sample, where, overrides=overrides, inputs=inputs, child_of=child_of)
+        target, request = self._request(
+            where if sample is None else sample.where,
+            run=run,
+            overrides=overrides,
+            inputs=inputs,
+            child_of=child_of,
+            sampled=None if sample is None else sample.asked,
         )
+        binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         plan = build_plan(request, self.registry)
         if dry_run:
             return plan
@@ -280,6 +283,53 @@ class Project:
         plan_files.point_to(self.plans_directory, plan.id)
         return open_plan(path)
 
+    def sample(
+        self,
+        count: int,
+        where: str = "",
+        *,
+        overrides: Sequence[str] = (),
+        inputs: Sequence[str] = (),
+        child_of: str | None = None,
+    ) -> Sample:
+        """Choose some visits of a request for `plan`; nothing is written. See `prestow.plan.sampling`."""
+        from prestow.plan import choose_sample
+
+        _, request = self._request(
+            where, run=None, overrides=overrides, inputs=inputs, child_of=child_of, sampled=count
+        )
+        return choose_sample(request, self.registry, count)
+
+    def _request(
+        self,
+        where: str,
+        *,
+        run: str | None,
+        overrides: Sequence[str],
+        inputs: Sequence[str],
+        child_of: str | None,
+        sampled: int | None,
+    ) -> tuple[Target, Request]:
+        from prestow.plan import Request
+        from prestow.project import binding
+
+        pipeline = self.load_pipeline(overrides)
+        facts = binding.bound_facts(pipeline, overrides)
+        if sampled is not None and run is None and child_of is None:
+            run = binding.sample_run(self.registry, self.store, f"{pipeline.name}.sample{sampled}", facts)
+        target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
+        binding.refuse_removed(self.store, target)
+        request = Request(
+            run=target.run,
+            where=where,
+            pipeline=pipeline,
+            universe=self.universe,
+            child_of=next(iter(target.parents), None),
+            chain=binding.inputs_searched(self.registry, target, inputs),
+            store=STORE,
+        )
+        return target, request
+
     def run(
         self,
         plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
@@ -287,7 +337,7 @@ class Project:
         engine: str | None = None,
         workers: int | None = None,
         site: str | os.PathLike[str] | None = None,
-        only: str | None = None,
+        only: str | Sequence[str] = (),
         on_event: Callable[[Event], None] | None = None,
     ) -> RunResult:
         """Run what is left of a plan; again goes on where it was.
@@ -300,8 +350,8 @@ class Project:
             Processes; as the site says, else as ``prestow.yaml`` says, if not given.
         site : path, optional
             A site file: engine, workers or scheduler, scratch.
-        only : str, optional
-            A task: its quanta and what they need, no more.
+        only : str or sequence of str, optional
+            Tasks: their quanta and what they need, no more.
         on_event : callable, optional
             Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
         """
