@@ -83,12 +83,13 @@ def all_differ(texts: pl.Series) -> bool:
     return texts.str.to_lowercase().hash().n_unique() == texts.len()
 
 
-def describe(frame: pl.DataFrame, state: State, wanted: Iterable[str]) -> pl.DataFrame:
+def describe(
+    frame: pl.DataFrame, universe: Universe, records: Mapping[str, pl.DataFrame], wanted: Iterable[str]
+) -> pl.DataFrame:
     """Add the metadata columns a selection names: ``exposure.airmass``, or ``airmass`` alone.
 
     A bare name is that of the first dimension, by name, that the frame has and that has it.
     """
-    universe = state.request.universe
     for name in wanted:
         if name in frame.columns:
             continue
@@ -96,11 +97,11 @@ def describe(frame: pl.DataFrame, state: State, wanted: Iterable[str]) -> pl.Dat
         owners = [element] if dot else [d for d in sorted(universe.dimensions) if d in frame.columns]
         for owner in owners:
             keys = universe.close([owner]) if owner in universe.dimensions else ()
-            if owner not in state.records or column not in universe.dimensions[owner].metadata:
+            if owner not in records or column not in universe.dimensions[owner].metadata:
                 continue
             if not set(keys) <= set(frame.columns):
                 continue
-            table = state.records[owner].select(*keys, pl.col(column).alias(name))
+            table = records[owner].select(*keys, pl.col(column).alias(name))
             frame = frame.join(table, on=list(keys), how="left", maintain_order="left")
             break
     return frame
@@ -109,6 +110,6 @@ def describe(frame: pl.DataFrame, state: State, wanted: Iterable[str]) -> pl.Dat
 def restrict(frame: pl.DataFrame, selection: Selection, state: State, *, keep_unknown: bool) -> pl.DataFrame:
     """Give the rows that a selection takes; with ``keep_unknown`` those it says nothing about, too."""
     columns = frame.columns
-    wide = describe(frame, state, selection.columns)
+    wide = describe(frame, state.request.universe, state.records, selection.columns)
     verdict = selection.expression(wide.columns)
     return wide.filter(verdict.fill_null(value=keep_unknown)).select(columns)

@@ -312,12 +312,43 @@ class Registry:
         kinds = self._record_kinds(element)
         return self._keyed(f"dimension_{element}", self.universe.close([element]), kinds)
 
+    def dimension_record(self, element: str, key: Mapping[str, str | int]) -> dict[str, Any] | None:
+        """Give the one record of a dimension at a key (all it requires, and itself), or None.
+
+        Any: values of its columns.
+        """
+        names = self.universe.close([element])
+        kinds = self._record_kinds(element)
+        columns = ", ".join(f'"{name}"' for name in kinds)
+        condition = " AND ".join(f'"{name}" = ${i}' for i, name in enumerate(names, 1))
+        rows = self._db.rows(
+            f"SELECT {columns} FROM dimension_{element} WHERE {condition}", *(key[name] for name in names)
+        )
+        return dict(zip(kinds, rows[0], strict=True)) if rows else None
+
+    def only_value(self, element: str, given: Mapping[str, str | int]) -> str | int | None:
+        """Give the one value that the records of a dimension have beside what is given, or None."""
+        keys = [name for name in self.universe.close([element]) if name != element and name in given]
+        condition = " AND ".join(f'"{name}" = ${i}' for i, name in enumerate(keys, 1)) or "1 = 1"
+        rows = self._db.rows(
+            f'SELECT DISTINCT "{element}" FROM dimension_{element} WHERE {condition} LIMIT 2',
+            *(given[name] for name in keys),
+        )
+        return rows[0][0] if len(rows) == 1 else None
+
     def relation(self, name: str) -> pa.Table:
         """Give all rows of a relation, sorted."""
         keys = self.universe.close(self.universe.relations[name].between)
         return self._keyed(f"relation_{name}", keys, self._key_kinds(keys))
 
-    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
+    def datasets(
+        self,
+        types: Sequence[str],
+        collections: Sequence[str],
+        *,
+        first: bool = True,
+        equal: Mapping[str, str | int] | None = None,
+    ) -> pa.Table:
         """Give the datasets of some types in some collections, one row each.
 
         Columns: ``type, id, run``, each required dimension of any of the types, ``recipe,
@@ -325,7 +356,8 @@ class Registry:
         Where a dataset has replicas, the store registered first. With ``first``, of several
         datasets of one type and data ID the first in the order of the collections; else all.
         Sorted by type as given, then by data ID. Unknown types and collections have no rows: a run
-        is asked for before it is planned.
+        is asked for before it is planned. ``equal`` asks only for these values of dimensions, where
+        a type has them.
         """
         import pyarrow as pa
 
@@ -341,13 +373,21 @@ class Registry:
             "sha256": col.DIGEST, "content": col.DIGEST, "format": "str", "quantum": col.ID, "receipt": "str",
         }  # fmt: skip
         parts = [
-            self._datasets_of(known[t], runs, kinds, first=first) for t in dict.fromkeys(types) if t in known
+            self._datasets_of(known[t], runs, kinds, equal or {}, first=first)
+            for t in dict.fromkeys(types)
+            if t in known
         ]
         empty = col.conform(pa.table({}), kinds)
         return _digits(pa.concat_tables([empty, *parts]))
 
     def _datasets_of(
-        self, dataset_type: DatasetType, runs: Sequence[str], kinds: Mapping[str, str], *, first: bool
+        self,
+        dataset_type: DatasetType,
+        runs: Sequence[str],
+        kinds: Mapping[str, str],
+        equal: Mapping[str, str | int],
+        *,
+        first: bool,
     ) -> pa.Table:
         import pyarrow as pa
 
@@ -362,6 +402,8 @@ class Registry:
             return col.conform(pa.table({}), kinds)
         keys = "".join(f', g."{d}"' for d in dims)
         inside = f"run IN ({', '.join(str(numbers[run]) for run in runs)})"
+        asked = {d: equal[d] for d in dims if d in equal}
+        only = "".join(f' AND g."{d}" = ${i}' for i, d in enumerate(asked, 2))
         # Without a join for each name, an order or a window: Arrow does those in a fraction of the time.
         # What is looked up later is never taken away, so a writer in between does no harm.
         table = self._db.query(
@@ -369,8 +411,9 @@ class Registry:
             "d.planned_recipe AS planned_recipe, a.store AS store, a.path AS path, a.member AS member, "
             "a.size AS size, a.sha256 AS sha256, a.content AS content, a.format AS format, d.quantum AS quantum "
             f"FROM dataset d JOIN data_id_{group[0][1]} g ON g.id = d.data_id "
-            f"JOIN artifact a ON a.dataset = d.id WHERE d.type = $1 AND d.{inside}",
+            f"JOIN artifact a ON a.dataset = d.id WHERE d.type = $1 AND d.{inside}{only}",
             group[0][0],
+            *asked.values(),
         )
         stores = dict(self._db.rows("SELECT id, name FROM store"))
         place = col.places(table["run"], [numbers[run] for run in runs])
