@@ -72,7 +72,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-N008": ("an output is not a valid file of its format", Exit.FAILED),
     "PST-N009": ("the manifest cannot be read", Exit.USAGE),
     "PST-N010": ("not reproducible: other bytes than those committed", Exit.FAILED),
-    "PST-N012": ("a task gave a value of the wrong type", Exit.FAILED),
+    "PST-N012": ("a task gave what cannot be written", Exit.FAILED),
     # running
     "PST-R001": ("the store is not fit", Exit.ENVIRONMENT),
     "PST-R002": ("the disk is full", Exit.ENVIRONMENT),

@@ -50,7 +50,10 @@ class ManifestInput:
 
 @frozen
 class ManifestOutput:
-    """One planned output: ``path`` in the output store, ``local`` in the local repository."""
+    """One planned output: ``path`` in the output store, ``local`` in the local repository.
+
+    ``columns``, of a table, are the names and types that it must have, if any are declared.
+    """
 
     id: str
     type: str
@@ -58,6 +61,7 @@ class ManifestOutput:
     format: str
     path: str
     local: str
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 def needed(minimum: str | float, planned: int) -> int:
@@ -199,12 +203,18 @@ class Manifest:
                     for q in d["quanta"]
                 ),
                 inputs=tuple(ManifestInput(**i) for i in d["inputs"]),
-                outputs=tuple(ManifestOutput(**o) for o in d["outputs"]),
+                outputs=tuple(_output(o) for o in d["outputs"]),
                 locations={k: Location(**v) for k, v in d["locations"].items()},
                 code=None if d["code"] is None else Code(**d["code"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
+
+
+def _output(o: dict[str, Any]) -> ManifestOutput:  # Any: parsed JSON
+    if "columns" in o:
+        o["columns"] = tuple((name, kind) for name, kind in o["columns"])
+    return ManifestOutput(**o)
 
 
 def _connection(c: dict[str, Any]) -> Connection:  # Any: parsed JSON
@@ -220,7 +230,10 @@ def _text(paper: Manifest | Receipt, schema: str) -> str:
 def _plain(value: object) -> object:
     fields = getattr(value, "__dataclass_fields__", None)
     if fields is not None:
-        return {name: getattr(value, name) for name in fields}
+        plain = {name: getattr(value, name) for name in fields}
+        if type(value) is ManifestOutput and not value.columns:
+            del plain["columns"]
+        return plain
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} cannot stand in a manifest or receipt")

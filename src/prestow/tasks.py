@@ -1,4 +1,4 @@
-"""What a task author imports: the quantum with its inputs and outputs, and `NothingToDo`.
+"""What a task author imports: the quantum with its inputs and outputs, `NothingToDo`, and `task`.
 
 Owns the task's view of a job. Serves the workflow's code and the node. Never finds a file that
 the manifest does not name.
@@ -10,6 +10,8 @@ A task is a function ``run(quantum, config)``::
     def run(quantum: Quantum, config: Config) -> None:
         pixels = quantum.get("raw")
         quantum.put("isr", pixels - config.pedestal)
+
+It may return its outputs instead, as a mapping of connection to value.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -28,6 +30,8 @@ from prestow.model.frozen import frozen
 
 Values = Mapping[str, str | int]
 Measure = float | int | str | bool
+Connections = Mapping[str, str | Mapping[str, Any]]  # Any: what a pipeline's YAML may hold there
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -49,6 +53,55 @@ class NothingToDo(Exception):  # noqa: N818 - no error: a rightful answer
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+
+
+def task(
+    *,
+    dimensions: Sequence[str] = (),
+    inputs: Connections | None = None,
+    outputs: Connections | None = None,
+    where: str = "",
+    on_failure: str = "stop",
+    tries: int = 1,
+    ignore: Sequence[str] = (),
+    prototypes: Sequence[str] = (),
+    resources: Mapping[str, int | str] | None = None,
+    hints: Mapping[str, float | str] | None = None,
+) -> Callable[[_Function], _Function]:
+    """Declare a task beside its code; the pipeline then needs one line, ``label: module:function``.
+
+    Keys and values are those of a task's section in a pipeline (see ``docs/files.md``). They are read
+    from the source and never run, so they must be literals. Here nothing happens: the function is given
+    back as it is.
+
+    Parameters
+    ----------
+    dimensions : sequence of str
+        Of its quanta.
+    inputs, outputs : mapping of connection to dataset type
+        Or to a mapping with ``type``, which may define that type: ``dimensions``, ``format``,
+        ``template``, ``columns``.
+    where, on_failure, tries, ignore, prototypes, resources, hints
+        Policies; the pipeline's file may say otherwise.
+
+    Examples
+    --------
+    >>> @task(
+    ...     dimensions=["visit", "detector"],
+    ...     inputs={"calexp": "calexp"},
+    ...     outputs={"depth": {"type": "depth", "dimensions": ["visit", "detector"], "format": "yaml"}},
+    ... )
+    ... def run(quantum):
+    ...     return {"depth": {"noise": float(quantum.get("calexp", "array").std())}}
+    >>> run.__name__
+    'run'
+    """
+    del dimensions, inputs, outputs, where, on_failure, tries, ignore, prototypes, resources, hints
+
+    def same(function: _Function) -> _Function:
+        return function
+
+    return same
 
 
 class Input(NamedTuple):
@@ -138,6 +191,8 @@ class Quantum:
         ------
         NotInManifestError
             If it was not planned, or is there already (PST-N002).
+        TaskError
+            If its format cannot write such a value (PST-N012).
         """
         found = self._output(name, data_id)
         if found is None:
@@ -158,8 +213,22 @@ class Quantum:
                     "put each output once",
                 )
             )
-        open_format(found.format).write(found.path, value)
+        try:
+            open_format(found.format).write(found.path, value)
+        except (TaskError, TypeError, ValueError, KeyError, AttributeError) as error:
+            if isinstance(error.__cause__, ImportError):
+                raise  # the value is not to blame
+            raise TaskError(self._unfit(name, found, value, error)) from error
         return found.path
+
+    def _unfit(self, name: str, found: Output, value: object, error: Exception) -> Problem:
+        """Say which value could not be written where, and what the format asks for."""
+        reason, fix = f"{type(error).__name__}: {error}", f"give what the format '{found.format}' can hold"
+        if isinstance(error, TaskError) and error.problems:
+            reason, fix = error.problems[0].what, error.problems[0].fix or fix
+        of = found.type if found.type == name else f"{found.type} as '{name}'"
+        what = f"the output {of} ({found.format}) cannot be {value_in_words(value)}: {reason}"
+        return Problem("PST-N012", what, self._where(), fix)
 
     def path(self, name: str, **data_id: str | int) -> Path:
         """Give the local path of one input or output, by connection or dataset type."""
@@ -236,6 +305,25 @@ class Quantum:
     def _known(self, connections: Iterable[str]) -> str:
         names = ", ".join(n for n in connections if not n.startswith("_"))
         return f"connections declared here: {names or 'none'}; declare it in the pipeline"
+
+
+def value_in_words(value: object) -> str:
+    """Say what a value is: its type, and how much of it there is.
+
+    Examples
+    --------
+    >>> value_in_words([1, 2]), value_in_words(None), value_in_words(0.5)
+    ('a list of 2', 'None', 'a float')
+    """
+    if value is None:
+        return "None"
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    words = f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        return f"{words} of {dtype}, shape {shape}"
+    return f"{words} of {len(value)}" if isinstance(value, list | tuple | dict | set | str | bytes) else words
 
 
 def _text(name: str, data_id: Values) -> str:

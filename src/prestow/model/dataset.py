@@ -11,6 +11,15 @@ from prestow.model.hashing import dataset_id
 RAW_RUN = "raw-"
 """How the runs of raw data begin; the name of the instrument follows."""
 
+EXTERNAL_RUN = "external-"
+"""How the runs of foreign files begin; the name of the dataset type follows."""
+
+ROOT_RUNS = (RAW_RUN, EXTERNAL_RUN)
+"""How runs begin that nothing is planned into: what stands in them was taken in."""
+
+COLUMN_TYPES = ("int32", "int64", "float32", "float64", "string", "bool")
+"""What a declared column can hold, by Arrow's names."""
+
 
 class State(StrEnum):
     """Where a quantum stands. The first four are settled: a receipt says so, for ever."""
@@ -42,12 +51,15 @@ class DatasetType:
         A name of the table of formats: ``fits``, ``json``, ``yaml`` …
     template : str
         Path template; empty for what prestow does not name (raw and foreign files).
+    columns : tuple of (str, str)
+        For tables: names and types, of `COLUMN_TYPES`, that every dataset must have; none: not said.
     """
 
     name: str
     dimensions: tuple[str, ...]
     format: str
     template: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @frozen

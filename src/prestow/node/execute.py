@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from prestow.errors import PrestowError, Problem, TaskError
 from prestow.manifest import ManifestQuantum
 from prestow.node.outcome import in_words
-from prestow.tasks import NothingToDo, Quantum
+from prestow.tasks import NothingToDo, Quantum, value_in_words
 
 TAIL = 20
 DECLINED = 66
@@ -45,6 +45,8 @@ def run_python(
     ------
     NothingToDo
         As the task raised it.
+    TaskError
+        PST-N012 if it returns anything but nothing, or a mapping of connection to value.
     PrestowError
         Where the task did what it must not (its own code), or failed in any way (PST-N007).
     """
@@ -55,9 +57,10 @@ def run_python(
             if debugger:
                 import pdb  # noqa: T100 - asked for
 
-                pdb.Pdb().runcall(function, *arguments)
+                returned = pdb.Pdb().runcall(function, *arguments)
             else:
-                function(*arguments)
+                returned = function(*arguments)
+            _put_all(quantum, returned, function, code)
         except (NothingToDo, PrestowError) as error:
             if isinstance(error, PrestowError):
                 _trace(error, code)
@@ -71,6 +74,29 @@ def run_python(
 
                 pdb.post_mortem(error.__traceback__)
             raise _failed(error, code) from error
+
+
+def _put_all(quantum: Quantum, returned: object, function: Any, code: str) -> None:
+    """Put what a task returned; most return nothing."""
+    if returned is None:
+        return
+    if isinstance(returned, Mapping) and all(isinstance(name, str) for name in returned):
+        for name, value in returned.items():
+            quantum.put(name, value)
+        return
+    place = getattr(function, "__code__", None)
+    file = place.co_filename.removeprefix(f"{code}/") if place is not None else ""
+    where = f" ({file}:{place.co_firstlineno})" if place is not None else ""
+    name = getattr(function, "__name__", "the task")
+    outputs = [n for n in quantum.outputs if not n.startswith("_")]
+    raise TaskError(
+        Problem(
+            "PST-N012",
+            f"{name}{where} returned {value_in_words(returned)}",
+            in_words(quantum.task, quantum.data_id),
+            f"return nothing and put each output, or return {{{', '.join(f'{n!r}: …' for n in outputs)}}}",
+        )
+    )
 
 
 def run_command(

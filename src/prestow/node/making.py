@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,7 @@ class Making:
             )
         ]
         made = {o.id: Path(p) for o in items if os.path.isfile(p := repository.local(o.local))}
+        problems += [] if declined else self._other_columns(quantum, made)
         problems += [
             Problem(
                 "PST-N003",
@@ -157,6 +159,23 @@ class Making:
         if problems:
             raise TaskError(*problems)
         return made
+
+    def _other_columns(self, quantum: ManifestQuantum, made: Mapping[str, Path]) -> list[Problem]:
+        """Give what is wrong with the columns of the tables that declare them."""
+        problems: list[Problem] = []
+        for name, connection in quantum.outputs.items():
+            for item in (self.manifest.outputs[i] for i in connection.datasets):
+                check = getattr(open_format(item.format), "check_columns", None) if item.columns else None
+                if check is None or item.id not in made:
+                    continue
+                try:
+                    check(made[item.id], item.columns)
+                except TaskError as error:
+                    where = in_words(quantum.task, quantum.data_id)
+                    problems += [
+                        replace(p, what=f"the output '{name}': {p.what}", where=where) for p in error.problems
+                    ]
+        return problems
 
     def _changed(self, path: str, quantum: ManifestQuantum) -> Problem:
         return Problem(

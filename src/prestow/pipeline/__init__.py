@@ -15,7 +15,7 @@ from prestow.pipeline.definition import (
     TaskDefinition,
 )
 from prestow.pipeline.loading import compile_templates, load_pipeline, task_digests
-from prestow.pipeline.reading import SelectionCheck
+from prestow.pipeline.reader import SelectionCheck
 
 __all__ = [
     "Cluster",

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from prestow.documents import kind_of
+from prestow.documents import Key, kind_of
 from prestow.errors import Problem
+from prestow.pipeline.decorator import Declaration, read_decorator
+from prestow.pipeline.source import Source
 
 _ENTRY = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
 _EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+")
@@ -73,11 +75,15 @@ class ConfigField:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What can be told of an entry function from its source; not ``readable``: nothing can."""
+    """What can be told of an entry function from its source; not ``readable``: nothing can.
+
+    ``declared`` is what its decorator says, or None if it has none.
+    """
 
     config_class: str | None = None
     fields: tuple[ConfigField, ...] = ()
     readable: bool = True
+    declared: Declaration | None = None
 
 
 class WrongValueError(ValueError):
@@ -160,34 +166,12 @@ def _finite(value: float, path: tuple[str | int, ...]) -> float:
     return value + 0.0  # minus zero becomes zero
 
 
-class Source:
-    """One module of the workflow's code, parsed, and problems at its lines."""
-
-    def __init__(self, place: str, data: bytes) -> None:
-        self.place = place
-        self.text = data.decode("utf-8")
-        self.tree = ast.parse(self.text)
-
-    def at(self, node: ast.AST) -> str:
-        """Give ``file:line:column`` of a part of the tree."""
-        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
-        return f"{self.place}:{line}:{column}"
-
-    def problem(self, node: ast.AST, what: str, fix: str, code: str = "PST-C025") -> Problem:
-        """Make a problem that points at a part of the tree."""
-        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1
-        text = self.text.splitlines()[line - 1]
-        excerpt = f"{line:4d}| {text}\n    | {' ' * (column - 1)}^"
-        return Problem(code, what, self.at(node), fix, excerpt)
-
-    def find(self, name: str) -> ast.stmt | None:
-        """Give the last definition of a function or class at the top of the module."""
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        return next((n for n in reversed(self.tree.body) if isinstance(n, kinds) and n.name == name), None)
-
-
 def read_entry(
-    entry: str, files: Mapping[str, bytes], places: Mapping[str, str], problems: list[Problem]
+    entry: str,
+    files: Mapping[str, bytes],
+    places: Mapping[str, str],
+    problems: list[Problem],
+    path: Key = (),
 ) -> Entry | str:
     """Read the configuration of an entry function, or say what is wrong with the entry itself.
 
@@ -199,6 +183,8 @@ def read_entry(
         Contents, and names for people, of the code's files by their names in the zip.
     problems : list
         What is wrong inside the source is added here, at its own place.
+    path : tuple
+        Where the task stands in the pipeline: the marks of its decorator begin with it.
     """
     match = _ENTRY.fullmatch(entry)
     if match is None:
@@ -226,14 +212,15 @@ def read_entry(
         near = difflib.get_close_matches(function, known, 1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         return f"there is no function '{function}' in {places[member]}{hint}"
+    declared = read_decorator(source, node, path, problems)
     parameters = [*node.args.posonlyargs, *node.args.args]
     if not parameters:
         fix = f"write def {function}(quantum: Quantum, config: Config) -> None"
         problems.append(source.problem(node, f"'{function}' takes no quantum", fix))
-        return Entry(readable=False)
+        return Entry(readable=False, declared=declared)
     if len(parameters) == 1:
-        return Entry()
-    return _configuration(source, parameters[1], problems)
+        return Entry(declared=declared)
+    return replace(_configuration(source, parameters[1], problems), declared=declared)
 
 
 def _module_name(member: str) -> str:

@@ -60,6 +60,8 @@ class TaskDefinition:
         Resolved: every field with its value. Plain JSON values.
     config_origin : mapping
         For each field where its value came from: ``default``, ``file:line`` or ``--set``.
+    origin : mapping
+        For each key that is said of the task its ``file:line``: in the pipeline, or beside the code.
     prototypes : tuple of str
         Of ``config``, ``metadata``, ``log``: extra outputs that the node itself writes, under
         connections ``_config`` … and dataset types ``<label>_config`` …
@@ -81,15 +83,20 @@ class TaskDefinition:
     prototypes: tuple[str, ...] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)  # memory (bytes), cores
     hints: Mapping[str, float] = field(default_factory=dict)  # cpu_seconds, output_bytes a quantum
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Quanta that run together in one job: those of these tasks with equal dimension values."""
+    """Quanta that run together in one job: those of these tasks with equal dimension values.
+
+    With ``maximum`` up to so many such groups, in the order of their data IDs, share a job.
+    """
 
     name: str
     tasks: tuple[str, ...]
     dimensions: tuple[str, ...]
+    maximum: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from prestow.documents import Key, read_document
-from prestow.errors import ConfigurationError, Problem, raise_all
-from prestow.formats import open_format
-from prestow.model import DatasetType
+from prestow.errors import Problem, raise_all
 from prestow.model.hashing import task_digest
 from prestow.model.universe import Universe
-from prestow.naming.templates import Template, compile_template, default_template
+from prestow.naming.templates import Template, compile_template
 from prestow.naming.universe import check_schema
 from prestow.pipeline.code import bundle, collect
 from prestow.pipeline.configuration import Entry, WrongValueError, plain, read_entry
+from prestow.pipeline.dataset_types import (
+    define_at_connections,
+    define_in_section,
+    joined,
+    prototype_types,
+    with_templates,
+)
 from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
-from prestow.pipeline.reading import Override, Reader, SelectionCheck, read_task
+from prestow.pipeline.reader import Reader, SelectionCheck
+from prestow.pipeline.reading import Override, read_section, read_task
 from prestow.pipeline.wiring import check_wiring, in_order
 from prestow.plugins import names as plugin_names
 
@@ -53,36 +58,37 @@ def load_pipeline(
     top = reader.section(
         (),
         reader.document.data,
-        ("schema", "name", "dataset_types", "tasks"),
-        ("code", "clusters", "description"),
+        ("schema", "name", "tasks"),
+        ("dataset_types", "code", "clusters", "description"),
     )
     reader.problems += check_schema(reader.document, top, SCHEMA)
     name = reader.text(("name",), top.get("name", "")) if "name" in top else ""
     files, places = _code(reader, path.parent, top.get("code", []))
     formats = plugin_names("formats")
-    declared = _dataset_types(reader, top.get("dataset_types"), formats)
-    given = _overrides(reader, overrides)
-    dimensions = {n: t.dimensions for n, t in declared.items()}
 
     def read_code(at: Key, entry: str) -> Entry:
-        found = read_entry(entry, files, places, reader.problems)
+        found = read_entry(entry, files, places, reader.problems, at[:2])
         if isinstance(found, str):
             reader.note("PST-C025", at, found, "check 'run:' and the files under 'code:'")
             return Entry(readable=False)
         return found
 
-    tasks = [
-        read_task(
-            reader,
-            str(label),
-            body,
-            types=dimensions,
-            read_code=read_code,
-            overrides=given.pop(str(label), {}),
-        )
+    sections = [
+        read_section(reader, str(label), body, read_code)
         for label, body in reader.mapping(("tasks",), top.get("tasks")).items()
         if reader.word(("tasks", str(label)), label, "a task")
     ]
+    define_in_section(reader, top.get("dataset_types"), formats)
+    for section in sections:
+        for side in ("inputs", "outputs"):
+            define_at_connections(reader, (*section.path, side), section.top.get(side), formats)
+            if side in section.twice and section.entry.declared is not None:
+                beside = section.entry.declared.values[side]
+                define_at_connections(section.own(reader), (*section.path, side), beside, formats)
+    declared = joined(reader)
+    dimensions = {n: t.dimensions for n, t in declared.items()}
+    given = _overrides(reader, overrides)
+    tasks = [read_task(reader, s, dimensions, given.pop(s.label, {})) for s in sections]
     if "tasks" in top and not tasks:
         reader.note("PST-C013", ("tasks",), "a pipeline has at least one task", "add one")
     for label, values in given.items():
@@ -90,10 +96,12 @@ def load_pipeline(
             known = ", ".join(task.label for task in tasks)
             what = f"there is no task '{label}'"
             reader.problems.append(Problem("PST-C010", what, override.place, f"known: {known}"))
-    types = {**declared, **_prototypes(reader, tasks, declared)}
+    if not all(section.whole or "outputs" in section.top for section in sections):
+        raise_all(reader.problems)  # what such a task writes is not known: others would seem to lack it
+    types = {**declared, **prototype_types(reader, tasks)}
     writers = check_wiring(reader, tasks, types)
     ordered = in_order(reader, tasks, writers)
-    types = _with_templates(reader, types, writers, formats)
+    types = with_templates(reader, types, writers, formats)
     clusters = _clusters(reader, top.get("clusters"), tasks)
     raise_all(reader.problems)
     code = bundle(files) if files else None
@@ -119,68 +127,6 @@ def _code(reader: Reader, directory: Path, section: object) -> tuple[dict[str, b
         files |= found
         places |= {n: str(directory / listed) + n[len(base) :] for n in found}
     return files, places
-
-
-def _dataset_types(reader: Reader, section: object, formats: Collection[str]) -> dict[str, DatasetType]:
-    found: dict[str, DatasetType] = {}
-    for name, body in reader.mapping(("dataset_types",), section).items():
-        path: Key = ("dataset_types", str(name))
-        if not reader.word(path, name, "a dataset type"):
-            continue
-        top = reader.section(path, body, ("dimensions", "format"), ("template", "description"))
-        kind = reader.text((*path, "format"), top["format"]) if "format" in top else ""
-        if kind and kind not in formats:
-            reader.unknown("PST-C024", (*path, "format"), "unknown format", kind, formats)
-        found[str(name)] = DatasetType(
-            str(name),
-            reader.dimensions((*path, "dimensions"), top.get("dimensions", [])),
-            kind,
-            reader.text((*path, "template"), top.get("template", "")),
-        )
-        if top.get("template") == "":
-            reader.note("PST-C013", (*path, "template"), "the template is empty", "leave it out")
-    return found
-
-
-def _prototypes(
-    reader: Reader, tasks: Sequence[TaskDefinition], declared: Mapping[str, DatasetType]
-) -> dict[str, DatasetType]:
-    """Give the dataset types of what the node itself writes."""
-    found: dict[str, DatasetType] = {}
-    for task in tasks:
-        for prototype in task.prototypes:
-            name = f"{task.label}_{prototype}"
-            if name in declared:
-                what = f"'{name}' is what the node writes for {task.label}"
-                reader.note("PST-C013", ("dataset_types", name), what, "choose another name", at_key=True)
-            found[name] = DatasetType(name, task.dimensions, "json")
-    return found
-
-
-def _with_templates(
-    reader: Reader, types: Mapping[str, DatasetType], writers: Mapping[str, str], formats: Collection[str]
-) -> dict[str, DatasetType]:
-    """Give the types with a template each that is written, checked; note what is refused."""
-    found: dict[str, DatasetType] = {}
-    owners: dict[tuple[object, ...], str] = {}
-    for name, kind in types.items():
-        found[name] = kind
-        if name not in writers or kind.format not in formats:
-            continue
-        text = kind.template or default_template(name, kind.dimensions, open_format(kind.format).suffix)
-        path: Key = ("dataset_types", name, "template")
-        try:
-            template = compile_template(text, kind.dimensions, reader.universe, dataset_type=name)
-        except ConfigurationError as error:
-            for problem in error.problems:
-                reader.note(problem.code, path, problem.what, problem.fix)
-            continue
-        other = owners.setdefault(template.parts, name)
-        if other != name:
-            what = f"'{text}' is the template of '{other}' too: both would have the same names"
-            reader.note("PST-C030", path, what, "write {type} in one of them")
-        found[name] = replace(kind, template=text)
-    return found
 
 
 def _overrides(
@@ -218,7 +164,7 @@ def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) 
             continue
         if name in by_label:
             reader.note("PST-C013", path, f"'{name}' is a task too", "choose another name", at_key=True)
-        top = reader.section(path, body, ("tasks", "dimensions"))
+        top = reader.section(path, body, ("tasks", "dimensions"), ("maximum",))
         members = reader.choices((*path, "tasks"), top.get("tasks", []), by_label, "task")
         dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", []))
         if "tasks" in top and not members:
@@ -233,7 +179,8 @@ def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) 
                 what = f"'{member}' does not have {', '.join(sorted(lacking))}"
                 fix = "a cluster's tasks share its dimensions"
                 reader.note("PST-C013", (*path, "dimensions"), what, fix)
-        found.append(Cluster(str(name), members, dimensions))
+        maximum = reader.count((*path, "maximum"), top.get("maximum", 1), "write 1 for one group a job")
+        found.append(Cluster(str(name), members, dimensions, maximum))
     return tuple(found)
 
 
@@ -250,14 +197,17 @@ def task_digests(pipeline: Pipeline) -> dict[str, str]:
     """Give for each task the digest that its planned recipes begin with.
 
     It covers what decides a quantum's products: entry or command, configuration, code, and which
-    outputs of which format there are; not its policies, resources, or the names it lies under.
+    outputs of which format and columns there are; not its policies, resources, or the names it lies under.
     """
     code = pipeline.code.sha256 if pipeline.code else None
     return {task.label: task_digest(task.label, _making(pipeline, task), code) for task in pipeline.tasks}
 
 
 def _making(pipeline: Pipeline, task: TaskDefinition) -> dict[str, object]:
+    columns = {o.type: [list(c) for c in pipeline.dataset_types[o.type].columns] for o in task.outputs}
+    declared = {name: found for name, found in columns.items() if found}  # none: as it was without them
     return {
+        **({"columns": declared} if declared else {}),
         "entry": task.entry,
         "command": list(task.command) if task.command is not None else None,
         "config": dict(task.config),

@@ -6,18 +6,16 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
-from prestow.documents import Document, Key, kind_of
+from prestow.documents import Key, kind_of
 from prestow.errors import Problem
-from prestow.model.universe import Universe
-from prestow.naming.universe import WORD
 from prestow.pipeline.configuration import ConfigField, Entry, WrongValueError, fit, plain
+from prestow.pipeline.dataset_types import INLINE
+from prestow.pipeline.decorator import KEYS
 from prestow.pipeline.definition import InputConnection, OnFailure, OutputConnection, TaskDefinition
-
-SelectionCheck = Callable[[str, Universe, Iterable[str]], Iterable[Problem]]
-"""Says what is wrong with a selection on data of these dimensions: `prestow.query.check_selection`."""
+from prestow.pipeline.reader import Reader
 
 PROTOTYPES = ("config", "metadata", "log")
 
@@ -26,12 +24,9 @@ _UNITS = {
     "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
     "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
 }  # fmt: skip
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z]*)")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
-_TASK_KEYS = (
-    "run", "command", "config", "where", "inputs", "outputs", "on_failure", "tries", "ignore", "prototypes",
-    "resources", "hints", "description",
-)  # fmt: skip
+_TASK_KEYS = ("run", "command", "config", *KEYS, "description")
+_MADE = ("dimensions", "inputs", "outputs")  # what a task makes of what: said in two places, it must agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,151 +38,104 @@ class Override:
     place: str
 
 
-@dataclass(slots=True)
-class Reader:
-    """One pass over a pipeline's document; what is wrong collects in ``problems``."""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is said of a task: in the pipeline's file, and beside its code.
 
-    document: Document
-    universe: Universe
-    check_where: SelectionCheck | None = None
-    problems: list[Problem] = field(default_factory=list)
+    ``top`` holds the values that count, ``twice`` the keys of what it makes that stand in both
+    places; ``whole`` is false where a place could not be read to its end.
+    """
 
-    def note(self, code: str, path: Key, what: str, fix: str = "", *, at_key: bool = False) -> None:
-        """Add a problem."""
-        self.problems.append(self.document.problem(code, path, what, fix, at_key=at_key))
+    label: str
+    top: Mapping[str, object]
+    entry: Entry
+    twice: tuple[str, ...] = ()
+    whole: bool = True
 
-    def unknown(self, code: str, path: Key, what: str, name: object, known: Iterable[str]) -> None:
-        """Add a problem with a name that is not among the known ones."""
-        known = tuple(known)
-        near = difflib.get_close_matches(str(name), known, 1)
-        fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}" if known else ""
-        self.note(code, path, f"{what} '{name}'", fix)
+    @property
+    def path(self) -> Key:
+        """Where it stands."""
+        return ("tasks", self.label)
 
-    def section(
-        self, path: Key, value: object, required: Iterable[str] = (), optional: Iterable[str] = ()
-    ) -> dict[str, object]:
-        """Give a mapping with these keys; anything else is noted and empty."""
-        self.problems += self.document.check_keys(path, value, required=required, optional=optional)
-        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else {}
+    def own(self, reader: Reader) -> Reader:
+        """Give a reader of the decorator alone."""
+        assert self.entry.declared is not None, "something stands in both places"
+        return replace(reader, document=self.entry.declared.document, beside={})
 
-    def mapping(self, path: Key, value: object) -> dict[object, object]:
-        """Give a mapping with any keys; nothing at all is an empty one."""
-        if value is None:
-            return {}
-        self.problems += self.document.check_type(path, value, dict)
-        return value if isinstance(value, dict) else {}
 
-    def word(self, path: Key, name: object, what: str) -> bool:
-        """Check a key that names something."""
-        if isinstance(name, str) and WORD.fullmatch(name):
-            return True
-        fix = "use small letters, digits and '_', a letter first"
-        self.note("PST-C013", path, f"{name!r} cannot be the name of {what}", fix, at_key=True)
-        return False
+def read_section(reader: Reader, label: str, body: object, read_code: Callable[[Key, str], Entry]) -> Section:
+    """Join the section of a task with its decorator, if it has one.
 
-    def text(self, path: Key, value: object) -> str:
-        """Give a text."""
-        self.problems += self.document.check_type(path, value, str)
-        return value if isinstance(value, str) else ""
+    The section may be the entry alone. Policies of the section win.
 
-    def texts(self, path: Key, value: object) -> tuple[str, ...]:
-        """Give a list of texts, each once."""
-        self.problems += self.document.check_type(path, value, list)
-        found: list[str] = []
-        for i, item in enumerate(value if isinstance(value, list) else ()):
-            text = self.text((*path, i), item)
-            if text in found:
-                self.note("PST-C013", (*path, i), f"'{text}' stands twice", "leave one out")
-            elif text:
-                found.append(text)
-        return tuple(found)
-
-    def choices(self, path: Key, value: object, known: Iterable[str], what: str) -> tuple[str, ...]:
-        """Give a list of known names."""
-        known, found = tuple(known), []
-        for i, name in enumerate(self.texts(path, value)):
-            if name in known:
-                found.append(name)
-            else:
-                self.unknown("PST-C013", (*path, i), f"unknown {what}", name, known)
-        return tuple(found)
-
-    def dimensions(self, path: Key, value: object) -> tuple[str, ...]:
-        """Give the dimensions of a list of names or aliases, closed."""
-        found: list[str] = []
-        for i, name in enumerate(self.texts(path, value)):
-            known = self.universe.canonical(name)
-            if known is None:
-                fix = self.universe.suggest(name)
-                self.note("PST-C023", (*path, i), f"unknown dimension '{name}'", fix)
-            else:
-                found.append(known)
-        return self.universe.close(found)
-
-    def where(self, path: Key, value: object, dimensions: Iterable[str]) -> str:
-        """Give the text of a selection, checked if there is a check."""
-        text = self.text(path, value)
-        if self.check_where is not None and text:
-            for problem in self.check_where(text, self.universe, dimensions):
-                position = problem.where.partition(":")[2]
-                what = f"{problem.what} (column {position} of the selection)" if position else problem.what
-                self.note(problem.code, path, what, problem.fix)
-        return text
-
-    def quantity(self, path: Key, value: object, units: Mapping[str, int]) -> float | None:
-        """Give a number of at least 0, with a unit if it is text."""
-        number: float | None = None
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            number = float(value)
-        elif isinstance(value, str) and (match := _QUANTITY.fullmatch(value)) and match[2] in units:
-            number = float(match[1]) * units[match[2]]
-        if number is not None and 0 <= number < float("inf"):
-            return number
-        known = ", ".join(unit for unit in units if unit)
-        fix = f"write a number, with a unit if you like: {known}" if known else "write a number"
-        self.note("PST-C011", path, f"must be a number of at least 0, not {kind_of(value)}", fix)
-        return None
+    Parameters
+    ----------
+    read_code : callable
+        Gives what the source says of an entry, and notes what is wrong with it.
+    """
+    path: Key = ("tasks", label)
+    short = isinstance(body, str)
+    top = {"run": body} if short else reader.section(path, body, (), _TASK_KEYS)
+    at = path if short else (*path, "run")
+    text = reader.text(at, top["run"]) if "run" in top else ""
+    entry = read_code(at, text) if text else Entry()
+    declared = entry.declared
+    beside = {} if declared is None else declared.values
+    for key in beside:
+        if key not in top:
+            reader.beside[(*path, key)] = declared.document  # type: ignore[union-attr]  # it has keys
+    whole = entry.readable and (declared is None or declared.whole)
+    for key in ("dimensions", "outputs"):
+        if key in top or key in beside or not whole or not isinstance(body, dict | str):
+            continue
+        whole = False
+        if declared is not None:
+            fix = f"add {key}=…"
+            reader.problems.append(
+                declared.document.problem("PST-C012", path, f"key '{key}' is missing", fix)
+            )
+        elif short:
+            what = f"'{body}' says neither here nor beside its code what it makes"
+            fix = "write @task(dimensions=[…], outputs={…}) above it: from prestow.tasks import task"
+            reader.note("PST-C012", path, what, fix)
+            break
+        else:
+            reader.note("PST-C012", path, f"key '{key}' is missing", f"add '{key}:'")
+    twice = tuple(key for key in _MADE if key in top and key in beside)
+    return Section(label, {**beside, **top}, entry, twice, whole)
 
 
 def read_task(
-    reader: Reader,
-    label: str,
-    body: object,
-    *,
-    types: Mapping[str, tuple[str, ...]],
-    read_code: Callable[[Key, str], Entry],
-    overrides: Mapping[str, Override],
+    reader: Reader, section: Section, types: Mapping[str, tuple[str, ...]], overrides: Mapping[str, Override]
 ) -> TaskDefinition:
-    """Read the section of one task.
+    """Read what is said of one task.
 
     Parameters
     ----------
     types : mapping
-        The dimensions of each declared dataset type.
-    read_code : callable
-        Gives what the source says of an entry, and notes what is wrong with it.
+        The dimensions of each dataset type that is defined.
     overrides : mapping
         Values of this task's configuration from the command line.
     """
-    path: Key = ("tasks", label)
-    top = reader.section(path, body, ("dimensions", "outputs"), _TASK_KEYS)
+    label, path, top, found = section.label, section.path, section.top, section.entry
     dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", []))
     inputs = tuple(_inputs(reader, (*path, "inputs"), top.get("inputs"), types))
     outputs = tuple(_outputs(reader, (*path, "outputs"), top.get("outputs")))
+    if section.twice:
+        _agree(reader, section, types, {"dimensions": dimensions, "inputs": inputs, "outputs": outputs})
     for name in {i.name for i in inputs} & {o.name for o in outputs}:
         what = f"'{name}' is an input too; a task asks for both by name"
         reader.note("PST-C013", (*path, "outputs", name), what, "choose another name", at_key=True)
     prototypes = reader.choices((*path, "prototypes"), top.get("prototypes", []), PROTOTYPES, "prototype")
     if "outputs" in top and not outputs and not prototypes and isinstance(top["outputs"], dict | None):
         reader.note("PST-C013", (*path, "outputs"), "a task writes something", "name an output")
-    entry = reader.text((*path, "run"), top["run"]) if "run" in top else None
+    entry = str(top["run"]) if isinstance(top.get("run"), str) else None
     if "run" in top and "command" in top:
         what, fix = "a task has 'run' or 'command', not both", "leave one of them out"
         reader.note("PST-C013", (*path, "command"), what, fix, at_key=True)
-    elif isinstance(body, dict) and "run" not in top and "command" not in top:
+    elif "run" not in top and "command" not in top and top:
         fix = "add 'run: module:function' or 'command: …'"
         reader.note("PST-C012", path, "key 'run' or 'command' is missing", fix)
-    found = read_code((*path, "run"), entry) if entry else Entry()
     given = reader.mapping((*path, "config"), top.get("config"))
     config, origin = (
         _free_config(reader, path, given, overrides)
@@ -215,12 +163,34 @@ def read_task(
         config_origin=origin,
         where=reader.where((*path, "where"), top.get("where", ""), dimensions),
         on_failure=_on_failure(reader, (*path, "on_failure"), top.get("on_failure", "stop")),
-        tries=_count(reader, (*path, "tries"), top.get("tries", 1)),
+        tries=reader.count((*path, "tries"), top.get("tries", 1), "write 1 for a single try"),
         ignore=_patterns(reader, (*path, "ignore"), top.get("ignore", [])),
         prototypes=prototypes,
         resources=_resources(reader, (*path, "resources"), top.get("resources")),
         hints=_hints(reader, (*path, "hints"), top.get("hints")),
+        origin={key: _origin(reader, (*path, key)) for key in (*KEYS, "command", "run") if key in top},
     )
+
+
+def _agree(
+    reader: Reader,
+    section: Section,
+    types: Mapping[str, tuple[str, ...]],
+    here: Mapping[str, tuple[object, ...]],
+) -> None:
+    """Note where the pipeline's file and the decorator say different things of what a task makes."""
+    own, path = section.own(reader), section.path
+    beside = section.entry.declared.values if section.entry.declared else {}
+    there: dict[str, tuple[object, ...]] = {
+        "dimensions": own.dimensions((*path, "dimensions"), beside.get("dimensions", [])),
+        "inputs": tuple(_inputs(own, (*path, "inputs"), beside.get("inputs"), types)),
+        "outputs": tuple(_outputs(own, (*path, "outputs"), beside.get("outputs"))),
+    }
+    for key in section.twice:
+        if set(here[key]) != set(there[key]):
+            what = f"not what the decorator says at {own.place((*path, key))}"
+            fix = "leave it out here: it stands beside the code"
+            reader.note("PST-C031", (*path, key), what, fix, at_key=True)
 
 
 def _inputs(
@@ -233,10 +203,12 @@ def _inputs(
         if isinstance(body, str):
             yield InputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("minimum", "where"))
+        top = reader.section(here, body, ("type",), ("minimum", "where", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         minimum = _minimum(reader, (*here, "minimum"), top.get("minimum", "all"))
-        where = reader.where((*here, "where"), top.get("where", ""), types.get(kind, ()))
+        where = reader.text((*here, "where"), top.get("where", ""))
+        if kind in types:
+            reader.where((*here, "where"), where, types[kind])
         yield InputConnection(str(name), kind, minimum, where)
 
 
@@ -248,10 +220,10 @@ def _outputs(reader: Reader, path: Key, value: object) -> Iterable[OutputConnect
         if isinstance(body, str):
             yield OutputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("optional",))
+        top = reader.section(here, body, ("type",), ("optional", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         optional = top.get("optional", False)
-        reader.problems += reader.document.check_type((*here, "optional"), optional, bool)
+        reader.problems += reader.of(path).check_type((*here, "optional"), optional, bool)
         yield OutputConnection(str(name), kind, optional is True)
 
 
@@ -275,16 +247,6 @@ def _on_failure(reader: Reader, path: Key, value: object) -> OnFailure:
     return OnFailure.STOP
 
 
-def _count(reader: Reader, path: Key, value: object) -> int:
-    wrong = reader.document.check_type(path, value, int)
-    reader.problems += wrong
-    if isinstance(value, int) and not wrong and value >= 1:
-        return value
-    if not wrong:
-        reader.note("PST-C013", path, f"must be at least 1, not {value}", "write 1 for a single try")
-    return 1
-
-
 def _patterns(reader: Reader, path: Key, value: object) -> tuple[str, ...]:
     found = reader.texts(path, value)
     for i, pattern in enumerate(found):
@@ -301,7 +263,7 @@ def _resources(reader: Reader, path: Key, value: object) -> dict[str, Any]:  # A
         memory = reader.quantity((*path, "memory"), top["memory"], _UNITS)
         found |= {} if memory is None else {"memory": round(memory)}
     if "cores" in top:
-        found["cores"] = _count(reader, (*path, "cores"), top["cores"])
+        found["cores"] = reader.count((*path, "cores"), top["cores"], "write 1 for a single core")
     return found
 
 
@@ -322,9 +284,9 @@ def _command(reader: Reader, path: Key, value: object, known: Mapping[str, list[
             reader.note("PST-C013", path, f"cannot be split into words: {error}", "close the quote")
             return ()
     else:
-        reader.problems += reader.document.check_type(path, value, list, str)
+        reader.problems += reader.of(path).check_type(path, value, list, str)
         for i, word in enumerate(value if isinstance(value, list) else ()):
-            bad = reader.document.check_type((*path, i), word, str)
+            bad = reader.of(path).check_type((*path, i), word, str)
             reader.problems += bad
             words += [] if bad else [((*path, i), word)]
     if not words and isinstance(value, list | str):
@@ -346,8 +308,7 @@ def _check_placeholder(reader: Reader, path: Key, name: str, known: Mapping[str,
 
 
 def _origin(reader: Reader, path: Key) -> str:
-    line = reader.document.marks.get(path, (1, 1))[0]
-    return f"{reader.document.source}:{line}"
+    return reader.place(path).rpartition(":")[0]
 
 
 def _free_config(

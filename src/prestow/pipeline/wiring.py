@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from prestow.documents import Key
 from prestow.model import DatasetType
 from prestow.pipeline.definition import OutputConnection, TaskDefinition
-from prestow.pipeline.reading import Reader
+from prestow.pipeline.reader import Reader
 
 
 def check_wiring(
@@ -34,13 +34,17 @@ def check_wiring(
                 continue
             writers[output.type] = task.label
             _check_dimensions(reader, path, task, output, types[output.type])
-    for name, kind in types.items():
+    for name, definitions in reader.defined.items():
         if name not in used:
             what = f"'{name}' is neither read nor written"
-            reader.note("PST-C013", ("dataset_types", name), what, "leave it out", at_key=True)
-        elif name not in writers and kind.template:
+            reader.problems.append(definitions[0].problem("PST-C013", "", what, "leave it out"))
+        elif name not in writers:
             what = f"no task writes '{name}', so prestow does not name it"
-            reader.note("PST-C013", ("dataset_types", name, "template"), what, "leave out 'template'")
+            reader.problems += [
+                d.problem("PST-C013", "template", what, "leave out 'template'")
+                for d in definitions
+                if d.type.template
+            ]
     return writers
 
 
@@ -48,7 +52,7 @@ def _place(reader: Reader, task: TaskDefinition, side: str, connection: str) -> 
     path: Key = ("tasks", task.label, side, connection)
     if connection.startswith("_"):
         return ("tasks", task.label, "prototypes")
-    return (*path, "type") if (*path, "type") in reader.document.marks else path
+    return (*path, "type") if (*path, "type") in reader.of(path).marks else path
 
 
 def _check_declared(reader: Reader, path: Key, name: str, types: Mapping[str, DatasetType]) -> bool:

@@ -30,16 +30,21 @@ def pipeline_to_plain(pipeline: Pipeline) -> Plain:
         "code": None
         if pipeline.code is None
         else {"sha256": pipeline.code.sha256, "size": len(pipeline.code.data)},
-        "dataset_types": {
-            name: {"dimensions": list(t.dimensions), "format": t.format, "template": t.template}
-            for name, t in sorted(pipeline.dataset_types.items())
-        },
+        "dataset_types": {name: _type_to_plain(t) for name, t in sorted(pipeline.dataset_types.items())},
         "tasks": [_task_to_plain(task) for task in pipeline.tasks],
         "clusters": [
             {"name": c.name, "tasks": list(c.tasks), "dimensions": list(c.dimensions)}
+            | ({"maximum": c.maximum} if c.maximum > 1 else {})
             for c in pipeline.clusters
         ],
     }
+
+
+def _type_to_plain(kind: DatasetType) -> Plain:
+    plain: Plain = {"dimensions": list(kind.dimensions), "format": kind.format, "template": kind.template}
+    if kind.columns:
+        plain["columns"] = [list(column) for column in kind.columns]
+    return plain
 
 
 def _task_to_plain(task: TaskDefinition) -> Plain:
@@ -71,11 +76,18 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
         source="",
         tasks=tuple(_task_from_plain(task) for task in plain["tasks"]),
         dataset_types={
-            name: DatasetType(name, tuple(t["dimensions"]), t["format"], t["template"])
+            name: DatasetType(
+                name,
+                tuple(t["dimensions"]),
+                t["format"],
+                t["template"],
+                tuple((column, kind) for column, kind in t.get("columns", ())),
+            )
             for name, t in plain["dataset_types"].items()
         },
         clusters=tuple(
-            Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"])) for c in plain["clusters"]
+            Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"]), c.get("maximum", 1))
+            for c in plain["clusters"]
         ),
     )
 

@@ -38,6 +38,7 @@ class _Site:
     store: str
     stores: Mapping[str, str]
     tasks: Mapping[str, TaskDefinition]
+    columns: Mapping[str, tuple[tuple[str, str], ...]]  # of the dataset types that declare any
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ def manifests(
     if jobs is None:
         jobs = range(plan.tables.scan("jobs").select(pl.len()).collect().item())
     wanted = list(jobs)
-    site = _Site(plan, store, dict(stores), {task.label: task for task in plan.definition.tasks})
+    tasks = {task.label: task for task in plan.definition.tasks}
+    columns = {name: kind.columns for name, kind in plan.definition.dataset_types.items() if kind.columns}
+    site = _Site(plan, store, dict(stores), tasks, columns)
     taken = _taken(reuse)
     for start in range(0, len(wanted), BATCH):
         yield from _batch(site, wanted[start : start + BATCH], taken)
@@ -195,6 +198,7 @@ def _manifest(site: _Site, name: str, rows: Sequence[Row], tables: _Tables) -> M
                     facts["format"],
                     facts["path"],
                     f"outputs/{facts['path']}",
+                    site.columns.get(facts["type"], ()),
                 )
             )
         minima = {c.name: c.minimum for c in task.inputs}

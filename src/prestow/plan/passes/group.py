@@ -25,6 +25,7 @@ class _Label:
     tasks: tuple[str, ...]
     dimensions: tuple[str, ...]
     alone: bool
+    maximum: int = 1  # data IDs of a job
 
 
 def group(state: State) -> State:
@@ -69,7 +70,7 @@ def _labels(state: State) -> tuple[list[_Label], list[Problem]]:
                 )
         if any(lacking.values()):
             continue
-        labels.append(_Label(cluster.name, tasks, dimensions, alone=False))
+        labels.append(_Label(cluster.name, tasks, dimensions, alone=False, maximum=cluster.maximum))
         inside.update(tasks)
     labels += [
         _Label(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside
@@ -97,6 +98,8 @@ def _jobs(
         )
         values = [pl.col(d).cast(pl.String).fill_null("none") for d in label.dimensions if d != "instrument"]
         title = pl.concat_str([pl.lit(label.name), *values], separator="-")
+        if label.maximum > 1:
+            title, distinct, members = _pack(label, title, distinct, members)
         depth = pl.lit(depths.get(label.name, 0), pl.UInt16).alias("depth")
         jobs.append(distinct.select(title.alias("name"), pl.lit(label.name).alias("label"), depth))
         quanta.append(members.select("task", "row", (pl.col("job") + first).cast(ROW)))
@@ -112,6 +115,17 @@ def _gather(label: _Label, members: pl.DataFrame) -> tuple[pl.DataFrame, pl.Data
     on = list(label.dimensions)
     distinct = members.select(on).unique().sort(on).with_columns(job=pl.int_range(pl.len(), dtype=ROW))
     return distinct, members.join(distinct, on=on, how="left", nulls_equal=True).sort("job", "task", "row")
+
+
+def _pack(
+    label: _Label, title: pl.Expr, distinct: pl.DataFrame, members: pl.DataFrame
+) -> tuple[pl.Expr, pl.DataFrame, pl.DataFrame]:
+    """Let so many data IDs in a row share a job; its name is that of the first, and how many more."""
+    more = pl.min_horizontal(pl.lit(label.maximum), pl.len() - pl.int_range(pl.len())) - 1
+    added = pl.when(more > 0).then(pl.concat_str([pl.lit("+"), more.cast(pl.String)])).otherwise(pl.lit(""))
+    named = distinct.select(title.alias("title") + added).gather_every(label.maximum)
+    packed = members.with_columns((pl.col("job") // label.maximum).cast(ROW)).sort("job", "task", "row")
+    return pl.col("title"), named, packed
 
 
 def _reorder(
