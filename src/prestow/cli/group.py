@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "init": ("prestow.cli.init:init", "Make a working example: pipeline, tasks and tiny inputs."),
-    "ingest": ("prestow.cli.ingest:ingest", "Take in raw files, or the outputs of a run."),
+    "ingest": ("prestow.cli.ingest:ingest", "Take in raw files, other files, or the outputs of a run."),
     "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),

@@ -1,7 +1,8 @@
-"""``prestow ingest``: raw files by their headers, or the outputs of a run by their receipts."""
+"""``prestow ingest``: raw files by their headers, foreign files as a dataset, a run's outputs by their receipts."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,8 @@ from prestow.errors import CODES, Exit, Problem, ProjectError
 SHOWN = 5
 
 
-@click.command(short_help="Take in raw files, or the outputs of a run.")
-@click.argument("words", metavar="[FILES... | PLAN]", nargs=-1, type=click.Path())
+@click.command(short_help="Take in raw files, other files, or the outputs of a run.")
+@click.argument("words", metavar="[FILES... | FILES... K=V... | PLAN]", nargs=-1, type=click.Path())
 @click.option("--raw", is_flag=True, help="Take in raw FILES (or directories of them) by their headers.")
 @click.option("--instrument", metavar="NAME", help="With --raw: whose files they are.")
 @click.option(
@@ -24,9 +25,11 @@ SHOWN = 5
     type=click.Choice(["copy", "link", "in-place"]),
     default="copy",
     show_default=True,
-    help="With --raw: how.",
+    help="With --raw or --as: how.",
 )
 @click.option("--skip-bad", is_flag=True, help="With --raw: take the good files, name the others.")
+@click.option("--as", "type_", metavar="TYPE", help="Take in FILES as a dataset of this type, with data ID K=V...")
+@click.option("--format", "format_", metavar="FORMAT", help="With --as: of the file; by its name, if not given.")
 @click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
 @click.option(
     "--level",
@@ -42,15 +45,22 @@ def ingest(
     instrument: str | None,
     transfer: str,
     skip_bad: bool,
+    type_: str | None,
+    format_: str | None,
     run_: str | None,
     level: str,
     output: Output,
     directory: Path,
 ) -> int:
-    """Take in raw files, or the outputs of a plan (the newest, by default) or a run.
+    """Take in raw files, other files as a dataset, or the outputs of a plan (the newest, by default) or a run.
 
     Twice is once. Nothing is taken in when something is wrong with it.
     """
+    if type_ and (raw or instrument):
+        what = "--as is for files that are no raw frames"
+        raise ProjectError(Problem("PST-G005", what, fix="leave out --as, or --raw and --instrument"))
+    if type_:
+        return _ingest_files(words, type_, format_, transfer, output, directory)
     if raw or instrument:
         if not words or not instrument:
             missing = "--instrument NAME" if words else "FILES"
@@ -109,6 +119,40 @@ def _ingest_raw(
     }
     output.answer("ingest", facts, text, following="prestow plan")
     return Exit.INGEST if report.skipped else Exit.OK
+
+
+def _ingest_files(
+    words: tuple[str, ...], type_: str, format_: str | None, transfer: str, output: Output, directory: Path
+) -> int:
+    from prestow.results.naming_words import parse_pairs
+
+    pairs = [word for word in words if "=" in word and not os.path.exists(word)]
+    values = dict(parse_pairs(pairs))
+    project = open_project(directory)
+    report = project.ingest_files(
+        [word for word in words if word not in pairs], type_, values, format=format_, transfer=transfer
+    )
+    dataset = report.dataset
+    if report.deleted:
+        text = f"{dataset} was deleted on purpose, and stays so"
+    else:
+        done = "ingested" if report.added else "there already:"
+        text = f"{done} {dataset} ({report.type.format}) as {report.path}, in run {dataset.run}"
+    facts = {
+        "type": dataset.type,
+        "dimensions": list(report.type.dimensions),
+        "format": report.type.format,
+        "data_id": dict(dataset.data_id),
+        "id": dataset.id,
+        "run": dataset.run,
+        "path": report.path,
+        "added": report.added,
+        "known": report.known,
+        "deleted": report.deleted,
+        "size": report.size,
+    }
+    output.answer("ingest", facts, text, following="prestow plan")
+    return Exit.OK
 
 
 def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Output, directory: Path) -> int:

@@ -1,4 +1,4 @@
-"""How the bytes of a raw file come into the store: copied, linked, or not at all."""
+"""How the bytes of a raw or foreign file come into the store: copied, linked, or not at all."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from prestow.errors import Problem
+from prestow.registry import Registry, StoreKind, put_record
 from prestow.stores import Linkable, Put, Store
 
 
 class Transfer(StrEnum):
-    """What is done with the bytes of a raw file."""
+    """What is done with the bytes of a raw or foreign file."""
 
     COPY = "copy"
     LINK = "link"  # a second name for the file, if nobody can write it; else a copy
@@ -86,3 +87,25 @@ def _link(path: str, store: Store, name: str) -> bool:
                 os.close(descriptor)
         return True
     return False
+
+
+def in_place_store(registry: Registry, store: Store, run: str, paths: list[str]) -> tuple[str, str]:
+    """Give name and directory of the read-only store that holds these files; make it if need be."""
+    common = common_directory(paths)
+    stores = registry.stores()
+    for name, (uri, kind) in stores.items():
+        root = uri.removeprefix("file://")
+        if (
+            kind == StoreKind.READONLY
+            and uri.startswith("file://")
+            and f"{common}/".startswith(f"{root.rstrip('/')}/")
+        ):
+            return name, root
+    name, number = run, 2
+    while name in stores:
+        name, number = f"{run}-{number}", number + 1
+    registry.register_store(name, f"file://{common}", StoreKind.READONLY)
+    put_record(
+        store, "store", name, {"name": name, "uri": f"file://{common}", "kind": StoreKind.READONLY.value}
+    )
+    return name, common

@@ -8,41 +8,25 @@ one transaction. Whatever interrupts it, the same call goes on.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prestow.commit import deleted_name
-from prestow.errors import IngestError, Problem, TaskError
-from prestow.formats.fits import inspect
-from prestow.ingest.carrying import Transfer, carry, common_directory, place_in_store
-from prestow.ingest.files import SUFFIXES, expand, unreadable
+from prestow.errors import IngestError, Problem
+from prestow.ingest.carrying import Transfer, carry, in_place_store, place_in_store
+from prestow.ingest.files import SUFFIXES, expand
+from prestow.ingest.looking import RAW, LeftOutFile, RawFile, agreeing, clash, look, one_each, unknown
 from prestow.ingest.pixels import Frame, SamePixels, same_pixels
-from prestow.instruments import Instrument, Observation
-from prestow.model import DataId, DatasetType
+from prestow.instruments import Instrument
+from prestow.model import DatasetType
 from prestow.model.dataset import RAW_RUN
-from prestow.model.hashing import dataset_id
 from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
 from prestow.registry.columns import uuid_bytes
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-RAW = "raw"
-
 __all__ = ["RAW", "SUFFIXES", "LeftOutFile", "RawReport", "SamePixels", "Transfer", "ingest_raw"]
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOutFile:
-    """A file that the instrument's rules know and leave out, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,35 +62,6 @@ class RawReport:
     ignored: tuple[str, ...] = ()
     left_out: tuple[LeftOutFile, ...] = ()
     same_pixels: tuple[SamePixels, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """One raw file that was looked at."""
-
-    path: str
-    observation: Observation
-    id: str
-    size: int
-    sha256: str
-    content: str
-    data: str
-
-    @property
-    def data_id(self) -> DataId:
-        o = self.observation
-        return DataId({"instrument": o.instrument, "exposure": o.exposure, "detector": o.detector})
-
-    @property
-    def in_words(self) -> str:
-        return f"{RAW}{{{self.data_id}}} ({os.path.basename(self.path)})"
-
-    def exposure_record(self) -> dict[str, Any]:  # Any: values of a record
-        o = self.observation
-        return {
-            "instrument": o.instrument, "exposure": o.exposure, "physical_filter": o.physical_filter,
-            "day_obs": o.day_obs, **o.metadata,
-        }  # fmt: skip
 
 
 def ingest_raw(
@@ -146,7 +101,7 @@ def ingest_raw(
     """
     found, others, problems = expand(files)
     tell = progress or (lambda _done, _total: None)
-    raws: list[_Raw] = []
+    raws: list[RawFile] = []
     ignored: list[str] = []
     left_out: list[LeftOutFile] = []
     for path in others:
@@ -156,19 +111,19 @@ def ingest_raw(
         else:
             left_out.append(LeftOutFile(path, reason))
     for number, path in enumerate(found, 1):
-        looked = _look(path, instrument)
-        if isinstance(looked, _Raw):
+        looked = look(path, instrument)
+        if isinstance(looked, RawFile):
             raws.append(looked)
         elif isinstance(looked, LeftOutFile):
             left_out.append(looked)
         else:
             problems += looked
         tell(number // 2, len(found))
-    raws, duplicates, more = _one_each(raws)
+    raws, duplicates, more = one_each(raws)
     problems += more
-    raws, known, more = _unknown(raws, registry)
+    raws, known, more = unknown(raws, registry)
     problems += more
-    raws, more = _agreeing(raws, registry)
+    raws, more = agreeing(raws, registry)
     problems += more
     if problems and not skip_bad:
         raise IngestError(*problems)
@@ -179,9 +134,9 @@ def ingest_raw(
     place = store_name
     root = ""
     if transfer is Transfer.IN_PLACE and kept:
-        place, root = _in_place(registry, store, run, [raw.path for raw in kept])
+        place, root = in_place_store(registry, store, run, [raw.path for raw in kept])
     rows: list[dict[str, Any]] = []
-    added: list[_Raw] = []
+    added: list[RawFile] = []
     for number, raw in enumerate(kept, 1):
         row = _take(raw, store, run, transfer, place, root)
         if isinstance(row, Problem):
@@ -200,118 +155,6 @@ def ingest_raw(
         size=sum(raw.size for raw in added), skipped=tuple(problems), ignored=tuple(ignored),
         left_out=tuple(sorted(left_out, key=lambda file: file.path)), same_pixels=same,
     )  # fmt: skip
-
-
-# --- looking -------------------------------------------------------------------------------------
-
-
-def _look(path: str, instrument: Instrument) -> _Raw | LeftOutFile | list[Problem]:
-    name = os.path.basename(path)
-    reason = instrument.reason_to_leave_out({}, name)
-    if reason is not None:
-        return LeftOutFile(path, reason)
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        return [unreadable(path, error)]
-    try:
-        file = inspect(Path(path))
-    except TaskError as error:
-        return [Problem("PST-I004", p.what, path, p.fix) for p in error.problems]
-    reason = instrument.reason_to_leave_out(file.cards, name)
-    if reason is not None:
-        return LeftOutFile(path, reason)
-    observation, wrong = instrument.observe(file.cards, name)
-    if observation is None:
-        fix = f"leave it out, mend its header, or change the rules of instrument '{instrument.name}'"
-        return [Problem("PST-I001", what, path, fix) for what in wrong]
-    data_id: dict[str, str | int] = {
-        "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
-    }  # fmt: skip
-    id_ = dataset_id(RAW, f"{RAW_RUN}{instrument.name}", data_id)
-    return _Raw(path, observation, id_, file.size, file.sha256, file.content, file.data)
-
-
-def _one_each(raws: Iterable[_Raw]) -> tuple[list[_Raw], int, list[Problem]]:
-    """Give one file for each identity, how many more of the same bytes, and those of other bytes."""
-    groups: dict[str, list[_Raw]] = defaultdict(list)
-    for raw in raws:
-        groups[raw.id].append(raw)
-    result, duplicates, problems = [], 0, []
-    for group in groups.values():
-        first = group[0]
-        others = [raw for raw in group if raw.sha256 != first.sha256]
-        duplicates += len(group) - 1 - len(others)
-        if others:
-            problems += [_clash(raw.path, first.path, first) for raw in others]
-        else:
-            result.append(first)
-    return result, duplicates, problems
-
-
-def _clash(path: str, other: str, raw: _Raw) -> Problem:
-    return Problem(
-        "PST-I002", f"it is {RAW}{{{raw.data_id}}} by its header, and so is {other}, with other bytes", path,
-        "find out which one is right, and leave the other one out",
-    )  # fmt: skip
-
-
-def _unknown(raws: list[_Raw], registry: Registry) -> tuple[list[_Raw], int, list[Problem]]:
-    """Give those that are not registered, how many are, and those registered with other bytes."""
-    if not raws:
-        return [], 0, []
-    known = registry.known(bytes.fromhex(raw.id.replace("-", "")) for raw in raws)
-    result, count, problems = [], 0, []
-    for raw in raws:
-        sha256 = known.get(bytes.fromhex(raw.id.replace("-", "")))
-        if sha256 is None:
-            result.append(raw)
-        elif sha256 == raw.sha256:
-            count += 1
-        else:
-            places = registry.places(bytes.fromhex(raw.id.replace("-", "")))
-            there = " and ".join(f"{store}:{path}" for store, path in places)
-            problems.append(_clash(raw.path, f"the registered {there}", raw))
-    return result, count, problems
-
-
-def _agreeing(raws: list[_Raw], registry: Registry) -> tuple[list[_Raw], list[Problem]]:
-    """Leave out files that say other things of their exposure than the first one does."""
-    first: dict[int, tuple[str, Mapping[str, Any]]] = {}
-    names = {raw.observation.exposure for raw in raws}
-    if names:
-        table = registry.dimension_records("exposure")
-        mine = [raw.observation.instrument for raw in raws[:1]]
-        for row in _rows_of(table, names, mine[0]):
-            first[row["exposure"]] = ("the registry", row)
-    result, problems = [], []
-    for raw in raws:
-        record = raw.exposure_record()
-        where, other = first.setdefault(raw.observation.exposure, (raw.path, record))
-        differs = [key for key, value in record.items() if other.get(key) != value]
-        if differs:
-            said = ", ".join(f"{key} {record[key]!r} (there {other.get(key)!r})" for key in differs)
-            problems.append(
-                Problem(
-                    "PST-I002", f"it and {where} are of one exposure ({raw.observation.exposure}) and disagree: {said}",
-                    raw.path, "an exposure has one record: let the rules take what all detectors share",
-                )
-            )  # fmt: skip
-        else:
-            result.append(raw)
-    return result, problems
-
-
-def _rows_of(table: pa.Table, exposures: set[int], instrument: str) -> list[dict[str, Any]]:  # Any: a record
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pc.is_in(table["exposure"], value_set=pa.array(sorted(exposures), pa.int64()))
-    rows: list[dict[str, Any]] = table.filter(
-        pc.and_(wanted, pc.equal(table["instrument"], instrument))
-    ).to_pylist()
-    return rows
 
 
 # --- taking --------------------------------------------------------------------------------------
@@ -354,30 +197,8 @@ def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: values of
     return [{name: row.get(name) for name in names} for row in rows]
 
 
-def _in_place(registry: Registry, store: Store, run: str, paths: list[str]) -> tuple[str, str]:
-    """Give name and directory of the read-only store that holds these files; make it if need be."""
-    common = common_directory(paths)
-    stores = registry.stores()
-    for name, (uri, kind) in stores.items():
-        root = uri.removeprefix("file://")
-        if (
-            kind == StoreKind.READONLY
-            and uri.startswith("file://")
-            and f"{common}/".startswith(f"{root.rstrip('/')}/")
-        ):
-            return name, root
-    name, number = run, 2
-    while name in stores:
-        name, number = f"{run}-{number}", number + 1
-    registry.register_store(name, f"file://{common}", StoreKind.READONLY)
-    put_record(
-        store, "store", name, {"name": name, "uri": f"file://{common}", "kind": StoreKind.READONLY.value}
-    )
-    return name, common
-
-
 def _take(
-    raw: _Raw, store: Store, run: str, transfer: Transfer, place: str, root: str
+    raw: RawFile, store: Store, run: str, transfer: Transfer, place: str, root: str
 ) -> dict[str, Any] | Problem:
     """Put one file where it belongs, and its record; give its row. Any: values of a row."""
     data_id = raw.data_id
@@ -404,13 +225,13 @@ def _take(
     if put_record(store, "registered", raw.id, facts) is not Put.YES:
         standing = read_record(store, "registered", raw.id)
         if standing.get("sha256") != raw.sha256:
-            return _clash(raw.path, f"the recorded {standing.get('path')}", raw)
+            return clash(raw.path, f"the recorded {standing.get('path')}", raw)
         if transfer is not Transfer.IN_PLACE and standing.get("store") == place:
             facts["path"] = standing["path"]
     return facts
 
 
-def _load(registry: Registry, run: str, raws: list[_Raw], rows: list[dict[str, Any]]) -> int:
+def _load(registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str, Any]]) -> int:
     import pyarrow as pa
 
     ids = uuid_bytes(raw.id for raw in raws)

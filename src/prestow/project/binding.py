@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, raise_all
-from prestow.model.dataset import RAW_RUN
+from prestow.model.dataset import ROOT_RUNS
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.naming.templates import RUN_NAME
 from prestow.pipeline.definition import Pipeline
@@ -49,13 +49,13 @@ def check_run(run: str) -> str:
     PlanRefusedError
         PST-P003 if it cannot be a directory's name everywhere.
     """
-    if not re.fullmatch(RUN_NAME, run) or len(run) > 100 or run.startswith(RAW_RUN):  # noqa: PLR2004 - leaves room in 255
+    if not re.fullmatch(RUN_NAME, run) or len(run) > 100 or run.startswith(ROOT_RUNS):  # noqa: PLR2004 - leaves room in 255
         raise PlanRefusedError(
             Problem(
                 "PST-P003",
                 f"not a run's name: {run!r}",
                 "--run",
-                "letters, digits and . _ + - only, not beginning with a sign or 'raw-', at most 100",
+                "letters, digits and . _ + - only, not beginning with a sign, 'raw-' or 'external-', at most 100",
             )
         )
     return run
@@ -76,7 +76,7 @@ def choose(
     known = registry.collections()
     if known.get(parent) is not CollectionKind.RUN:
         runs = ", ".join(
-            n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(RAW_RUN)
+            n for n, kind in known.items() if kind is CollectionKind.RUN and not n.startswith(ROOT_RUNS)
         )
         raise PlanRefusedError(
             Problem(
@@ -207,10 +207,31 @@ def refuse_removed(store: Store, target: Target) -> None:
     )
 
 
+def refuse_other_types(registry: Registry, pipeline: Pipeline) -> None:
+    """Refuse dataset types that the registry knows with other dimensions or another format.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-C035 for each of them.
+    """
+    known = registry.dataset_types()
+    problems = []
+    for name, kind in pipeline.dataset_types.items():
+        there = known.get(name)
+        if there is None or (there.dimensions, there.format) == (kind.dimensions, kind.format):
+            continue
+        has, wants = (f"{', '.join(k.dimensions) or 'none'} ({k.format})" for k in (there, kind))
+        what = f"'{name}' is in the registry with dimensions {has}, and here it has {wants}"
+        fix = "write it as the registry has it, or give it another name"
+        problems.append(Problem("PST-C035", what, f"dataset type {name}", fix))
+    raise_all(problems, PlanRefusedError)
+
+
 def inputs_searched(registry: Registry, target: Target, inputs: Sequence[str] = ()) -> tuple[str, ...]:
     """Give the collections in which inputs are searched, in order.
 
-    First the parents, nearest first, then those asked for, then all raw runs.
+    First the parents, nearest first, then those asked for, then all runs of raw and of foreign files.
 
     Raises
     ------
@@ -219,7 +240,7 @@ def inputs_searched(registry: Registry, target: Target, inputs: Sequence[str] = 
     """
     known = registry.collections()
     raws = tuple(
-        n for n, kind in sorted(known.items()) if kind is CollectionKind.RUN and n.startswith(RAW_RUN)
+        n for n, kind in sorted(known.items()) if kind is CollectionKind.RUN and n.startswith(ROOT_RUNS)
     )
     raise_all(
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     from prestow.engines.journal import UnderWay
     from prestow.engines.progress import Event
     from prestow.engines.running import RunResult
-    from prestow.ingest import IngestReport, Level, RawReport, Transfer
+    from prestow.ingest import FilesReport, IngestReport, Level, RawReport, Transfer
     from prestow.instruments import Instrument
+    from prestow.model import DataId
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan, Request, Sample
     from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
     from prestow.registry import Registry
+    from prestow.results.datasets import Sources
+    from prestow.results.finding import Found, Only
+    from prestow.results.identifying import Identified
     from prestow.results.status import Status
     from prestow.stores import Store
 
@@ -216,6 +220,59 @@ class Project:
             progress=progress,
         )
 
+    def ingest_files(
+        self,
+        files: Sequence[str | os.PathLike[str]],
+        dataset_type: str,
+        data_id: Mapping[str, object] | None = None,
+        *,
+        format: str | None = None,  # noqa: A002 - the word for it everywhere
+        transfer: Transfer | str = "copy",
+    ) -> FilesReport:
+        """Take in a file that nothing here made, such as a reference catalogue, as a dataset.
+
+        Parameters
+        ----------
+        files : sequence of path
+            One; several only if their bytes are the same.
+        dataset_type : str
+            Its dimensions are those of the data ID.
+        data_id : mapping, optional
+            As a person types it: aliases and text are fine. Empty is legal: one dataset for all.
+        format : str, optional
+            By the file's name, if not given.
+        transfer : Transfer or str
+            ``copy``, ``link`` or ``in-place``.
+
+        Raises
+        ------
+        ConfigurationError
+            With everything that is wrong with the data ID.
+        ProjectError
+            PST-I008, PST-C035: the file cannot be taken in as this dataset type.
+        IngestError
+            PST-I004, PST-I005, PST-I009: damaged, unreadable, or there with other bytes.
+        """
+        from prestow.ingest import Transfer, ingest_files
+        from prestow.model.universe import RawDataId
+
+        given = RawDataId(dict(data_id or {}))
+        normal = self.universe.normalise(given, self.universe.close(self.universe.normalise(given)))
+        declared = []
+        with contextlib.suppress(PrestowError):  # a pipeline in the making is checked when it is planned
+            declared = list(self.load_pipeline().dataset_types.values())
+        return ingest_files(
+            files,
+            dataset_type,
+            normal,
+            self._make_registry(),
+            self.store,
+            format_name=format,
+            declared=declared,
+            transfer=Transfer(transfer),
+            store_name=STORE,
+        )
+
     def plan(
         self,
         where: str = "",
@@ -319,6 +376,7 @@ class Project:
             run = binding.sample_run(self.registry, self.store, f"{pipeline.name}.sample{sampled}", facts)
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
         binding.refuse_removed(self.store, target)
+        binding.refuse_other_types(self.registry, pipeline)
         request = Request(
             run=target.run,
             where=where,
@@ -425,6 +483,88 @@ class Project:
 
         directory = self._plan(plan).directory
         return None if directory is None else under_way(directory)
+
+    def find(
+        self,
+        dataset_type: str,
+        /,
+        where: str = "",
+        *,
+        runs: Sequence[str] | None = None,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        first: bool = False,
+        only: Only | str = "all",
+        limit: int | None = None,
+        **data_id: str | int,
+    ) -> Found:
+        """Find the datasets of a type by part of their data ID, made or planned.
+
+        Parameters
+        ----------
+        where : str
+            A selection over dimensions, their metadata, and metrics: ``seeing < 3``.
+        runs : sequence of str, optional
+            Only these runs or collections, and the plans of these runs.
+        plan : optional
+            Whose planned datasets; the newest plan's, if not given.
+        first : bool
+            Of one data ID made in several of ``runs``, only that of the first.
+        only : Only or str
+            ``all``, ``made`` or ``planned``.
+        limit : int, optional
+            No more than so many.
+        **data_id
+            Values of dimensions, also under their aliases.
+
+        Raises
+        ------
+        PrestowError
+            With everything that is wrong with the question; see `prestow.results.finding.find`.
+        """
+        from prestow.results.finding import Only, find
+
+        return find(
+            self.sources(plan, runs),
+            dataset_type,
+            where,
+            data_id.items(),
+            runs=runs,
+            first=first,
+            only=Only(only),
+            limit=limit,
+            store=self.store,
+        )
+
+    def expand(self, dataset_type: str, /, **partial: str | int) -> Iterator[DataId]:
+        """Give every data ID of a type, made or planned, that has these values; lazily, in order."""
+        from prestow.results.finding import expand
+
+        yield from expand(self.sources(), dataset_type, partial)
+
+    def identify(
+        self, data_id: Mapping[str, object] | Iterable[tuple[str, object]], dataset_type: str | None = None
+    ) -> Identified:
+        """Give the normal form of what a person typed, and where each value came from."""
+        from prestow.results.identifying import identify
+
+        pairs = data_id.items() if isinstance(data_id, Mapping) else data_id
+        kind = None if dataset_type is None else self.sources().type_of(dataset_type)
+        return identify(pairs, self.universe, self.registry, kind)
+
+    def sources(
+        self, plan: Plan | str | os.PathLike[str] | None = None, runs: Sequence[str] | None = None
+    ) -> Sources:
+        """Give what tells of datasets: the registry, and a plan (the newest), or the plans of some runs."""
+        from prestow.results.datasets import Sources
+
+        if plan is not None:
+            plans = [self._plan(plan)]
+        elif runs is not None:
+            paths = plan_files.plan_directories(self.plans_directory)
+            plans = [self.find_plan(path.name) for path in paths if plan_files.run_of(path) in runs]
+        else:
+            plans = [self.find_plan()] if self.plans() else []
+        return Sources(self.universe, self.registry, tuple(plans), STORE, self.stores())
 
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
