@@ -15,6 +15,8 @@ TABLE: dict[str, dict[str, str]] = {
     "formats": {
         "fits": "prestow.formats.fits:FITS",
         "json": "prestow.formats.json:JSON",
+        "parquet": "prestow.formats.parquet:Parquet",
+        "png": "prestow.formats.png:PNG",
         "yaml": "prestow.formats.yaml:YAML",
     },
     "stores": {
@@ -24,6 +26,9 @@ TABLE: dict[str, dict[str, str]] = {
     "engines": {
         "dask": "prestow.engines.dask:DaskEngine",
         "local": "prestow.engines.local:LocalEngine",
+    },
+    "emitters": {
+        "pegasus": "prestow.engines.pegasus:emit",
     },
 }
 """Group -> name -> ``module:attribute``. Groups are also entry points, ``prestow.<group>``."""

@@ -1,6 +1,8 @@
 """Every format of the table keeps the contract."""
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.io import fits
@@ -9,6 +11,7 @@ from astropy.table import Table
 
 from prestow import plugins
 from prestow.formats import Format, open_format
+from prestow.formats.png_chunks import encoded
 from prestow.testing.formats import FormatContract
 
 
@@ -47,9 +50,61 @@ def hdus(number):
     )
 
 
+def columns(number):
+    return {
+        "id": [1, 2, None],
+        "x": [0.5, float("nan"), number],
+        "name": ["a", "é", None],
+        "ok": [True, None, False],
+    }
+
+
+def record_array(number):
+    result = np.zeros(5, [("id", ">i8"), ("flux", "f4"), ("name", "U3"), ("shape", "f8", (2,))])
+    result["flux"] = number
+    return result
+
+
+def star_table(number):
+    table = Table({"x": [1.0, number], "name": ["a", "b"], "s": np.array([b"x", b"y"])}, masked=True)
+    table["x"].unit = u.Jy
+    table["x"].mask = [True, False]
+    table.meta["OBJECT"] = "M 31"
+    return table
+
+
+def grey(number):
+    return (image(number) % 251).astype("u1")
+
+
+def colours(number):
+    return np.stack([grey(number), grey(7), grey(8), grey(9)], axis=-1)
+
+
+def figure(number):
+    from matplotlib.figure import Figure
+
+    result = Figure(figsize=(1.5, 1))
+    result.subplots().plot([1, 2, number])
+    return result
+
+
 VALUES = {
     "fits": {"hdus": hdus, "array": image, "ccd": ccd, "table": lambda n: Table({"x": [1, n]})},
     "json": {"document": document},
+    "parquet": {
+        "columns": columns,
+        "arrow": lambda n: pa.table({"x": [1, n], "l": [[1], [n, 2]]}),
+        "record_array": record_array,
+        "table": star_table,
+        "frame": lambda n: pl.DataFrame({"x": [1, n], "name": ["a", "b"]}),
+    },
+    "png": {
+        "grey": grey,
+        "colours": colours,
+        "figure": figure,
+        "bytes": lambda n: encoded((50, 80), grey(n).tobytes()),
+    },
     "yaml": {"document": document},
 }
 

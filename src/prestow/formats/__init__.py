@@ -6,9 +6,9 @@ output ingest. Never names a file or moves one to its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from prestow.model.frozen import frozen
 from prestow.plugins import load
@@ -89,6 +89,14 @@ class Format(Protocol):
 
     def write(self, path: Path, value: Any) -> None:
         """Write plain values, arrays or astropy objects to a new file."""
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """A format of tables that can hold a file to its declared columns."""
+
+    def check_columns(self, path: Path, columns: Sequence[tuple[str, str]]) -> None:
+        """Raise PST-N008 with all differences from these names and Arrow types, in this order."""
 
 
 def open_format(name: str) -> Format:
