@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from prestow.cli import completing  # noqa: F401 - it has bash of our own
 from prestow.cli.group import prestow, shared_options
 from prestow.cli.output import Output
 

@@ -36,10 +36,14 @@ if TYPE_CHECKING:
     from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
     from prestow.registry import Registry
+    from prestow.results.causes import Reason
     from prestow.results.datasets import Sources
+    from prestow.results.recorded import Recorded
     from prestow.results.finding import Found, Only
     from prestow.results.identifying import Identified
+    from prestow.results.comparing import Comparison
     from prestow.results.status import Status
+    from prestow.results.tracing import Trace
     from prestow.stores import Store
 
 _SCRATCH = "PRESTOW_SCRATCH"  # the node reads it
@@ -566,6 +570,89 @@ class Project:
             plans = [self.find_plan()] if self.plans() else []
         return Sources(self.universe, self.registry, tuple(plans), STORE, self.stores())
 
+    def recorded(self, plan: Plan | str | os.PathLike[str] | None = None) -> Recorded:
+        """Give what is recorded of datasets and quanta; without registry or plan, what is left of it.
+
+        The plan is that one, or the newest if there is one. A registry that cannot be used is only
+        less that can be told.
+        """
+        from prestow.results.recorded import Recorded
+
+        found = None
+        if plan is not None:
+            found = self._plan(plan)
+        elif self.plans():
+            found = self.find_plan()
+        registry = None
+        with contextlib.suppress(PrestowError):
+            registry = self.registry
+        return Recorded(self.universe, registry, found, self.store, name=STORE)
+
+    def trace(
+        self, *words: str, down: bool = False, depth: int | None = None, run: str | None = None
+    ) -> Trace:
+        """Follow a dataset to what it came from, or ``down`` to what it went into.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, as on the command line: a path, an id, ``type{k=v,…}``, or ``type``, ``k=v``, ….
+        depth : int, optional
+            How many steps; all, if not given.
+        run : str, optional
+            Of several runs that have it, this one.
+        """
+        from prestow.results.resolving import find_dataset, known_point
+        from prestow.results.tracing import trace
+
+        recorded = self.recorded()
+        return trace(recorded, known_point(find_dataset(recorded, words, run=run)), down=down, depth=depth)
+
+    def why(self, *words: str, run: str | None = None) -> Reason:
+        """Say why a job, a dataset or a file is as it is; words as for `trace`, or a job's name."""
+        from prestow.results.causes import why
+
+        return why(self.recorded(), words, run=run)
+
+    def compare(
+        self,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        types: Sequence[str] = (),
+        tolerance: float = 0.0,
+        atol: float = 0.0,
+        keys: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Comparison:
+        """Compare two runs, chains, plans, files or directories, dataset by dataset.
+
+        Parameters
+        ----------
+        types : sequence of str
+            Only these dataset types.
+        tolerance, atol : float
+            A value is close if ``|a - b| <= atol + tolerance * max(|a|, |b|)``.
+        keys : sequence of str
+            Columns by which rows of tables are matched; by their order, if not given.
+
+        Raises
+        ------
+        ProjectError
+            PST-G021 if the two share nothing, PST-G003 if one of them is not known.
+        """
+        from prestow.results.comparing import compare
+        from prestow.results.numbers import Tolerance
+        from prestow.results.sides import choose_sides
+
+        words = [os.fspath(word) for word in (a, b)]
+        found = {word: plan_files.meant(self.plans_directory, word) for word in words}
+        plans = {word: self.find_plan(path) for word, path in found.items() if path is not None}
+        sides = choose_sides(words, self.registry, self.store, plans, store_name=STORE)
+        return compare(
+            *sides, self.stores(), types=types, tolerance=Tolerance(tolerance, atol), keys=keys, progress=progress
+        )
+
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
     ) -> Debugged:
@@ -605,6 +692,10 @@ class Project:
     def plans_like(self, text: str) -> tuple[Path, ...]:
         """Give the directories of the plans that a text may mean; none is fine."""
         return plan_files.matching(self.plans_directory, text)
+
+    def plan_directory(self, text: str = plan_files.LATEST) -> Path:
+        """Give the directory of a plan without opening it."""
+        return plan_files.find_plan_directory(self.plans_directory, text)
 
     def find_plan(self, text: str | os.PathLike[str] = plan_files.LATEST) -> Plan:
         """Open the plan of that id, beginning of an id, or path; the newest by default."""
