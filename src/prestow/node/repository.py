@@ -89,13 +89,12 @@ class Repository:
         """Make a directory and its parents, once."""
         if path in self._made:
             return
+        # A known directory in an unknown one would be removed with it, and still pass for known.
+        self.directory(os.path.dirname(path))
         try:
             os.mkdir(path)
         except FileExistsError:
             pass
-        except FileNotFoundError:
-            self.directory(os.path.dirname(path))
-            os.mkdir(path)
         self._made.add(path)
 
     def stage(self, name: str, sources: Iterable[Source], size: int, sha256: str) -> Staged | str:
