@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+
+from prestow.errors import Exit
 
 
 @pytest.fixture
@@ -27,3 +30,88 @@ def test_a_sample_runs_and_leaves_production_alone(project: Path, inside) -> Non
     whole = inside("plan", "--json", cwd=project).json
     assert (whole["exist"], whole["sample"]) == (0, None)
     assert whole["run"] + ".sample2" == facts["run"]
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory, inside, small) -> Path:
+    """Give a project with a run that is taken in, one of other configuration that is only made, and a chain."""
+    base = tmp_path_factory.mktemp("two")
+    inside("init", "demo", cwd=base)
+    root = small(base / "demo")
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    for words in ((), ("--run", "same"), ("--run", "other", "--set", "isr.bias_level=990.0")):
+        inside("plan", *words, cwd=root)
+        inside("run", "--engine", "local", cwd=root)
+        if not words:
+            inside("ingest", cwd=root)
+    return root
+
+
+def test_runs_of_one_recipe_are_equal_though_their_bytes_differ(two_runs: Path, inside) -> None:
+    """One is taken in, the other is known by its receipts alone."""
+    found = inside("compare", "demo", "same", "--strict", "--json", cwd=two_runs).json
+    assert found["same"]
+    assert found["counts"] == {
+        "equal": 14,
+        "close": 0,
+        "different": 0,
+        "unreadable": 0,
+        "only_a": 0,
+        "only_b": 0,
+    }
+    one, other = (two_runs / "store" / run / "coadd" for run in ("demo", "same"))
+    assert [f.read_bytes() for f in sorted(one.iterdir())] != [
+        f.read_bytes() for f in sorted(other.iterdir())
+    ]
+
+
+def test_another_bias_level_is_seen_in_planes_and_documents(two_runs: Path, inside) -> None:
+    answer = inside("compare", "demo", "other", "--strict", "--json", cwd=two_runs, ok=False)
+    assert answer.code == Exit.DIFFERENT
+    # what subtracts the sky does not see the bias
+    assert {d["type"] for d in answer.json["differences"]} == {"isr", "summary"}
+    isr = next(d for d in answer.json["differences"] if d["type"] == "isr")
+    plane = next(p for p in isr["parts"] if p["what"] == "plane")
+    assert plane["numbers"]["max_abs"] == pytest.approx(10.0)
+    text = inside("compare", "demo", "other", "--type", "isr", cwd=two_runs).out
+    assert "max |a-b| 10" in text
+    assert "next: prestow look demo/isr/" in text
+    assert (
+        inside("compare", "demo", "other", "--type", "isr", "--atol", 11, "--strict", cwd=two_runs).code == 0
+    )
+
+
+def test_plans_files_and_directories_are_compared_too(two_runs: Path, inside) -> None:
+    plans = {run: json.loads(inside("plan", *words, "--json", cwd=two_runs).out)["plan"]
+             for run, words in {"demo": (), "same": ("--run", "same")}.items()}  # fmt: skip
+    assert inside("compare", plans["demo"], plans["same"][:8], "--json", cwd=two_runs).json["same"]
+    assert (
+        inside("compare", "store/demo/", "store/same/", "--json", cwd=two_runs).json["counts"]["equal"] == 14
+    )
+    assert inside("compare", "store/demo/", "same", "--json", cwd=two_runs).json["counts"]["equal"] == 14
+    assert inside("compare", "demo.all", "same", "--json", cwd=two_runs).json["same"]
+
+
+def test_a_comparison_of_what_shares_nothing_is_one_clear_error(two_runs: Path, inside) -> None:
+    answer = inside("compare", "demo", "raw-simcam", cwd=two_runs, ok=False)
+    assert answer.code == Exit.USAGE
+    assert "PST-G021" in answer.err
+    assert "run demo has" in answer.err
+    assert "8 isr" in answer.err or "4 isr" in answer.err
+    assert "raw-simcam has" in answer.err
+    answer = inside("compare", "demo", "smae", "--json", cwd=two_runs, ok=False)
+    assert (answer.codes, answer.json["problems"][0]["fix"]) == (["PST-G003"], "did you mean 'same'?")
+
+
+def test_a_damaged_product_is_told_and_the_rest_compared(two_runs: Path, inside, tmp_path: Path) -> None:
+    path = next((two_runs / "store" / "other" / "isr").rglob("*.fits"))
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(whole[:3000])
+    try:
+        found = inside("compare", "demo", "other", "--type", "isr", "--json", cwd=two_runs).json
+    finally:
+        path.write_bytes(whole)
+    assert found["counts"]["unreadable"] == 1
+    assert found["differences"][0]["problem"]
+    assert found["counts"]["different"] == 3

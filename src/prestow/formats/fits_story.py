@@ -47,9 +47,14 @@ def science_cards(header: bytes) -> Iterator[bytes]:
         key = line[:8]
         if key == b"CONTINUE" and dropped:
             continue
-        dropped = key in _KEYS or (key[:5] == b"PSTAB" and key[5:].isdigit())
+        dropped = is_of_story(key)
         if not dropped:
             yield line
+
+
+def is_of_story(key: bytes) -> bool:
+    """Say whether a keyword, padded to eight bytes, is one of a story's or of a checksum."""
+    return key in _KEYS or (key[:5] == b"PSTAB" and key[5:].isdigit())
 
 
 def story_cards(story: Story) -> bytes:

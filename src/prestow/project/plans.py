@@ -33,6 +33,14 @@ def matching(plans: Path, text: str) -> tuple[Path, ...]:
     return tuple(path for path in plan_directories(plans) if path.name.startswith(text))
 
 
+def meant(plans: Path, text: str) -> Path | None:
+    """Give the directory of the one plan that a word means, or None: then it may mean something else."""
+    if text == LATEST:
+        return _latest(plans)
+    found = matching(plans, text)
+    return found[0] if len(found) == 1 else None
+
+
 def find_plan_directory(plans: Path, text: str) -> Path:
     """Give the directory of the plan that a person means.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from prestow.engines.journal import UnderWay
+    from prestow.engines.pegasus import Emission
     from prestow.engines.progress import Event
     from prestow.engines.running import RunResult
     from prestow.ingest import FilesReport, IngestReport, Level, RawReport, Transfer
@@ -439,6 +440,45 @@ class Project:
                 reuse=self.reusable(found),
                 on_event=on_event,
             )
+
+    def emit(
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        system: str = "pegasus",
+        *,
+        site: str | os.PathLike[str],
+        into: str | os.PathLike[str],
+    ) -> Emission:
+        """Write a plan for another system into a directory that is empty, or not there yet.
+
+        Parameters
+        ----------
+        system : str
+            ``pegasus``.
+        site : path
+            A site file for that system.
+        into : path
+            The directory; if it holds the very same already, nothing is changed.
+
+        Raises
+        ------
+        ProjectError
+            PST-E001 to PST-E003: directory, site file or system are not fit.
+        PlanRefusedError
+            PST-E004 to PST-E009: the system could not do it. Nothing is written then.
+        """
+        from prestow.plugins import load, names
+        from prestow.site import read_site
+
+        if system not in names("emitters"):
+            known = f"known: {', '.join(names('emitters'))}; for other engines there is: prestow run --engine"
+            raise ProjectError(Problem("PST-E003", f"plans are not written for '{system}'", system, known))
+        place = read_site(Path(site))
+        found = self._plan(plan)
+        emission: Emission = load("emitters", system)(
+            found, place, Path(into), store=STORE, reuse=self.reusable(found)
+        )
+        return emission
 
     def ingest(
         self,
