@@ -12,13 +12,14 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
 from prestow.errors import Problem, TaskError
 from prestow.formats import Stamped, Story
+from prestow.formats.columns import refuse_columns
 from prestow.formats.fits_cards import (
     BLOCK,
     Value,
@@ -31,6 +32,7 @@ from prestow.formats.fits_cards import (
     padded,
     values_of,
 )
+from prestow.formats.fits_columns import columns_of
 from prestow.formats.fits_story import (
     TABLE,
     read_cards_of_story,
@@ -116,6 +118,15 @@ class FITS:
         with _Source(path) as file:
             for _ in file.units():
                 pass
+
+    def check_columns(self, path: Path, columns: Sequence[tuple[str, str]]) -> None:
+        """Raise PST-N008, with every difference, if the first table's columns are not those declared."""
+        with _Source(path) as file:
+            for unit in file.units():
+                if unit.values.get("XTENSION") == "BINTABLE" and not unit.is_table:
+                    refuse_columns(path, columns_of(unit.values), columns)
+                    return
+        raise damaged("there is no table, but columns are declared", str(path), "write a table")
 
     def read(self, path: Path, as_: str | None = None) -> Any:
         """Read with astropy: an ``hdulist`` (default), ``ccddata``, ``array``, ``table``, ``header``.
@@ -235,7 +246,7 @@ class _Source:
             self._digest = self.sha256 = digest
             if os.pread(self._file.fileno(), len(_GZIP), 0) == _GZIP:
                 with self._file as packed:
-                    self._file = _unpack(packed, path, digest)  # type: ignore[assignment]  # read the same way
+                    self._file = _unpack(packed, path, digest)
                 self.size = os.fstat(self._file.fileno()).st_size
                 self._digest = None
         except OSError as error:
