@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 
@@ -43,6 +43,32 @@ def html_table(
     lines = [*([f"and {more:,} more"] if more > 0 else []), *notes]
     parts += [f"<div>{escape(line)}</div>" for line in lines]
     return "".join(parts)
+
+
+def states_table(tasks: Mapping[str, Mapping[str, int]], *, caption: str, notes: Iterable[str] = ()) -> str:
+    """Give tasks and the states of their quanta as HTML, with a last row for all of them.
+
+    States that no task has are left out.
+    """
+    there = dict.fromkeys(state for counts in tasks.values() for state, n in counts.items() if n)
+    rows: list[list[object]] = [
+        [task, *(counts.get(state, 0) for state in there), sum(counts.values())]
+        for task, counts in tasks.items()
+    ]
+    sums = [sum(counts.get(state, 0) for counts in tasks.values()) for state in there]
+    rows.append(["total", *sums, sum(sums)])
+    return html_table(["task", *there, "sum"], rows, caption=caption, notes=notes)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Give counts in words, without those that are nothing.
+
+    Examples
+    --------
+    >>> counted({"made": 1200, "lost": 0, "failed": 1})
+    '1,200 made, 1 failed'
+    """
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "nothing"
 
 
 def _cell(value: object) -> str:

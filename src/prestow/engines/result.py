@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prestow.errors import CODES, Exit
+from prestow.notebook import counted, states_table
+
+SHOWN = 10
+"""Failures that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +105,13 @@ class RunResult:
         if not self.complete:
             return Exit.FAILED
         return Exit.LOSSES if self.losses else Exit.OK
+
+    def __repr__(self) -> str:
+        return f"<RunResult of plan {self.plan[:8]}, run {self.run}: {counted(self.counts)}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"plan {self.plan[:8]}, run {self.run}: {self.exit_code.name.lower()}, {self.seconds:.1f} s"
+        failed = [f"failed: {f.task} {f.data_id} [{f.code}] {f.message}" for f in self.failures[:SHOWN]]
+        more = len(self.failures) - SHOWN
+        notes = [*failed, *([f"and {more:,} more failures"] if more > 0 else []), *self.notes]
+        return states_table(self.tasks, caption=caption, notes=notes)

@@ -8,7 +8,7 @@ outputs go in, or none. Whatever interrupts it, or runs beside it, the end is th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,6 +19,7 @@ from prestow.ingest.rows import batch_of
 from prestow.ingest.verifying import Level, Verifier, says_what_its_name_says
 from prestow.manifest import Receipt
 from prestow.model import DatasetType
+from prestow.notebook import counted, html_table
 from prestow.registry import Registry, StoreKind
 from prestow.registry.columns import uuid_text
 from prestow.stores import Store, Walkable
@@ -27,6 +28,9 @@ __all__ = ["IngestReport", "Level", "ingest_outputs"]
 
 BATCH = 2000
 """Quanta of one transaction."""
+
+SHOWN = 10
+"""Problems that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,24 @@ class IngestReport:
         """All that is wrong."""
         return (*self.faulty, *self.contradictory)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many datasets, quanta and files came to what."""
+        return {
+            "added": self.added, "present": self.present, "deleted": self.deleted, "quanta": self.quanta,
+            "promoted": self.promoted, "faulty": len(self.faulty), "contradictory": len(self.contradictory),
+            "unexpected": len(self.unexpected),
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<IngestReport of {', '.join(self.runs) or 'no run'}: {counted(self.counts)}>"
+
+    def _repr_html_(self) -> str:
+        caption = f"taken in from {', '.join(self.runs) or 'no run'}, checked by {self.level}"
+        notes = [f"[{problem.code}] {problem.what}" for problem in self.problems[:SHOWN]]
+        rows = [[name, count] for name, count in {**self.counts, "bytes": self.size}.items()]
+        return html_table(["what", "count"], rows, caption=caption, notes=notes)
+
 
 @dataclass(slots=True)
 class _Tally:
@@ -85,6 +107,7 @@ class _Tally:
     faulty: list[Problem] = field(default_factory=list)
     contradictory: list[Problem] = field(default_factory=list)
     committed: set[str] = field(default_factory=set)
+    measured: dict[str, Mapping[str, float]] = field(default_factory=dict)  # by dataset; of one batch
 
 
 def ingest_outputs(
@@ -247,7 +270,9 @@ def _brought_home(
                     )
                 )  # fmt: skip
     if not wrong:
-        wrong = [problem for output in outputs for problem in verifier.check(receipt, output)]
+        checked = {output.id: verifier.check(receipt, output) for output in outputs}
+        wrong = [problem for one in checked.values() for problem in one.problems]
+        tally.measured.update({key: one.metrics for key, one in checked.items() if one.metrics and not wrong})
     tally.faulty += wrong
     if not wrong:
         tally.counts["size"] += sum(output.size or 0 for output in outputs)
@@ -263,7 +288,8 @@ def _load(
 ) -> None:
     if not receipts:
         return
-    batch, left_out = batch_of(receipts, store_name, deleted)
+    batch, left_out = batch_of(receipts, store_name, deleted, tally.measured)
+    tally.measured = {}
     inserted = registry.insert_datasets(batch)
     tally.counts.update(
         added=inserted.datasets,

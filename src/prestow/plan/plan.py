@@ -228,3 +228,15 @@ class Plan:
         from prestow.plan.summary import explain
 
         return explain(self, stage)
+
+    def __repr__(self) -> str:
+        total = self.document["totals"]
+        return (
+            f"<Plan {self.id[:8]}, run {self.run}: {total['jobs']:,} jobs, {total['quanta']:,} quanta, "
+            f"{total['outputs']:,} outputs>"
+        )
+
+    def _repr_html_(self) -> str:
+        from prestow.plan.summary import summary_html
+
+        return summary_html(self)

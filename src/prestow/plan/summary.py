@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from prestow.notebook import html_table
 from prestow.plan.plan import Plan
 from prestow.plan.tables import TABLES
 
@@ -42,6 +43,17 @@ def summary(plan: Plan) -> Summary:
     jobs = plan.document["totals"]["jobs"]  # of a cluster's job every task counts it
     total = TaskRow("total", jobs, *(sum(getattr(row, name) for row in rows) for name in names[1:]))
     return Summary(plan.id, plan.run, rows, total, tuple(_left_out(plan)), plan.warnings)
+
+
+def summary_html(plan: Plan) -> str:
+    """Give a plan in numbers as HTML: a row for each task."""
+    found = summary(plan)
+    header = ("task", "jobs", "quanta", "inputs", "outputs", "cpu seconds", "bytes")
+    rows = [
+        [getattr(row, name) for name in TaskRow.__dataclass_fields__] for row in (*found.tasks, found.total)
+    ]
+    notes = [*found.left_out, *found.warnings]
+    return html_table(header, rows, caption=f"plan {found.plan[:8]}, run {found.run}", notes=notes)
 
 
 def _left_out(plan: Plan) -> list[str]:

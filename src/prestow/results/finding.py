@@ -16,7 +16,7 @@ from prestow.errors import ConfigurationError, Problem, ProjectError, raise_all
 from prestow.model import DataId, DatasetType
 from prestow.model.universe import Universe, ValueType
 from prestow.naming import identity
-from prestow.notebook import html_table
+from prestow.notebook import counted, html_table
 from prestow.plan.frames import columns_of, describe, imply
 from prestow.query import Selection, parse_selection
 from prestow.results import datasets
@@ -135,7 +135,7 @@ class Found:
         return list(self.frame.head(limit).select(self.columns).iter_rows())
 
     def __repr__(self) -> str:
-        return f"<Found {self.total:,} {self.type.name}: {_counted(self.states) or 'none'}>"
+        return f"<Found {self.total:,} {self.type.name}: {counted(self.states)}>"
 
     def _repr_html_(self) -> str:
         caption = f"{self.total:,} {self.type.name}"
@@ -386,7 +386,3 @@ def _why_nothing(
         near = near or [str(v) for v in there.head(3)]
         such = f", such as {', '.join(near)}" if near else ""
         yield f"no {kind.name} has {name}={value}; there are {there.len():,} values{such}"
-
-
-def _counted(states: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {state}" for state, count in states.items())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prestow.commit import ATTEMPTS
 from prestow.errors import StoreError
 from prestow.model import DataId
+from prestow.notebook import counted, states_table
 from prestow.plan.settled import read_settled
 from prestow.stores import Store, Walkable
 
@@ -84,6 +85,13 @@ class Status:
             "tasks": {task: dict(counts) for task, counts in self.tasks.items()},
             "failures": [failure.as_dict() for failure in self.failures],
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Status of plan {self.plan[:8]}, run {self.run}: {counted(self.counts)}>"
+
+    def _repr_html_(self) -> str:
+        failed = [f"failed: {f.task} {f.data_id} [{f.code}] {f.message}" for f in self.failures]
+        return states_table(self.tasks, caption=f"plan {self.plan[:8]}, run {self.run}", notes=failed)
 
 
 def status(plan: Plan, store: Store, *, reuse: pl.DataFrame | None = None, failures: int = 10) -> Status:
