@@ -73,6 +73,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-N009": ("the manifest cannot be read", Exit.USAGE),
     "PST-N010": ("not reproducible: other bytes than those committed", Exit.FAILED),
     "PST-N012": ("a task gave what cannot be written", Exit.FAILED),
+    "PST-N011": ("metrics that are not numbers by name", Exit.FAILED),
     # running
     "PST-R001": ("the store is not fit", Exit.ENVIRONMENT),
     "PST-R002": ("the disk is full", Exit.ENVIRONMENT),
@@ -102,12 +103,28 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G006": ("words that name no dataset", Exit.USAGE),
     "PST-G007": ("nothing knows this dataset type", Exit.USAGE),
     "PST-G008": ("a data ID that contradicts itself, or does not fit", Exit.USAGE),
+    # following things
+    "PST-G010": ("a file says otherwise than what is recorded", Exit.ACCOUNT),
+    "PST-G011": ("a file without a story", Exit.USAGE),
+    "PST-G012": ("nothing of this name", Exit.USAGE),
+    "PST-G013": ("this is not a job's directory", Exit.USAGE),
+    "PST-G014": ("more than one is meant", Exit.USAGE),
     # trying things
     "PST-G020": ("there is nothing to sample", Exit.REFUSED),
     "PST-G021": ("the two have nothing in common", Exit.USAGE),
     "PST-G022": ("something still depends on it", Exit.REFUSED),
     "PST-G023": ("this run cannot be removed", Exit.REFUSED),
     "PST-G024": ("it cannot be shown here", Exit.USAGE),
+    # handing a plan to another system
+    "PST-E001": ("the directory holds something else", Exit.USAGE),
+    "PST-E002": ("the site file does not say what is needed", Exit.USAGE),
+    "PST-E003": ("plans cannot be written for this system", Exit.USAGE),
+    "PST-E004": ("a name that the other system would not carry as it is", Exit.REFUSED),
+    "PST-E005": ("two inputs of a job would arrive as one file", Exit.REFUSED),
+    "PST-E006": ("a job or file that stands twice", Exit.REFUSED),
+    "PST-E007": ("an input that nobody makes", Exit.REFUSED),
+    "PST-E008": ("jobs wait for each other, or for none that is there", Exit.REFUSED),
+    "PST-E009": ("there is nothing to hand over", Exit.REFUSED),
     # a bug
     "PST-X001": ("an internal error", Exit.INTERNAL),
 }

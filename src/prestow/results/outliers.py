@@ -80,8 +80,10 @@ def standings(measures: Mapping[str, Mapping[str, object]]) -> dict[str, tuple[S
     found: dict[str, list[Standing]] = {key: [] for key in measures}
     for name in dict.fromkeys(name for own in measures.values() for name in own):
         values = {
-            key: float(v) for key, own in measures.items() if (v := own.get(name)) is not None and _counts(v)
-        }  # type: ignore[arg-type]  # `_counts` saw a number
+            key: float(value)
+            for key, own in measures.items()
+            if isinstance(value := own.get(name), int | float) and _counts(value)
+        }
         if len(values) < FEWEST:
             continue
         whole = all(isinstance(own[name], int) for own in measures.values() if name in own)
@@ -94,8 +96,8 @@ def standings(measures: Mapping[str, Mapping[str, object]]) -> dict[str, tuple[S
     return {key: tuple(sorted(own, key=lambda s: -s.sigmas)) for key, own in found.items()}
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _counts(value: float) -> bool:
+    return not isinstance(value, bool) and math.isfinite(value)
 
 
 def _middle(values: Iterable[float], *, whole: bool) -> tuple[float, float]:

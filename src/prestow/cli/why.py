@@ -1,0 +1,33 @@
+"""``prestow why``: why a job, a dataset or a file is as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prestow.cli.group import open_project, shared_options
+from prestow.cli.output import Output
+from prestow.errors import Exit
+
+
+@click.command(short_help="Say why a job, a dataset or a file is as it is.")
+@click.argument("words", metavar="JOB|FILE|DATASET", nargs=-1, required=True)
+@click.option("--run", default=None, metavar="NAME", help="Of several runs that have it, this one.")
+@click.option(
+    "--plan", default=None, metavar="PLAN", help="The plan that it is of; the newest, if not given."
+)
+@shared_options
+def why(words: tuple[str, ...], run: str | None, plan: str | None, output: Output, directory: Path) -> int:
+    """Say why something failed, is lost, blocked or pending, was declined, or never planned; or how it was made.
+
+    It follows what is absent to the first cause, with the end of the log; of what is made it tells
+    how its measures stand among those beside it.
+    """
+    from prestow.results.causes import why as explain
+
+    recorded = open_project(directory).recorded(plan)
+    reason = explain(recorded, words, run=run)
+    lines = [*reason.lines, *(f"note: {note}" for note in recorded.notes)]
+    output.answer("why", reason.as_dict(), "\n".join(lines), following=reason.following)
+    return Exit.OK

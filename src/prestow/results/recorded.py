@@ -1,0 +1,518 @@
+"""What is recorded of datasets and quanta, from whatever is left: registry, receipts, a plan, reports.
+
+The registry speaks first, then receipts, then the plan; what fails to be there is only less that
+can be told, and `Recorded.notes` says what. A level of a line costs a fixed number of queries.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prestow.commit import ATTEMPTS, read_receipt, receipt_name
+from prestow.errors import PrestowError, StoreError
+from prestow.manifest import Receipt
+from prestow.model.hashing import quantum_id
+from prestow.naming.identity import uuid_text
+from prestow.registry.following import plain_rows
+from prestow.results.lineage import ROOT, UNKNOWN, Point, Step, data_id_text
+from prestow.stores import Store, Walkable
+
+if TYPE_CHECKING:
+    from prestow.model.universe import Universe
+    from prestow.plan import Plan
+    from prestow.registry import Registry
+    from prestow.results.datasets import Sources
+
+Row = dict[str, Any]  # Any: values of a row
+
+
+class Recorded:
+    """What is known, of one project.
+
+    Parameters
+    ----------
+    universe : Universe
+        The dimensions.
+    registry : Registry or None
+        What was taken in.
+    plan : Plan or None
+        What is planned.
+    store : Store or None
+        Where receipts, reports and products are.
+    name : str
+        The name of that store in the registry.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        registry: Registry | None,
+        plan: Plan | None,
+        store: Store | None,
+        *,
+        name: str = "archive",
+    ) -> None:
+        self.universe = universe
+        self.registry = registry
+        self.plan = plan
+        self.store = store
+        self.name = name
+        self.notes: dict[str, None] = {}
+        self._receipts: dict[str, Receipt | None] = {}
+        self._reports: dict[str, tuple[Row, ...]] = {}
+        if plan is None:
+            self.note("there is no plan here: what was planned and is not settled cannot be told")
+        if registry is None:
+            self.note("there is no registry here: only what the plan and receipts say can be told")
+
+    def note(self, text: str) -> None:
+        """Say what could not be known."""
+        self.notes.setdefault(text)
+
+    @property
+    def sources(self) -> Sources:
+        """The same, for `prestow.results.datasets`."""
+        from prestow.results.datasets import Sources
+
+        plans = () if self.plan is None else (self.plan,)
+        return Sources(self.universe, self.registry, plans, self.name)
+
+    # --- single papers -----------------------------------------------------------------------
+
+    def receipt(self, name: str) -> Receipt | None:
+        """Give a receipt, or None if there is none that can be read."""
+        if name not in self._receipts:
+            found = None
+            if self.store is not None and name:
+                try:
+                    found = read_receipt(self.store, name)
+                except PrestowError as error:
+                    self.note(f"{name} cannot be read: {error.problems[0].what}")
+            self._receipts[name] = found
+        return self._receipts[name]
+
+    def receipt_of(self, point: Point) -> Receipt | None:
+        """Give the receipt of the quantum that makes something."""
+        if not point.quantum:
+            return None
+        return self.receipt(point.receipt or receipt_name(point.run, point.task, point.quantum))
+
+    def reports(self, job: str) -> tuple[Row, ...]:
+        """Give the reports of a job's attempts, as far as they can be read."""
+        if job not in self._reports:
+            found: list[Row] = []
+            store = self.store
+            if store is not None and job:
+                found += _reports(store, job)
+            self._reports[job] = tuple(found)
+        return self._reports[job]
+
+    def failures(self, point: Point) -> list[tuple[Row, Row]]:
+        """Give the attempts at which the quantum of a point failed: report and failure."""
+        found = []
+        for report in self.reports(point.job):
+            for entry in report.get("quanta", ()):
+                if entry.get("quantum") == point.quantum:
+                    found += [(report, failure) for failure in entry.get("failures", ())]
+        return found
+
+    # --- points ------------------------------------------------------------------------------
+
+    def points(self, ids: Collection[str], told: Sequence[Point] = ()) -> dict[str, Point]:
+        """Give what is known of some datasets; of those that nothing knows, what ``told`` says."""
+        found = self._registered(ids)
+        found.update(self._planned(_among("id", (i for i in ids if i not in found))))
+        found.update({point.id: point for point in told if point.id in ids and point.id not in found})
+        absent = [i for i in ids if i not in found or found[i].state == UNKNOWN]
+        gone = self._deleted if absent else frozenset()
+        for i in absent:
+            known = found.get(i, Point(i))
+            found[i] = replace(known, state="deleted") if i in gone else known
+        return found
+
+    @cached_property
+    def _deleted(self) -> frozenset[str]:
+        return self.registry.deleted() if self.registry is not None else frozenset()
+
+    def _registered(self, ids: Collection[str]) -> dict[str, Point]:
+        if self.registry is None or not ids:
+            return {}
+        rows = plain_rows(self.registry.following.datasets([_raw(i) for i in ids]))
+        quanta = self._quanta({row["quantum"] for row in rows if row["quantum"]})
+        found = {}
+        for row in rows:
+            made = quanta.get(row["quantum"], {})
+            facts = {
+                name: row[name] or ""
+                for name in ("type", "run", "store", "path", "sha256", "format", "recipe")
+            }
+            found[row["id"]] = Point(
+                row["id"], **facts, data_id=row["data_id"], state="made" if row["quantum"] else ROOT,
+                quantum=row["quantum"] or "", by="registry",
+                **{name: made.get(name) or "" for name in ("task", "job", "attempt", "receipt")},
+            )  # fmt: skip
+        return found
+
+    def _quanta(self, ids: Collection[str]) -> dict[str, Row]:
+        if self.registry is None or not ids:
+            return {}
+        return {row["id"]: row for row in plain_rows(self.registry.following.quanta([_raw(i) for i in ids]))}
+
+    def _planned(self, wanted: pl.Expr) -> dict[str, Point]:
+        """Give datasets of the plan for which this holds, with their states by receipts and reports."""
+        if self.plan is None:
+            return {}
+        tables = self.plan.tables
+        quanta = tables.scan("quanta").select(
+            producer="quantum",
+            task="task",
+            maker=uuid_text(pl.col("id")),
+            number="job",
+            planned_recipe="recipe",
+        )
+        jobs = tables.scan("jobs").select(number="job", job="name")
+        places = tables.scan("locations").select(
+            "dataset", "store", "sha256", place="path", receipt="receipt"
+        )
+        rows = (
+            tables.scan("datasets").filter(wanted).join(quanta, on="producer", how="left").join(jobs, on="number", how="left")
+            .join(places, on="dataset", how="left").sort("dataset")
+            .select(
+                "dataset", "type", "data_id", "run", "root", "planned", "format", "path", "place", "store", "sha256", "task",
+                "maker", "job", "receipt", "producer", uuid=uuid_text(pl.col("id")), recipe=pl.col("recipe").bin.encode("hex"),
+            )
+            .collect()
+        )  # fmt: skip
+        # one by one: each is a line that somebody reads, and its state is a file of its own
+        return {row["uuid"]: self._planned_point(row) for row in rows.iter_rows(named=True)}
+
+    def _planned_point(self, row: Row) -> Point:
+        point = Point(
+            row["uuid"], row["type"], row["data_id"], row["run"], recipe=row["recipe"] or "", format=row["format"], by="plan",
+        )  # fmt: skip
+        if not row["planned"]:
+            sha256 = row["sha256"]
+            return replace(
+                point, state=ROOT if row["root"] else "made", store=row["store"] or "", path=row["place"] or "",
+                sha256=sha256.hex() if isinstance(sha256, bytes) else sha256 or "", receipt=row["receipt"] or "",
+            )  # fmt: skip
+        name = receipt_name(row["run"], row["task"], row["maker"])
+        point = replace(
+            point,
+            task=row["task"],
+            quantum=row["maker"],
+            job=row["job"],
+            store=self.name,
+            path=row["path"],
+            receipt=name,
+        )
+        return self._by_receipt(point, row["producer"])
+
+    def _by_receipt(self, point: Point, producer: int | None = None) -> Point:
+        """Give a point with the state that its quantum's receipt says, or the reports of its job."""
+        receipt = self.receipt_of(point)
+        if receipt is None:
+            if producer is not None and producer in self._reused:
+                return replace(point, state="reused", by="plan")
+            return replace(point, state="failed" if self.failures(point) else "pending")
+        point = replace(
+            point,
+            state=receipt.state,
+            code=receipt.code or "",
+            job=receipt.job,
+            attempt=receipt.attempt or "",
+            by="receipt",
+        )
+        output = next((o for o in receipt.outputs if o.id == point.id), None)
+        if receipt.state == "made" and output is not None and output.state != "made":
+            return replace(point, state="declined", code=point.code or "not_made")
+        if output is not None:
+            point = replace(point, sha256=output.sha256 or "", path=output.path, format=output.format)
+        return replace(point, recipe=receipt.actual_recipe or point.recipe)
+
+    @cached_property
+    def _reused(self) -> frozenset[int]:
+        """Quanta of the plan that a parent run has."""
+        if self.plan is None or self.registry is None:
+            return frozenset()
+        from prestow.plan.reuse import reusable
+
+        frame = reusable(self.plan, self.registry)
+        return frozenset() if frame is None else frozenset(frame["quantum"].to_list())
+
+    # --- steps up ----------------------------------------------------------------------------
+
+    def reads(self, points: Iterable[Point]) -> tuple[list[Step], list[Point]]:
+        """Give what some datasets were, or shall be, made from; and what receipts tell of the inputs."""
+        readers: dict[str, list[Point]] = {}
+        for point in points:
+            if point.quantum:
+                readers.setdefault(point.quantum, []).append(point)
+        steps: list[Step] = []
+        told: list[Point] = []
+        rows = (
+            []
+            if self.registry is None
+            else plain_rows(self.registry.following.reads([_raw(q) for q in readers]))
+        )
+        short = set()
+        for row in rows:
+            facts = (row["connection"], row["input"], row["state"], row["code"] or "", row["sha256"] or "")
+            steps += [Step(p.id, *facts) for p in readers[row["quantum"]]]
+            if row["state"] != "made":
+                short.add(row["quantum"])
+        rest = readers.keys() - {row["quantum"] for row in rows}
+        for quantum in sorted(
+            short | rest
+        ):  # receipts, one for each quantum that the registry does not tell whole
+            receipt = self.receipt_of(readers[quantum][0])
+            if receipt is None or not receipt.inputs:
+                continue
+            told += [self._told(i.type, i.data_id, i.run, i.id, i.state, i.code) for i in receipt.inputs]
+            if quantum in rest:
+                rest -= {quantum}
+                steps += [
+                    Step(p.id, i.connection, i.id, i.state, i.code or "", i.sha256 or "")
+                    for i in receipt.inputs
+                    for p in readers[quantum]
+                ]
+        for row in self._planned_steps(_among("maker", rest)) if rest else ():
+            steps += [Step(p.id, row["connection"], row["input"]) for p in readers[row["quantum"]]]
+        return steps, told
+
+    def _told(
+        self, kind: str, data_id: Mapping[str, Any], run: str, key: str, state: str, code: str | None
+    ) -> Point:
+        """Give an input as a receipt names it, with the quantum that was to make it, where it can be said."""
+        point = Point(
+            key,
+            kind,
+            data_id_text(data_id),
+            run,
+            state if state != "made" else UNKNOWN,
+            code or "",
+            by="receipt",
+        )
+        if state == "made":
+            return point
+        for task in self._makers.get(kind) or self._tasks_of(run):
+            quantum = quantum_id(task, run, point.values)
+            receipt = self.receipt(receipt_name(run, task, quantum))
+            if receipt is not None and receipt.state == state:
+                return replace(
+                    point, task=task, quantum=quantum, job=receipt.job, attempt=receipt.attempt or "",
+                    receipt=receipt_name(run, task, quantum), recipe=receipt.actual_recipe or receipt.planned_recipe,
+                )  # fmt: skip
+        return point
+
+    @cached_property
+    def _makers(self) -> dict[str, tuple[str, ...]]:
+        return self.registry.following.makers() if self.registry is not None else {}
+
+    def _tasks_of(self, run: str) -> tuple[str, ...]:
+        return self.registry.following.tasks(run) if self.registry is not None else ()
+
+    def _planned_steps(self, wanted: pl.Expr) -> list[Row]:
+        """Give rows ``quantum, connection, input`` of the plan; ``wanted`` speaks of maker and id, 16 bytes."""
+        if self.plan is None:
+            return []
+        tables = self.plan.tables
+        quanta = tables.scan("quanta").select("quantum", maker="id")
+        return (
+            tables.scan("inputs").join(quanta, on="quantum").join(tables.scan("datasets").select("dataset", "id"), on="dataset")
+            .filter(wanted).sort("quantum", "connection", "dataset")
+            .select("connection", quantum=uuid_text(pl.col("maker")), input=uuid_text(pl.col("id")))
+            .collect().to_dicts()
+        )  # fmt: skip
+
+    # --- steps down --------------------------------------------------------------------------
+
+    def uses(self, ids: Collection[str]) -> tuple[list[Step], list[Point]]:
+        """Give what was, or shall be, made from some datasets, and the quanta that made nothing of them."""
+        rows = (
+            [] if self.registry is None else plain_rows(self.registry.following.uses([_raw(i) for i in ids]))
+        )
+        planned = self._planned_steps(_among("id", ids))
+        outputs = self._outputs(rows, planned)
+        quanta = self._quanta({row["quantum"] for row in rows if row["quantum"] not in outputs})
+        told = [
+            Point(
+                q, data_id=row["data_id"], run=row["run"], state=row["state"], code=row["code"] or "", task=row["task"],
+                quantum=q, job=row["job"], attempt=row["attempt"] or "", receipt=row["receipt"], by="registry",
+            )
+            for q, row in quanta.items()
+        ]  # fmt: skip
+        settled = {row["quantum"] for row in rows}
+        steps = []
+        for row in [*rows, *(row for row in planned if row["quantum"] not in settled)]:
+            facts = (
+                row["connection"],
+                row["input"],
+                row.get("state") or "",
+                row.get("code") or "",
+                row.get("sha256") or "",
+            )
+            steps += [Step(reader, *facts) for reader in outputs.get(row["quantum"], [row["quantum"]])]
+        return steps, told
+
+    def _outputs(self, rows: Sequence[Row], planned: Sequence[Row]) -> dict[str, list[str]]:
+        """Give the datasets that quanta made, or, where there are none, were to make."""
+        found: dict[str, list[str]] = {}
+        quanta = {row["quantum"] for row in (*rows, *planned)}
+        if self.registry is not None:
+            for row in plain_rows(self.registry.following.products([_raw(q) for q in quanta])):
+                found.setdefault(row["quantum"], []).append(row["id"])
+        rest = [q for q in quanta if q not in found]
+        if self.plan is not None and rest:
+            tables = self.plan.tables
+            makers = tables.scan("quanta").filter(_among("id", rest)).select(producer="quantum", maker="id")
+            frame = (
+                tables.scan("datasets")
+                .filter("planned")
+                .select("dataset", "id", "producer")
+                .join(makers, on="producer")
+            )
+            ids = (
+                frame.sort("dataset")
+                .select(maker=uuid_text(pl.col("maker")), id=uuid_text(pl.col("id")))
+                .collect()
+            )
+            for maker, key in ids.iter_rows():
+                found.setdefault(maker, []).append(key)
+        return found
+
+    def outputs_of(self, point: Point) -> list[str]:
+        """Give the ids of all datasets that the quantum of a point made, or was to make."""
+        row = {"quantum": point.quantum}
+        found = self._outputs([row], []).get(point.quantum, []) if point.quantum else []
+        return found or ([point.id] if point.type else [])
+
+    def same_task(self, point: Point, most: int) -> list[Point]:
+        """Give other made quanta of the same task and run, as far as the registry knows them."""
+        if self.registry is None or not point.task:
+            return []
+        frame = pl.from_arrow(self.registry.quanta(point.run))
+        assert isinstance(frame, pl.DataFrame)
+        mine = (pl.col("task") == point.task) & (pl.col("state") == "made")
+        ids = frame.filter(mine)["id"].cast(pl.Binary).head(most + 1).to_list()
+        rows = self._quanta([str(uuid.UUID(bytes=raw)) for raw in ids])
+        return [self._quantum_point(row) for row in rows.values() if row["id"] != point.quantum][:most]
+
+    # --- more of a point ---------------------------------------------------------------------
+
+    def measures(self, points: Iterable[Point]) -> dict[str, dict[str, object]]:
+        """Give what was measured when some datasets were made: by receipts, and metrics in the registry."""
+        points = [point for point in points if point.quantum]
+        found: dict[str, dict[str, object]] = {}
+        unread = 0
+        for point in points:
+            receipt = self.receipt_of(point)
+            unread += receipt is None and point.there
+            found[point.id] = dict(receipt.measures) if receipt is not None else {}
+        if unread:
+            self.note(f"{unread} receipts are not there: what was measured is not known")
+        for key, values in self._metrics(points).items():
+            found[key] = {**values, **found[key]}
+        return found
+
+    def _metrics(self, points: Sequence[Point]) -> dict[str, dict[str, object]]:
+        if self.registry is None or not points:
+            return {}
+        products = plain_rows(self.registry.following.products([_raw(p.quantum) for p in points]))
+        known = self._registered({row["id"] for row in products})
+        if not known:
+            return {}
+        metrics = getattr(self.registry, "metrics", None)
+        if metrics is None:
+            return {}
+        table = metrics(sorted({p.type for p in known.values()}), sorted({p.run for p in known.values()}))
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        frame = frame.with_columns(pl.col("id").cast(pl.Binary)).filter(_among("id", known))
+        by_quantum: dict[str, dict[str, object]] = {}
+        for key, name, value in frame.select("id", "name", "value").iter_rows():
+            by_quantum.setdefault(known[str(uuid.UUID(bytes=key))].quantum, {})[name] = value
+        return {p.id: by_quantum[p.quantum] for p in points if p.quantum in by_quantum}
+
+    def roots(self, point: Point) -> list[Point]:
+        """Give the raw data that a product goes back to, by its receipt."""
+        receipt = self.receipt_of(point)
+        if receipt is None:
+            return []
+        told = [Point(r.id, r.type, data_id_text(r.data_id), state=ROOT, by="receipt") for r in receipt.roots]
+        found = self.points([r.id for r in receipt.roots], told)
+        return [found[r.id] for r in receipt.roots]
+
+    # --- by place ----------------------------------------------------------------------------
+
+    def at(self, path: str = "", sha256: str = "") -> list[Point]:
+        """Give the datasets whose bytes are, or will be, at a name in a store, or have a digest."""
+        found: dict[str, Point] = {}
+        if self.registry is not None:
+            table = self.registry.following.artifacts([path] if path else [], [sha256] if sha256 else [])
+            found = self._registered({row["id"] for row in plain_rows(table)})
+        if path and not found:
+            found = self._planned(pl.col("planned") & (pl.col("path") == path))
+        return list(found.values())
+
+    def of_job(self, job: str) -> list[Point]:
+        """Give the quanta of a job, each by its first output where it has one; none if nothing knows the job."""
+        if self.plan is not None:
+            tables = self.plan.tables
+            mine = tables.scan("jobs").filter(pl.col("name") == job).select("job")
+            quanta = tables.scan("quanta").join(mine, on="job").select("quantum").collect()["quantum"]
+            if quanta.len():
+                points = self._planned(pl.col("producer").is_in(quanta.implode()))
+                first = {p.quantum: p for p in reversed(points.values())}
+                return [p for p in points.values() if first[p.quantum] is p]
+        rows = [] if self.registry is None else plain_rows(self.registry.following.job(job))
+        found = {row["id"]: self._quantum_point(row) for row in rows}
+        for report in self.reports(job):  # failed, and neither plan nor registry know it
+            for entry in report.get("quanta", ()):
+                if entry.get("quantum") and entry["quantum"] not in found:
+                    point = Point(
+                        entry["quantum"], data_id=data_id_text(entry.get("data_id", {})), run=report.get("run", ""),
+                        task=entry.get("task", ""), quantum=entry["quantum"], job=job, by="report",
+                    )  # fmt: skip
+                    found[point.id] = self._by_receipt(point)
+        return list(found.values())
+
+    def quantum(self, key: str) -> Point | None:
+        """Give a settled quantum by its id."""
+        row = self._quanta([key]).get(key)
+        return None if row is None else self._quantum_point(row)
+
+    def _quantum_point(self, row: Row) -> Point:
+        return Point(
+            row["id"], data_id=row["data_id"], run=row["run"], state=row["state"], code=row["code"] or "", task=row["task"],
+            quantum=row["id"], job=row["job"], attempt=row["attempt"] or "", receipt=row["receipt"],
+            recipe=row["actual_recipe"] or row["planned_recipe"] or "", by="registry",
+        )  # fmt: skip
+
+
+def _raw(text: str) -> bytes:
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def _reports(store: Store, job: str) -> Iterator[Row]:
+    if not isinstance(store, Walkable):
+        return
+    for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
+        try:
+            report = json.loads(store.read(name))
+        except (StoreError, ValueError):
+            continue
+        if isinstance(report, dict):
+            yield report
+
+
+def _among(column: str, ids: Iterable[str]) -> pl.Expr:
+    """Give the expression that a column of 16 bytes is one of some ids."""
+    return pl.col(column).is_in(pl.Series([_raw(i) for i in ids], dtype=pl.Binary).implode())
