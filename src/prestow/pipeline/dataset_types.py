@@ -105,6 +105,8 @@ def joined(reader: Reader) -> dict[str, DatasetType]:
     found: dict[str, DatasetType] = {}
     for name, definitions in reader.defined.items():
         first = next((d for d in definitions if d.good), definitions[0])
+        if not all(d.good for d in definitions):
+            reader.doubtful.add(("type", name))
         for other in definitions:
             if other is first or not (other.good and first.good):
                 continue
@@ -116,6 +118,7 @@ def joined(reader: Reader) -> dict[str, DatasetType]:
                 what = f"'{name}' is defined at {place} with other {'; other '.join(apart)}"
                 fix = f"define it in one place, and say only 'type: {name}' in the other"
                 reader.problems.append(other.document.problem("PST-C031", other.path, what, fix))
+                reader.doubtful.add(("type", name))
         made = first.type
         for other in definitions:
             made = replace(

@@ -40,7 +40,8 @@ class Reader:
     """One pass over a pipeline's document; what is wrong collects in ``problems``.
 
     ``beside`` holds, by task and key, the documents of what is declared beside the code, and
-    ``defined`` every definition of each dataset type, wherever it stands.
+    ``defined`` every definition of each dataset type, wherever it stands. What is ``doubtful``, a
+    task or dataset type by its name, has a problem already, and is not held against others.
     """
 
     document: Document
@@ -49,6 +50,7 @@ class Reader:
     problems: list[Problem] = field(default_factory=list)
     beside: dict[Key, Document] = field(default_factory=dict)
     defined: dict[str, list[Definition]] = field(default_factory=dict)
+    doubtful: set[tuple[str, str]] = field(default_factory=set)
 
     def of(self, path: Key) -> Document:
         """Give the document in which a value stands: the pipeline's, or a task's own."""
@@ -57,6 +59,8 @@ class Reader:
     def place(self, path: Key) -> str:
         """Give ``file:line:column`` of a value."""
         document = self.of(path)
+        while path and path not in document.marks:
+            path = path[:-1]
         line, column = document.marks.get(path, (1, 1))
         return f"{document.source}:{line}:{column}"
 

@@ -118,7 +118,10 @@ def read_task(
         Values of this task's configuration from the command line.
     """
     label, path, top, found = section.label, section.path, section.top, section.entry
+    before = len(reader.problems)
     dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", []))
+    if len(reader.problems) > before or "dimensions" not in top:
+        reader.doubtful.add(("task", label))
     inputs = tuple(_inputs(reader, (*path, "inputs"), top.get("inputs"), types))
     outputs = tuple(_outputs(reader, (*path, "outputs"), top.get("outputs")))
     if section.twice:
@@ -176,21 +179,25 @@ def _agree(
     reader: Reader,
     section: Section,
     types: Mapping[str, tuple[str, ...]],
-    here: Mapping[str, tuple[object, ...]],
+    here: Mapping[str, tuple[str | InputConnection | OutputConnection, ...]],
 ) -> None:
     """Note where the pipeline's file and the decorator say different things of what a task makes."""
     own, path = section.own(reader), section.path
-    beside = section.entry.declared.values if section.entry.declared else {}
-    there: dict[str, tuple[object, ...]] = {
-        "dimensions": own.dimensions((*path, "dimensions"), beside.get("dimensions", [])),
-        "inputs": tuple(_inputs(own, (*path, "inputs"), beside.get("inputs"), types)),
-        "outputs": tuple(_outputs(own, (*path, "outputs"), beside.get("outputs"))),
-    }
     for key in section.twice:
-        if set(here[key]) != set(there[key]):
+        said = section.entry.declared.values[key] if section.entry.declared else None
+        there: tuple[str | InputConnection | OutputConnection, ...]
+        if key == "dimensions":
+            there = own.dimensions((*path, key), said)
+        elif key == "inputs":
+            there = tuple(_inputs(own, (*path, key), said, types))
+        else:
+            there = tuple(_outputs(own, (*path, key), said))
+        if set(here[key]) != set(there):
             what = f"not what the decorator says at {own.place((*path, key))}"
             fix = "leave it out here: it stands beside the code"
             reader.note("PST-C031", (*path, key), what, fix, at_key=True)
+            both = (*here[key], *there)
+            reader.doubtful.update(("type", c.type) for c in both if not isinstance(c, str))
 
 
 def _inputs(

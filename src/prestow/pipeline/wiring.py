@@ -33,8 +33,11 @@ def check_wiring(
                 reader.note("PST-C021", path, what, fix)
                 continue
             writers[output.type] = task.label
-            _check_dimensions(reader, path, task, output, types[output.type])
+            if not reader.doubtful & {("task", task.label), ("type", output.type)}:
+                _check_dimensions(reader, path, task, output, types[output.type])
     for name, definitions in reader.defined.items():
+        if ("type", name) in reader.doubtful:
+            continue
         if name not in used:
             what = f"'{name}' is neither read nor written"
             reader.problems.append(definitions[0].problem("PST-C013", "", what, "leave it out"))

@@ -163,3 +163,19 @@ def test_a_job_needs_the_most_that_one_of_its_quanta_needs():
     tasks = tuple(replace(t, resources={"memory": next(sizes), "cores": 1}) for t in pipeline.tasks)
     plan = build_plan(Request("demo", replace(pipeline, tasks=tasks), UNIVERSE, ("raw",)), Survey.make(1, 1))
     assert one(plan, "fast-0-1").resources == {"memory": 5, "cores": 1}
+
+
+def test_an_output_carries_the_columns_of_its_type(tmp_path):
+    plain = reduction()
+    columns = (("x", "float64"), ("id", "int64"))
+    kinds = {**plain.dataset_types, "sources": replace(plain.dataset_types["sources"], columns=columns)}
+    survey = Survey.make(2, 1)
+    request = Request("demo", replace(plain, dataset_types=kinds), UNIVERSE, ("raw",))
+    made = build_plan(request, survey)
+    without = build_plan(replace(request, pipeline=plain), survey)
+    for plan in (made, open_plan(write_plan(made, tmp_path))):
+        outputs = {o.type: o.columns for m in manifests(plan, **SITE) for o in m.outputs}
+        assert outputs == {"isr": (), "aligned": (), "coadd": (), "sources": columns}
+    recipes = [dict(p.tables["quanta"].group_by("task").agg("recipe").iter_rows()) for p in (made, without)]
+    assert {task for task in recipes[0] if recipes[0][task] != recipes[1][task]} == {"measure"}
+    assert made.id != without.id
