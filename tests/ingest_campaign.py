@@ -73,7 +73,8 @@ def make(
         aside = aside_name(quantum, attempt, n)
         with tempfile.TemporaryDirectory() as directory:
             source = Path(directory, "x." + suffix)
-            source.write_text(json.dumps({"task": task, "value": value, **data_id}))
+            metrics = {"value": value, "of": {"outputs": len(outputs)}, "by": task}
+            source.write_text(json.dumps({"task": task, "value": value, "metrics": metrics, **data_id}))
             with store.create(aside) as sink:
                 stamped = open_format(suffix).stamp(source, sink, story)
         made.append(

@@ -58,6 +58,15 @@ class Story:
 
 
 @frozen
+class Inspected:
+    """What one reading of a product tells: its story, content digest, and metrics by name."""
+
+    story: Story | None
+    content: str
+    metrics: Mapping[str, float]
+
+
+@frozen
 class Stamped:
     """What a stamped file is: size in bytes, SHA-256 of its bytes, SHA-256 of its content."""
 
@@ -97,6 +106,14 @@ class Tabular(Protocol):
 
     def check_columns(self, path: Path, columns: Sequence[tuple[str, str]]) -> None:
         """Raise PST-N008 with all differences from these names and Arrow types, in this order."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A format whose products may carry metrics: numbers by name that can be asked for."""
+
+    def inspect(self, path: Path) -> Inspected:
+        """Give story, content digest and metrics, in one reading."""
 
 
 def open_format(name: str) -> Format:

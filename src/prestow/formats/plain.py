@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from prestow.errors import Problem, TaskError
-from prestow.formats import Stamped, Story, story_from_plain, story_to_plain
+from prestow.formats import Inspected, Stamped, Story, story_from_plain, story_to_plain
+from prestow.formats.metrics import metrics_of
 from prestow.model.hashing import canonical_json, sha256_hex
 
 KEY = "prestow"
@@ -18,6 +19,9 @@ KEY = "prestow"
 
 class PlainDocument(ABC):
     """A mapping of text to plain values in UTF-8; the key ``prestow`` is the story's.
+
+    The key ``metrics``, if there is one, is a mapping of names to numbers: they can be asked for once the
+    product is taken in. What is not is refused when a product is checked or stamped (PST-N011).
 
     Its content digest is that of its canonical JSON, so the same document has the same one in any
     such format.
@@ -39,6 +43,7 @@ class PlainDocument(ABC):
     def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
         """Write the document with its story, keys sorted; comments do not survive."""
         document = self._bare(source)
+        metrics_of(document, source)
         content = self._content(document, source)
         document[KEY] = story_to_plain(story)
         data = self.dump(document, source)
@@ -47,21 +52,24 @@ class PlainDocument(ABC):
 
     def read_story(self, path: Path) -> Story | None:
         """Give the story under the reserved key, or None."""
-        plain = self.load(path).get(KEY)
-        if plain is None:
-            return None
-        try:
-            return story_from_plain(plain)
-        except (ValueError, TypeError) as error:
-            raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
+        return self._story(self.load(path), path)
 
     def content_digest(self, path: Path) -> str:
         """Give the SHA-256 of the canonical JSON of all but the story."""
         return self._content(self._bare(path), path)
 
     def check(self, path: Path) -> None:
-        """Raise PST-N008 if this is not a mapping that can be stamped."""
-        self.content_digest(path)
+        """Raise PST-N008 if this is not a mapping that can be stamped, PST-N011 for what its metrics are."""
+        document = self._bare(path)
+        metrics_of(document, path)
+        self._content(document, path)
+
+    def inspect(self, path: Path) -> Inspected:
+        """Give story, content digest and metrics, in one reading."""
+        document = self.load(path)
+        story = self._story(document, path)
+        document.pop(KEY, None)
+        return Inspected(story, self._content(document, path), metrics_of(document, path))
 
     def read(self, path: Path, as_: str | None = None) -> dict[str, Any]:
         """Give the document without its story, as plain values (``as_`` None or ``"dict"``)."""
@@ -84,6 +92,15 @@ class PlainDocument(ABC):
         document = self.load(path)
         document.pop(KEY, None)
         return document
+
+    def _story(self, document: Mapping[str, Any], path: Path) -> Story | None:
+        plain = document.get(KEY)
+        if plain is None:
+            return None
+        try:
+            return story_from_plain(plain)
+        except (ValueError, TypeError) as error:
+            raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
 
     def _content(self, document: Mapping[str, Any], path: Path) -> str:
         try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from prestow.commit import receipt_name
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def batch_of(receipts: Sequence[Receipt], store: str, deleted: Container[str]) -> tuple[DatasetBatch, int]:
-    """Give the rows of some receipts, and how many of their outputs are left out as deleted."""
+def batch_of(
+    receipts: Sequence[Receipt],
+    store: str,
+    deleted: Container[str],
+    measured: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+) -> tuple[DatasetBatch, int]:
+    """Give the rows of some receipts, and how many of their outputs are left out as deleted.
+
+    ``measured`` gives the metrics of their outputs, by dataset id.
+    """
     left_out = 0
     datasets: dict[str, list[tuple[dict[str, Any], Receipt]]] = defaultdict(list)  # Any: values of a row
     artifacts: list[dict[str, Any]] = []  # Any: values of a row
@@ -51,12 +60,18 @@ def batch_of(receipts: Sequence[Receipt], store: str, deleted: Container[str]) -
         for r in receipts
         for i in r.inputs
     ]  # fmt: skip
+    metrics = [
+        {"dataset": _id(dataset), "name": name, "value": value}
+        for dataset, numbers in measured.items()
+        for name, value in numbers.items()
+    ]
     tables = {name: _datasets(rows) for name, rows in datasets.items()}
     batch = DatasetBatch(
         tables,
         _table(artifacts, ("dataset", "sha256", "content")),
         _table(quanta, ("id", "planned_recipe", "actual_recipe")),
         _table(inputs, ("quantum", "input", "sha256", "planned_recipe", "actual_recipe")),
+        _table(metrics, ("dataset",)),
     )
     return batch, left_out
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from prestow.commit import receipt_name
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, StoreError
-from prestow.formats import Format, open_format
+from prestow.formats import Format, Inspected, Measuring, open_format
 from prestow.manifest import Receipt, ReceiptOutput
 from prestow.model.hashing import canonical_json, dataset_id, quantum_id
 from prestow.stores import Linkable, Store, check_name
@@ -47,6 +48,14 @@ def says_what_its_name_says(receipt: Receipt, name: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one look at an output came to: all in which it differs from its receipt, and its metrics."""
+
+    problems: tuple[Problem, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
 class Verifier:
     """Checks outputs in one store; a store without local files is read through a temporary copy."""
 
@@ -69,35 +78,36 @@ class Verifier:
             return False
         return output.aside is None or self._store.size(output.aside) is None
 
-    def check(self, receipt: Receipt, output: ReceiptOutput) -> list[Problem]:
-        """Give all in which a file differs from its receipt."""
+    def check(self, receipt: Receipt, output: ReceiptOutput) -> Checked:
+        """Give all in which a file differs from its receipt, and its metrics, in one reading."""
+        metrics: Mapping[str, float] = {}
         try:
             with self._local(output.path) as path:
-                wrong = self._differences(receipt, output, path)
+                try:
+                    found = self._inspected(output, path)
+                    wrong, metrics = self._differences(receipt, output, found), found.metrics
+                except PrestowError as error:
+                    wrong = [problem.what for problem in error.problems]
         except ObjectNotFoundError:
             wrong = ["it is gone"]
-        return [
-            Problem(
-                "PST-I003",
-                what,
-                output.path,
-                "look who changed it; if its task is run again, equal bytes are put back",
-            )
-            for what in wrong
-        ]
+        if not wrong:
+            return Checked(metrics=metrics)
+        fix = "look who changed it; if its task is run again, equal bytes are put back"
+        return Checked(tuple(Problem("PST-I003", what, output.path, fix) for what in wrong))
 
-    def _differences(self, receipt: Receipt, output: ReceiptOutput, path: Path) -> list[str]:
-        try:
-            story = self._format(output.format).read_story(path)
-            content = (
-                self._format(output.format).content_digest(path)
-                if self._level is Level.FULL
-                else output.content
-            )
-        except PrestowError as error:
-            return [problem.what for problem in error.problems]
+    def _inspected(self, output: ReceiptOutput, path: Path) -> Inspected:
+        format_ = self._format(output.format)
+        # A small document is read once and as a whole: only there do its metrics stand.
+        if isinstance(format_, Measuring):
+            return format_.inspect(path)
+        story = format_.read_story(path)
+        content = format_.content_digest(path) if self._level is Level.FULL else output.content
+        return Inspected(story, content or "", {})
+
+    def _differences(self, receipt: Receipt, output: ReceiptOutput, found: Inspected) -> list[str]:
+        story = found.story
         if story is None:
-            return ["the file has no story"]
+            return [f"the file has no story: another program wrote this {output.format}, or wrote it again"]
         expected = {
             "type": output.type, "id": output.id, "run": receipt.run, "data_id": canonical_json(dict(output.data_id)),
             "task": receipt.task, "version": receipt.version or "", "recipe": receipt.actual_recipe,
@@ -108,7 +118,7 @@ class Verifier:
             for name, value in expected.items()
             if getattr(story, name) != value
         ]
-        if content != output.content:
+        if self._level is Level.FULL and found.content != output.content:
             wrong.append("its content digest is not the receipt's")
         return wrong
 

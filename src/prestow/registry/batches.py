@@ -27,12 +27,15 @@ class DatasetBatch:
         sealer, version, receipt``; data ID as canonical JSON.
     quantum_inputs : table, optional
         ``quantum, connection, input, state, code, sha256, planned_recipe, actual_recipe``.
+    metrics : table, optional
+        ``dataset, name, value``, of datasets of this batch; they come and go with these.
     """
 
     datasets: Mapping[str, pa.Table]
     artifacts: pa.Table | None = None
     quanta: pa.Table | None = None
     quantum_inputs: pa.Table | None = None
+    metrics: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ _INPUT = {
     "quantum": col.ID, "connection": "str", "input": col.ID, "state": "str", "code": "str", "sha256": col.DIGEST,
     "planned_recipe": col.ID, "actual_recipe": col.ID,
 }  # fmt: skip
+_METRIC = {"dataset": col.ID, "name": "str", "value": "float"}
 
 
 def insert_keyed(
@@ -89,6 +90,7 @@ def insert_datasets(
     for table, column in (
         ("s_all", "id"),
         ("s_artifact", "dataset"),
+        ("s_metric", "dataset"),
         *((group.table, "id") for group in groups),
     ):
         db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM s_bad)")
@@ -99,6 +101,7 @@ def insert_datasets(
     for table, column in (
         ("s_all", "id"),
         ("s_artifact", "dataset"),
+        ("s_metric", "dataset"),
         *((group.table, "id") for group in groups),
     ):
         db.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM deleted)")
@@ -111,9 +114,15 @@ def insert_datasets(
         "(SELECT 1 FROM artifact x WHERE x.dataset = a.dataset AND x.store = t.id) ORDER BY a.dataset"
     )
     artifacts = db.changed()
+    db.execute(
+        "INSERT INTO metric (dataset, name, value) SELECT s.dataset, s.name, s.value FROM s_metric s "
+        "JOIN dataset d ON d.id = s.dataset WHERE NOT EXISTS "
+        "(SELECT 1 FROM metric m WHERE m.dataset = s.dataset AND m.name = s.name) ORDER BY s.dataset, s.name"
+    )
     for table in (
         "s_all",
         "s_artifact",
+        "s_metric",
         "s_quantum",
         "s_input",
         "s_bad",
@@ -170,6 +179,7 @@ def _stage(
         ("s_artifact", batch.artifacts, _ARTIFACT),
         ("s_quantum", batch.quanta, _QUANTUM),
         ("s_input", batch.quantum_inputs, _INPUT),
+        ("s_metric", batch.metrics, _METRIC),
     ):
         rows = pa.table({}) if given is None else given
         for digest in ("sha256", "content"):

@@ -17,6 +17,7 @@ from prestow.registry import loading, schema
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.database import Mode, SQLite, sqlite_path
 from prestow.registry.following import Following
+from prestow.registry.removal import Removal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -299,6 +300,7 @@ class Registry:
             gone = "(SELECT id FROM s_gone)"
             self._db.execute(f"DELETE FROM artifact WHERE dataset IN {gone}")
             self._db.execute(f"DELETE FROM calibration WHERE dataset IN {gone}")
+            self._db.execute(f"DELETE FROM metric WHERE dataset IN {gone}")
             self._db.execute(f"DELETE FROM dataset WHERE id IN {gone}")
             self._db.execute(
                 "INSERT INTO deleted SELECT id FROM s_gone WHERE id NOT IN (SELECT id FROM deleted)"
@@ -459,6 +461,24 @@ class Registry:
         )  # fmt: skip
         return _digits(col.conform(table, kinds))
 
+    def metrics(self, types: Sequence[str], collections: Sequence[str]) -> pa.Table:
+        """Give the metrics of the datasets of some types in some collections: ``id, name, value``.
+
+        One row for each number under ``metrics`` of a product; a truth value is 0 or 1. Sorted by id
+        and name. Unknown types and collections have no rows.
+        """
+        kinds = {"id": col.ID, "name": "str", "value": "float"}
+        there = self.collections()
+        runs = {run for name in collections if name in there for run in self.chain_members(name)}
+        numbers = [n for n, name in self._db.rows("SELECT id, name FROM collection") if name in runs]
+        wanted = [n for n, name in self._db.rows("SELECT id, name FROM dataset_type") if name in set(types)]
+        table = self._db.query(
+            "SELECT m.dataset AS id, m.name AS name, m.value AS value FROM dataset d "
+            f"JOIN metric m ON m.dataset = d.id WHERE d.type IN ({', '.join(map(str, wanted))}) "
+            f"AND d.run IN ({', '.join(map(str, numbers))}) ORDER BY m.dataset, m.name"
+        )
+        return col.conform(table, kinds)
+
     def committed(self, after: int = 0) -> pa.Table:
         """Give the datasets committed after a sequence number, in order: ``sequence, id, type, run``."""
         kinds = {"sequence": "int", "id": col.ID, "type": "str", "run": "str"}
@@ -494,6 +514,11 @@ class Registry:
         return tuple((store, path) for store, path in rows)
 
     @property
+    def removal(self) -> Removal:
+        """What a run has and who depends on it; see `prestow.registry.removal`."""
+        return Removal(self._db)
+
+    @property
     def following(self) -> Following:
         """What was made from what, along its steps; see `prestow.registry.following`."""
         return Following(self._db, self.universe)
@@ -510,6 +535,7 @@ class Registry:
             "deleted",
             "quantum",
             "quantum_input",
+            "metric",
             "binding",
             "run_parent",
         ]
@@ -629,7 +655,7 @@ def _check(database: SQLite, universe: Universe) -> None:
         what = (
             f"the registry has schema version {facts['schema']}, this prestow reads {schema.SCHEMA_VERSION}"
         )
-        fix = "use the prestow that made it, or make a new registry from the store"
+        fix = "move the file away and take everything in again: prestow ingest --raw …, then prestow ingest"
     elif facts["universe"] != universe.canonical_text():
         what = (
             f"the registry was made with another universe than '{universe.name}' version {universe.version}"

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
     from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+"""Raised with every change of the tables. An older registry is refused, and made again from its files."""
 
 
 def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
@@ -136,6 +137,10 @@ def _fixed(metadata: MetaData) -> None:
         "calibration", metadata, binary("dataset", 16, key("dataset"), primary_key=True),
         number("collection", key("collection"), primary_key=True), number("valid_begin", primary_key=True),
         number("valid_end"), number("known_begin", primary_key=True), number("known_end", nullable=True),
+    )  # fmt: skip
+    sa.Table(
+        "metric", metadata, binary("dataset", 16, key("dataset"), primary_key=True),
+        text("name", primary_key=True), sa.Column("value", sa.Double, nullable=False),
     )  # fmt: skip
     sa.Table("deleted", metadata, binary("id", 16, primary_key=True))
     sa.Table("binding", metadata, number("run", key("collection"), primary_key=True), text("facts"))

@@ -541,3 +541,22 @@ def test_the_node_side_needs_no_numpy(image):
 
 def test_the_table_opens_it():
     assert isinstance(open_format("fits"), FITS)
+
+
+def test_declared_columns_of_the_first_table_are_checked(tmp_path):
+    columns = Table({
+        "id": np.array([1, 2], "i8"), "x": np.ones(2, "f4"), "y": np.ones(2), "ok": [True, False], "name": ["a", "bc"],
+        "small": np.array([1, 2], "u2"), "box": np.ones((2, 3), "f8"), "n": np.array([1, 2], "i4"),
+    })  # fmt: skip
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(RAMP), fits.table_to_hdu(columns)]).writeto(
+        tmp_path / "a.fits"
+    )
+    path = stamp(tmp_path / "a.fits")
+    declared = [("id", "int64"), ("x", "float32"), ("y", "float64"), ("ok", "bool"), ("name", "string"), ("small", "uint16"),
+                ("box", "float64[3]"), ("n", "int32")]  # fmt: skip
+    FORMAT.check_columns(path, declared)
+    with pytest.raises(TaskError, match="'x' is float32, declared as float64"):
+        FORMAT.check_columns(path, [(n, "float64" if n == "x" else t) for n, t in declared])
+    image = stamp(make_image(tmp_path / "image.fits") or tmp_path / "image.fits", name="other.fits")
+    with pytest.raises(TaskError, match="no table"):
+        FORMAT.check_columns(image, declared)

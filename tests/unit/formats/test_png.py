@@ -69,8 +69,8 @@ def filtered(array, kinds):
         corner = np.concatenate([np.zeros(step, int), above[:-step]])
         p = left + above - corner
         distance = np.stack([abs(p - left), abs(p - above), abs(p - corner)])
-        paeth = np.stack([left, above, corner])[distance.argmin(axis=0), np.arange(len(row))]
-        guess = (0, left, above, (left + above) // 2, paeth)[kind]
+        best = np.stack([left, above, corner])[distance.argmin(axis=0), np.arange(len(row))]
+        guess = (0, left, above, (left + above) // 2, best)[kind]
         lines.append(bytes([kind]) + ((row - guess) % 256).astype("u1").tobytes())
         above = row
     header = struct.pack(">IIBBBBB", columns, rows, 8, {1: 0, 2: 4, 3: 2, 4: 6}[step], 0, 0, 0)

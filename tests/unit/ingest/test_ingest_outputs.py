@@ -333,3 +333,48 @@ def test_two_processes_at_once_are_one(house):
     assert sum(added) == report.added
     with Registry.open(f"sqlite:///{house.root}/two.db", UNIVERSE, read_only=True) as two:
         assert two.dump() == house.registry.dump()
+
+
+def test_metrics_are_rows_once_and_go_with_their_dataset(house):
+    receipts = campaign(house.store)
+    house.take()
+    made = [(r, o) for r in receipts for o in r.outputs if o.state == "made"]
+    types = sorted({o.type for _, o in made})
+    rows = house.registry.metrics(types, [RUN]).to_pylist()
+    expected = [
+        (uuid.UUID(o.id).bytes, name, value)
+        for r, o in made
+        for name, value in (("of.outputs", float(len(r.outputs))), ("value", 1.0))
+    ]
+    assert [(row["id"], row["name"], row["value"]) for row in rows] == sorted(expected)
+    house.take(level=Level.FULL)
+    assert house.registry.metrics(types, [RUN]).to_pylist() == rows
+    only = house.registry.metrics(["coadd", "no_such_type"], [RUN, "no such run"])
+    assert only["value"].to_pylist() == [1.0, 1.0]
+    assert house.registry.metrics(["coadd"], []).num_rows == 0
+    assert house.registry.metrics([], [RUN]).num_rows == 0
+    house.registry.delete_datasets(only["id"].to_pylist())
+    assert house.registry.metrics(["coadd"], [RUN]).num_rows == 0
+    house.take()
+    assert house.registry.metrics(["coadd"], [RUN]).num_rows == 0
+    assert house.registry.metrics(types, [RUN]).num_rows == len(rows) - 2
+
+
+def test_metrics_of_a_faulty_quantum_are_not_taken(house):
+    receipt = make(house.store, "isr", {"instrument": "sim", "visit": 1, "detector": 0}, ["isr", "isr_log"])
+    rewrite(house.path(receipt.outputs[1]), b"{}")
+    assert house.take(level=Level.FULL).faulty
+    assert house.registry.metrics(["isr", "isr_log"], [RUN]).num_rows == 0
+
+
+def test_a_file_whose_story_was_dropped_is_told_with_its_format(house):
+    receipt = make(house.store, "isr", {"instrument": "sim", "visit": 1, "detector": 0}, ["isr"])
+    path = house.path(receipt.outputs[0])
+    document = json.loads(path.read_text())
+    del document["prestow"]
+    rewrite(path, json.dumps(document).encode().ljust(receipt.outputs[0].size))
+    (problem,) = house.take().faulty
+    assert (problem.code, problem.where) == ("PST-I003", receipt.outputs[0].path)
+    assert "no story" in problem.what
+    assert "json" in problem.what
+    assert problem.fix
