@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, is_terminal, table
 from prestow.errors import Exit
@@ -20,9 +21,16 @@ PARTS = 3  # of one dataset, unless -v
 
 
 @click.command(short_help="Compare two runs: what is equal, and how far the rest is apart.")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this dataset type; repeatable.")
+@click.argument("a", metavar="A", shell_complete=completing.runs_or_files)
+@click.argument("b", metavar="B", shell_complete=completing.runs_or_files)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="TYPE",
+    shell_complete=completing.dataset_types,
+    help="Only this dataset type; repeatable.",
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0),

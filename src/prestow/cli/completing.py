@@ -49,14 +49,16 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
-def _quietly(look: Callable[[click.Context, str], Iterable[str]]) -> Completer:
-    """Make a completer of what gives candidates; where that fails there are none."""
+def _quietly(look: Callable[[click.Context, str], Iterable[str]], *, files: bool = False) -> Completer:
+    """Make a completer of what gives candidates; where that fails, or finds none, there may be files."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:  # noqa: ARG001 - click's signature
         try:
             found = [text for text in dict.fromkeys(look(ctx, incomplete)) if text]
         except _FAILURES:
-            return []
+            found = []
+        if files and not found:
+            return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(_quoted(text)) for text in found[:MOST]]
 
     complete.__doc__ = look.__doc__
@@ -149,10 +151,12 @@ def _jobs(ctx: click.Context, incomplete: str) -> Iterator[str]:
 dataset_types = _quietly(_dataset_types)
 pairs = _quietly(_pairs)
 dataset_words = _quietly(_dataset_words)
-dataset_or_job_words = _quietly(_dataset_or_job_words)
+dataset_or_job_words = _quietly(_dataset_or_job_words, files=True)
+dataset_words_or_file = _quietly(_dataset_words, files=True)
 plan_or_what = _quietly(_plan_or_what)
 plans = _quietly(_plans)
 runs = _quietly(_runs)
+runs_or_files = _quietly(_runs, files=True)
 tasks = _quietly(_tasks)
 jobs = _quietly(_jobs)
 

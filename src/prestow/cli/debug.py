@@ -7,14 +7,21 @@ from pathlib import Path
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, is_terminal
 from prestow.errors import Exit, Problem, ProjectError
 
 
 @click.command(short_help="Run one planned job here, sealed, under a debugger if asked.")
-@click.argument("job")
-@click.option("--plan", default="latest", show_default=True, help="The plan that the job is of.")
+@click.argument("job", shell_complete=completing.jobs)
+@click.option(
+    "--plan",
+    default="latest",
+    show_default=True,
+    shell_complete=completing.plans,
+    help="The plan that the job is of.",
+)
 @click.option("--pdb", is_flag=True, help="Run the task under the debugger.")
 @click.option("--keep", is_flag=True, help="Keep the job's directory: inputs, outputs, log.")
 @shared_options

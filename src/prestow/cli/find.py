@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -112,7 +113,7 @@ def _refuse_both(given: dict[str, bool]) -> None:
     chosen = [name for name, there in given.items() if there]
     if len(chosen) > 1:
         raise ProjectError(
-            Problem("PST-G005", f"{' and '.join(chosen)} do not go together", fix="choose one")
+            Problem("PST-G005", f"{' and '.join(chosen)} do not go together", "the options", "choose one")
         )
 
 
@@ -148,9 +149,9 @@ def _text(found: Found) -> str:
 def _following(found: Found, words: tuple[str, ...]) -> str:
     states = found.states
     if found.total > len(found):
-        return f"prestow find {' '.join(words)} --paths"
+        return f"prestow find {shlex.join(words)} --paths"
     if not found.total:
         return f"prestow find {words[0]}" if len(words) > 1 else "prestow show"
     if states.get("committed"):
         return "prestow ingest"
-    return "prestow run" if states.get("planned") else f"prestow find {' '.join(words)} --urls"
+    return "prestow run" if states.get("planned") else f"prestow find {shlex.join(words)} --urls"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, duration_text
 from prestow.errors import Exit
@@ -19,7 +20,7 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
 
 
 @click.command(short_help="Run a plan; the same command again goes on where it was.")
-@click.argument("plan", required=False)
+@click.argument("plan", required=False, shell_complete=completing.plans)
 @click.option("--engine", metavar="NAME", help="dask (the default), or local: in this process, in order.")
 @click.option("--site", type=click.Path(), metavar="FILE", help="A site file: where jobs run.")
 @click.option(
@@ -27,6 +28,7 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
 )
 @click.option(
     "--only",
+    shell_complete=completing.tasks,
     multiple=True,
     metavar="TASK",
     help="Only the quanta of this task, and what they need; repeatable.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, table
 from prestow.errors import Problem, ProjectError
@@ -23,7 +24,7 @@ LINES = 40  # of a listing for people; --files and --json have them all
 
 
 @click.command(short_help="Show what is in a plan.")
-@click.argument("words", metavar="[PLAN] [WHAT]", nargs=-1)
+@click.argument("words", metavar="[PLAN] [WHAT]", nargs=-1, shell_complete=completing.plan_or_what)
 @click.option("--files", is_flag=True, help="Every planned file name, one a line.")
 @click.option("--where", default="", metavar="SELECTION", help="Only quanta for which this holds.")
 @shared_options

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, duration_text, table
 from prestow.errors import Exit
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show the state of every quantum of a plan.")
-@click.argument("plan", required=False)
+@click.argument("plan", required=False, shell_complete=completing.plans)
 @click.option(
     "--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost."
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output
 from prestow.errors import Exit, PrestowError, Problem, ProjectError
@@ -18,15 +19,24 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show what a product came from, and what it went into.")
-@click.argument("words", metavar="DATASET", nargs=-1, required=True)
+@click.argument(
+    "words", metavar="DATASET", nargs=-1, required=True, shell_complete=completing.dataset_words_or_file
+)
 @click.option("--up", is_flag=True, help="What it came from; so without any option.")
 @click.option("--down", is_flag=True, help="What it went into.")
 @click.option(
     "--depth", type=click.IntRange(min=0), metavar="N", help="At most so many steps; all, if not given."
 )
-@click.option("--run", default=None, metavar="NAME", help="Of several runs that have it, this one.")
+@click.option(
+    "--run",
+    default=None,
+    metavar="NAME",
+    shell_complete=completing.runs,
+    help="Of several runs that have it, this one.",
+)
 @click.option(
     "--plan",
+    shell_complete=completing.plans,
     default=None,
     metavar="PLAN",
     help="The plan that tells what is not made; the newest, if not given.",

@@ -6,16 +6,33 @@ from pathlib import Path
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output
 from prestow.errors import Exit
 
 
 @click.command(short_help="Say why a job, a dataset or a file is as it is.")
-@click.argument("words", metavar="JOB|FILE|DATASET", nargs=-1, required=True)
-@click.option("--run", default=None, metavar="NAME", help="Of several runs that have it, this one.")
+@click.argument(
+    "words",
+    metavar="JOB|FILE|DATASET",
+    nargs=-1,
+    required=True,
+    shell_complete=completing.dataset_or_job_words,
+)
 @click.option(
-    "--plan", default=None, metavar="PLAN", help="The plan that it is of; the newest, if not given."
+    "--run",
+    default=None,
+    metavar="NAME",
+    shell_complete=completing.runs,
+    help="Of several runs that have it, this one.",
+)
+@click.option(
+    "--plan",
+    shell_complete=completing.plans,
+    default=None,
+    metavar="PLAN",
+    help="The plan that it is of; the newest, if not given.",
 )
 @shared_options
 def why(words: tuple[str, ...], run: str | None, plan: str | None, output: Output, directory: Path) -> int:

@@ -61,6 +61,11 @@ class Sources:
                 found.setdefault(name, kind)
         return dict(sorted(found.items()))
 
+    @property
+    def shown(self) -> str:
+        """What it is, in words for an error."""
+        return ", ".join(["the registry", *(f"plan {plan.id[:8]}" for plan in self.plans)])
+
     def type_of(self, name: str) -> DatasetType:
         """Give a dataset type.
 
@@ -74,7 +79,7 @@ class Sources:
             near = difflib.get_close_matches(name, types, 1)
             known = f"known: {', '.join(types)}" if types else "take raw files in, or plan: prestow plan"
             fix = f"did you mean '{near[0]}'?" if near else known
-            raise ProjectError(Problem("PST-G007", f"unknown dataset type '{name}'", fix=fix))
+            raise ProjectError(Problem("PST-G007", f"unknown dataset type '{name}'", self.shown, fix))
         return types[name]
 
 

@@ -237,7 +237,9 @@ def _check_runs(sources: Sources, runs: Sequence[str]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-            problems.append(Problem("PST-G003", f"there is no run or collection '{name}'", fix=fix))
+            problems.append(
+                Problem("PST-G003", f"there is no run or collection '{name}'", sources.shown, fix)
+            )
     raise_all(problems, ProjectError)
 
 

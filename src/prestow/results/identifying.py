@@ -211,9 +211,12 @@ class _Work:
             else:
                 given = self.known[name]
                 what = f"{given.detail} contradicts the record {shown}: its {name} is {value}"
-                self.problems.append(
-                    Problem("PST-G008", what, "data ID", f"write {name}={value}, or leave it out")
+                by = self.known[element]
+                where = (
+                    f"{element}={by.value}, from {by.detail}" if by.origin is Origin.LOOKED_UP else "data ID"
                 )
+                fix = f"write {name}={value}, or leave it out"
+                self.problems.append(Problem("PST-G008", what, where, fix))
 
     def result(self, kind: DatasetType | None, found: Mapping[str, object]) -> Identified:
         values = tuple(self.known[name] for name in sorted(self.known))

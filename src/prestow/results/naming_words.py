@@ -82,7 +82,7 @@ def parse_dataset(words: Sequence[str], universe: Universe) -> Named:
     """
     text = " ".join(words)
     if not text.strip():
-        raise _refused(text, "no dataset is named")
+        raise _refused("the command line", "no dataset is named")
     first, *others = words
     if others:
         if not _TYPE.fullmatch(first):
@@ -136,12 +136,14 @@ def parse_pairs(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for word in words:
         match = _PAIR.fullmatch(word)
         if match is None:
-            problems.append(Problem("PST-G006", f"'{word}' is not of the form k=v", fix="such as visit=12"))
+            problems.append(
+                Problem("PST-G006", f"'{word}' is not of the form k=v", "data ID", "such as visit=12")
+            )
             continue
         joined = re.search(r",\s*([a-z][a-z0-9_]*)=", match[2])
         if joined:
             what = f"'{word}' holds a second name, {joined[1]}"
-            problems.append(Problem("PST-G006", what, fix=f"write words: {word.replace(',', ' ')}"))
+            problems.append(Problem("PST-G006", what, "data ID", f"write words: {word.replace(',', ' ')}"))
             continue
         pairs.append((match[1], match[2]))
     raise_all(problems, ProjectError)

@@ -36,6 +36,8 @@ from prestow.plan.frames import column_type, columns_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from prestow.registry import Registry
+
 UNIVERSE = load_universe()
 BANDS = ("g", "r")
 SETTLED = {"id": pl.Binary, "planned_recipe": pl.Binary}
@@ -179,6 +181,36 @@ def exist(dataset_type: str, data_ids: pl.DataFrame, *, run: str = "raw") -> pl.
         pl.col("sha256").alias("content"),
         *(pl.lit(None, pl.Binary).alias(name) for name in ("quantum", "recipe", "planned_recipe")),
         pl.lit(None, pl.String).alias("receipt"),
+    )
+
+
+def fill(registry: Registry, survey: Survey) -> None:
+    """Put all of a survey into a registry, as taking raw files in would."""
+    import pyarrow as pa
+
+    from prestow.registry import DatasetBatch
+
+    registry.register_run("raw")
+    registry.register_store("archive", "file:///archive")
+    datasets = {}
+    for name, frame in survey.existing.items():
+        dimensions = [d for d in UNIVERSE.dimensions if d in frame.columns]
+        registry.register_dataset_type(DatasetType(name, UNIVERSE.close(dimensions), "fits"))
+        datasets[name] = frame.select(*dimensions, "id", "run", "recipe").to_arrow()
+    artifacts = pl.concat(
+        frame.select("store", "path", "size", "sha256", "content", dataset="id", format=pl.lit("fits"))
+        for frame in survey.existing.values()
+    )
+    filters = survey.records["physical_filter"]
+    records = {
+        "instrument": filters.select("instrument").unique(),
+        "band": filters.select("band").unique(),
+        **survey.records,
+    }
+    registry.insert_raw(
+        DatasetBatch(datasets, pa.Table.from_pylist(artifacts.to_dicts())),
+        dimensions={element: frame.to_arrow() for element, frame in records.items()},
+        relations={name: frame.to_arrow() for name, frame in survey.relations.items()},
     )
 
 
