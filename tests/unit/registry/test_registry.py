@@ -280,13 +280,12 @@ def test_what_is_not_a_registry_is_refused_with_a_way_out(tmp_path):
     assert "not a registry" in refusal(f"sqlite:///{tmp_path}/other.db")
     assert "no driver" in refusal("oracle://there/x")
     Registry.open(f"sqlite:///{tmp_path}/r.db", UNIVERSE, create=True).close()
-    newer = sqlite3.connect(tmp_path / "r.db")
     for version in ("99", "1"):  # a newer one, and one from before there were metrics
-        newer.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
-        newer.commit()
-        told = refusal(f"sqlite:///{tmp_path}/r.db")
-        assert f"schema version {version}, this prestow reads 2" in told
-    newer.close()
+        other = sqlite3.connect(tmp_path / "r.db")
+        other.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
+        other.commit()
+        other.close()
+        assert f"schema version {version}, this prestow reads 2" in refusal(f"sqlite:///{tmp_path}/r.db")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
