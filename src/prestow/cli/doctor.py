@@ -1,35 +1,19 @@
-"""``prestow doctor``: what this environment is, and what the exit codes mean."""
+"""``prestow doctor``: what this environment is, what a job's directory holds, what the exit codes mean."""
 
 from __future__ import annotations
 
-import platform
-import shutil
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prestow import __version__
 from prestow.cli.group import open_project, shared_options
-from prestow.cli.output import Output, size_text
+from prestow.cli.output import Output
 from prestow.errors import CODES, Exit, PrestowError
 
-_LIBRARIES = (
-    "polars",
-    "pyarrow",
-    "SQLAlchemy",
-    "adbc-driver-sqlite",
-    "astropy",
-    "numpy",
-    "dask",
-    "distributed",
-    "PyYAML",
-    "click",
-)
-
-_LITTLE = 1_000_000_000
-"""Bytes free below which a disk is not fit for a campaign."""
+if TYPE_CHECKING:
+    from prestow.results.environment import Line
 
 _MEANING = {
     Exit.OK: "all done, or nothing to do",
@@ -47,33 +31,54 @@ _MEANING = {
 }
 
 
-@click.command(short_help="Look at the environment, or list the exit codes.")
+@click.command(short_help="Look at the environment, or at a job's directory.")
+@click.argument("job_directory", metavar="[JOBDIR]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--list-exit-codes",
     is_flag=True,
     help="Print what each exit code means, and the problems that lead to it.",
 )
 @shared_options
-def doctor(list_exit_codes: bool, output: Output, directory: Path) -> int:
-    """Look at the environment: one line a thing, ok or fail, with what to do about it."""
+def doctor(job_directory: Path | None, list_exit_codes: bool, output: Output, directory: Path) -> int:
+    """Look at the environment: one line a thing, ok, warn or fail, with what to do about it.
+
+    With JOBDIR, a directory that a job worked in and that was kept: what is here, what should be by
+    its manifest, and what to type next. Git, compilers and a database server are never needed.
+    """
     if list_exit_codes:
         return _exit_codes(output)
-    checks = [_python(), *(_library(name) for name in _LIBRARIES), _disk(directory), *_project(directory)]
-    failed = [check for check in checks if check[1] == "fail"]
+    if job_directory is not None:
+        return _job_directory(job_directory, output)
+    from prestow.results.environment import environment
+
+    checks = [*environment(directory), *_project(directory)]
+    failed = [check for check in checks if check.state == "fail"]
     output.answer(
         "doctor",
-        {
-            "version": __version__,
-            "checks": [dict(zip(("name", "state", "detail", "fix"), c, strict=True)) for c in checks],
-        },
-        "\n".join((f"prestow {__version__}", *(_line(*check) for check in checks))),
-        following=failed[0][3] if failed else "prestow check",
+        {"version": __version__, "checks": [check.as_dict() for check in checks]},
+        "\n".join((f"prestow {__version__}", *(_line(check) for check in checks))),
+        following=failed[0].fix if failed else "prestow check",
     )
     return Exit.ENVIRONMENT if failed else Exit.OK
 
 
-def _line(name: str, state: str, detail: str, fix: str) -> str:
-    return f"  {state:5} {name:20} {detail}" + (f"\n{'':29}= help: {fix}" if fix else "")
+def _job_directory(path: Path, output: Output) -> int:
+    from prestow.results.job_directory import look
+
+    found = look(path)
+    lines = [f"job {found.job}  run {found.run}  plan {found.plan[:8]}  in {found.directory}"]
+    lines += [_line(line) for line in found.lines]
+    for name, log in found.logs.items():
+        lines.append(f"  {name}: {'the end' if log else 'empty'}")
+        lines += [f"    {line}" for line in log]
+    output.answer("doctor", found.as_dict(), "\n".join(lines), following=found.following)
+    return Exit.ENVIRONMENT if found.failed else Exit.OK
+
+
+def _line(line: Line) -> str:
+    return f"  {line.state:5} {line.name:20} {line.detail}" + (
+        f"\n{'':29}= help: {line.fix}" if line.fix else ""
+    )
 
 
 def _exit_codes(output: Output) -> int:
@@ -91,34 +96,20 @@ def _exit_codes(output: Output) -> int:
     return Exit.OK
 
 
-def _python() -> tuple[str, str, str, str]:
-    return ("python", "ok", f"{platform.python_version()} ({sys.executable})", "")
+def _project(directory: Path) -> list[Line]:
+    from prestow.results.environment import Line
 
-
-def _library(name: str) -> tuple[str, str, str, str]:
-    try:
-        return (name, "ok", version(name), "")
-    except PackageNotFoundError:
-        return (name, "fail", "not installed", "install prestow again, with its dependencies")
-
-
-def _disk(directory: Path) -> tuple[str, str, str, str]:
-    free = shutil.disk_usage(directory).free
-    small = free < _LITTLE
-    return ("disk", "fail" if small else "ok", f"{size_text(free)} free", "make room" if small else "")
-
-
-def _project(directory: Path) -> list[tuple[str, str, str, str]]:
     try:
         project = open_project(directory)
     except PrestowError as error:
         problem = error.problems[0]
         if problem.code == "PST-G001":
-            return [("project", "none", "no project here", "")]
-        return [("project", "fail", f"{problem.what} ({problem.where})", problem.fix)]
+            return [Line("project", "none", "no project here")]
+        return [Line("project", "fail", f"{problem.what} ({problem.where})", problem.fix)]
+    here = Line("project", "ok", str(project.root))
     try:
         project.store.probe()
     except PrestowError as error:
         problem = error.problems[0]
-        return [("project", "ok", str(project.root), ""), ("store", "fail", problem.what, problem.fix)]
-    return [("project", "ok", str(project.root), ""), ("store", "ok", project.configuration.store, "")]
+        return [here, Line("store", "fail", problem.what, problem.fix)]
+    return [here, Line("store", "ok", project.configuration.store)]

@@ -30,8 +30,9 @@ COMMANDS = {
     "compare": ("prestow.cli.compare:compare", "Compare two runs: what is equal, and how far the rest is apart."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
+    "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),
-    "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or list the exit codes."),
+    "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or at a job's directory."),
     "completion": ("prestow.cli.completion:completion", "Print the completion script of a shell."),
 }
 """Name -> (module:attribute, one line of help). In the order in which they are used."""

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from prestow.errors import ObjectNotFoundError, Problem, TaskError
 from prestow.stores import Linkable, Store
 
+MANIFEST = "manifest.json"
+"""Name of the manifest in a local repository that is kept, and beside one."""
+
 _FICLONE = 0x40049409
 _CLONE_FROM = 1 << 16  # bytes; a smaller file is copied faster than it is cloned
 _clones = True
@@ -153,6 +156,14 @@ class Repository:
             if path not in known:
                 os.unlink(path)
         self._made = {self.root, self.temporary}
+
+    def keep(self, manifest: str) -> None:
+        """Leave it there, with the manifest in it, so that it tells by itself what it is."""
+        try:
+            with open(f"{self.root}/{MANIFEST}", "w", encoding="utf-8") as file:
+                file.write(manifest)
+        except OSError:  # it is for people, and the job is over
+            return
 
     def remove(self) -> None:
         """Remove all of it, or all but empty directories for the next job."""

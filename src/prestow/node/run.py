@@ -213,8 +213,11 @@ class _Job:
                 self.one(k, quantum, keep=keep, debugger=debugger)
         finally:
             kept = keep or (debugger and bool(commits.failures))
-            if self.making is not None and not kept:
-                self.making.repository.remove()
+            if self.making is not None:
+                if kept:
+                    self.making.repository.keep(self.manifest.to_json())
+                else:
+                    self.making.repository.remove()
         report = make_report(
             self.manifest, self.attempt, time.monotonic() - begin, self.entries, commits.findings
         )

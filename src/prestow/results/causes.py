@@ -105,7 +105,7 @@ def _otherwise(
     left_out = _left_out(recorded, words)
     if left_out is not None:
         return [], left_out
-    if error.problems[0].code == "PST-G012" and "=" in text:
+    if "=" in text or error.problems[0].code == "PST-G012":
         raise error
     raise ProjectError(
         Problem("PST-G012", f"no job, file or dataset '{text}'", _searched(recorded), nearest(recorded, text))
@@ -443,12 +443,12 @@ def _first_few(names: Sequence[str]) -> str:
 
 
 def _next(point: Point, cause: Point, *, own: bool) -> str:
+    if cause.state == "pending":
+        return "prestow run"
     if not own:
         return f"prestow why {cause.typed}"
     if point.state in ("failed", "lost"):
         return f"prestow debug {point.job}"
-    if point.state == "pending":
-        return "prestow run"
     return f"prestow trace {point.typed} --down" if point.type else "prestow status"
 
 

@@ -32,16 +32,15 @@ def run(quantum: Quantum, config: Config) -> None:
     """Reduce one frame, or decline where no light reached the detector."""
     import ccdproc
     import numpy as np
-    from astropy.nddata import CCDData
-
-    from tasks import images, sky
+    from measuring import images, sky
+    from tasks.calibration import without_bias_and_dark
     from tasks.raw import Amplifiers, read_raw
 
     amplifiers = Amplifiers.of(config)
-    bias = images.read_image(quantum.path("bias"))
     flat = images.read_image(quantum.path("flat"))
     frame = read_raw(quantum.path("raw"), amplifiers)
-    flags = bias.flags | flat.flags
+    signal, variance, flags = without_bias_and_dark(frame, quantum)
+    flags |= flat.flags
     if (flags == 0).mean() < config.least_good:
         raise NothingToDo("dead_detector", "nearly no pixel of the flat has light")
     flags[frame.saturated] |= images.SATURATED
@@ -49,10 +48,8 @@ def run(quantum: Quantum, config: Config) -> None:
         border = np.ones(flags.shape, dtype=bool)
         border[config.edge_pixels : -config.edge_pixels, config.edge_pixels : -config.edge_pixels] = False
         flags[border] |= images.BAD
-    signal = ccdproc.subtract_bias(CCDData(frame.electrons, unit="electron"), bias, add_keyword=None).data
     if np.median(signal[flags == 0]) < frame.read_noise.mean() / np.sqrt((flags == 0).sum()):
         raise NothingToDo("dead_detector", "the frame has no light")
-    variance = np.clip(signal, 0, None) + frame.read_noise**2 + bias.uncertainty.array
     before = sky.ramp(signal, flags != 0)
     header = frame.header
     if config.apply_flat:
@@ -86,6 +83,7 @@ def run(quantum: Quantum, config: Config) -> None:
     header["SKYRAMP"] = (round(after, 5), "the same in this image")
     header["FLATDONE"] = (config.apply_flat, "divided by the flat")
     images.write_image(quantum.path("isr"), images.image(signal, variance, flags, header))
+    quantum.measure("sky", float(np.median(signal[flags == 0])))
     quantum.measure("sky_ramp_before", before)
     quantum.measure("sky_ramp", after)
     quantum.measure("cosmic_ray_pixels", int(rays.sum()))

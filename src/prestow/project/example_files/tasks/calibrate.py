@@ -23,4 +23,5 @@ def run(quantum: Quantum, config: Config) -> None:
     noise = 1.4826 * float(np.median(np.abs(pixels - np.float32(sky))))
     quantum.put("calexp", pixels - np.float32(sky))
     quantum.put("summary", {"sky": round(sky, 3), "noise": round(noise, 3)})
+    quantum.measure("sky", round(sky, 3))
     quantum.measure("noise", round(noise, 3))
