@@ -1,0 +1,1 @@
+"""Sums of calibrated frames: frame, detect, astrometry, zero_point, grid, warp, coadd, catalogue, plot, metrics."""
