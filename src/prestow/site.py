@@ -5,7 +5,9 @@ Owns the site file. Serves the project, which opens the engine it names. Never s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prestow.documents import Document, read_document
@@ -13,6 +15,51 @@ from prestow.errors import Problem, raise_all
 from prestow.plugins import names
 
 SCHEMA = "prestow.site/1"
+
+PEGASUS = "pegasus"
+DATA_CONFIGURATIONS = ("condorio", "nonsharedfs", "sharedfs")
+"""How Pegasus moves files: through the submit host, by a staging site, or not at all."""
+
+_HANDLE = r"[A-Za-z0-9_-]+"
+_PLAIN_PATH = r"/[A-Za-z0-9._+@~/-]*"
+_PROFILES = ("condor", "dagman", "env", "globus", "pegasus", "selector")
+
+
+@dataclass(frozen=True, slots=True)
+class PegasusSettings:
+    """What Pegasus is told of a site; paths are absolute.
+
+    Parameters
+    ----------
+    python : str
+        The interpreter on the nodes that has prestow.
+    work : str
+        Where Pegasus keeps its scratch and storage directories.
+    data : str
+        One of `DATA_CONFIGURATIONS`.
+    home : str or None
+        Where Pegasus itself is on the nodes; needed for ``sharedfs``.
+    arch : str
+        As Pegasus names it.
+    cluster : int
+        How many jobs of one kind share a label, for those who plan with ``--cluster label``.
+    retries : int
+        How often a job is started again at least, whatever its tasks say: nodes are lost, too.
+    profiles : mapping of namespace to mapping
+        More profiles of the compute site, such as ``condor: {+ProjectName: ...}``.
+    properties : mapping
+        More properties of the planner.
+    """
+
+    python: str
+    work: str
+    data: str = "condorio"
+    home: str | None = None
+    arch: str = "x86_64"
+    cluster: int = 20
+    retries: int = 1
+    profiles: Mapping[str, Mapping[str, str | int | float]] = field(default_factory=dict)
+    properties: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +71,17 @@ class Site:
     name : str
         What people call it.
     engine : str
-        A name of the table of engines.
+        A name of the table of engines, or of that of emitters.
     workers : int or None
         Processes to start; as ``prestow.yaml`` says, if None.
     scheduler : str or None
         Address of a Dask scheduler that runs already, ``tcp://host:port``: its workers are used.
     scratch : Path or None
         Where local repositories are made on a node; the node's own default, if None.
+    stores : mapping of name to URI
+        Where nodes see stores, for engines that are handed files.
+    pegasus : PegasusSettings or None
+        For the engine of that name.
     """
 
     name: str
@@ -38,6 +89,8 @@ class Site:
     workers: int | None = None
     scheduler: str | None = None
     scratch: Path | None = None
+    stores: Mapping[str, str] = field(default_factory=dict)
+    pegasus: PegasusSettings | None = None
 
 
 def read_site(path: Path) -> Site:
@@ -54,28 +107,31 @@ def read_site(path: Path) -> Site:
     >>> with tempfile.TemporaryDirectory() as directory:
     ...     file = Path(directory, "laptop.yaml")
     ...     _ = file.write_text("schema: prestow.site/1\nname: laptop\nworkers: 4\n")
-    ...     read_site(file)
-    Site(name='laptop', engine='dask', workers=4, scheduler=None, scratch=None)
+    ...     site = read_site(file)
+    >>> site.name, site.engine, site.workers, site.scratch
+    ('laptop', 'dask', 4, None)
     """
     document = read_document(path)
     raise_all(_problems(document))
     data = document.data
     assert isinstance(data, dict)
     scratch = data.get("scratch")
+    settings = data.get(PEGASUS)
     return Site(
         data["name"],
         data.get("engine", "dask"),
         data.get("workers"),
         data.get("scheduler"),
         None if scratch is None else Path(scratch),
+        dict(data.get("stores") or {}),
+        None if settings is None else PegasusSettings(**settings),
     )
 
 
 def _problems(document: Document) -> list[Problem]:
     data = document.data
-    problems = document.check_keys(
-        (), data, required=("schema", "name"), optional=("engine", "workers", "scheduler", "scratch")
-    )
+    optional = ("engine", "workers", "scheduler", "scratch", "stores", PEGASUS)
+    problems = document.check_keys((), data, required=("schema", "name"), optional=optional)
     if not isinstance(data, dict):
         return problems
     for key in ("schema", "name", "engine"):
@@ -90,8 +146,9 @@ def _problems(document: Document) -> list[Problem]:
             document.problem("PST-C014", ("schema",), f"is {data['schema']!r}", f"write '{SCHEMA}'")
         )
     engine = data.get("engine", "dask")
-    if isinstance(engine, str) and engine not in names("engines"):
-        known = ", ".join(names("engines"))
+    engines = (*names("engines"), *names("emitters"))
+    if isinstance(engine, str) and engine not in engines:
+        known = ", ".join(engines)
         problems.append(
             document.problem("PST-C013", ("engine",), f"unknown engine '{engine}'", f"known: {known}")
         )
@@ -102,4 +159,65 @@ def _problems(document: Document) -> list[Problem]:
     if data.get("scheduler") is not None and (engine != "dask" or workers is not None):
         fix = "leave out 'workers', and let 'engine' be dask: the scheduler has its own workers"
         problems.append(document.problem("PST-C013", ("scheduler",), "does not go with the other keys", fix))
+    stores = data.get("stores")
+    problems += document.check_type(("stores",), stores, dict, type(None))
+    for name, uri in stores.items() if isinstance(stores, dict) else ():
+        problems += document.check_type(("stores", name), uri, str)
+        if isinstance(uri, str) and "://" not in uri:
+            fix = "write a URI, such as file:///shared/store"
+            problems.append(document.problem("PST-C013", ("stores", name), f"is {uri!r}, not a URI", fix))
+    return [*problems, *_pegasus_problems(document, data)]
+
+
+def _pegasus_problems(document: Document, data: Mapping[str, object]) -> list[Problem]:
+    settings = data.get(PEGASUS)
+    if (data.get("engine") == PEGASUS) != (settings is not None):
+        fix = f"'engine: {PEGASUS}' and the section '{PEGASUS}' go together"
+        missing = "engine" if settings is None else PEGASUS
+        return [document.problem("PST-C013", (missing,), "one does not go without the other", fix)]
+    if settings is None:
+        return []
+    optional = ("data", "home", "arch", "cluster", "retries", "profiles", "properties")
+    problems = document.check_keys((PEGASUS,), settings, required=("python", "work"), optional=optional)
+    if not isinstance(settings, dict):
+        return problems
+
+    def wrong(key: str, what: str, fix: str) -> None:
+        problems.append(document.problem("PST-C013", (PEGASUS, key), what, fix))
+
+    for key in ("python", "work", "home"):
+        value = settings.get(key)
+        problems += document.check_type(
+            (PEGASUS, key), value, str, *(() if key in settings else (type(None),))
+        )
+        if isinstance(value, str) and not re.fullmatch(_PLAIN_PATH, value):
+            wrong(key, f"is {value!r}", "write an absolute path of letters, digits and . _ + @ ~ -")
+    if settings.get("data", "condorio") not in DATA_CONFIGURATIONS:
+        wrong("data", f"is {settings['data']!r}", f"known: {', '.join(DATA_CONFIGURATIONS)}")
+    if settings.get("data") == "sharedfs" and not settings.get("home"):
+        wrong("data", "sharedfs needs Pegasus on the nodes", "write where: home: /usr")
+    problems += document.check_type((PEGASUS, "arch"), settings.get("arch", ""), str)
+    for key, least in (("cluster", 1), ("retries", 0)):
+        value = settings.get(key, least)
+        found = document.check_type((PEGASUS, key), value, int)
+        if not found and value < least:
+            wrong(key, f"must be at least {least}", "write a number")
+        problems += found
+    problems += document.check_type((PEGASUS, "properties"), settings.get("properties", {}), dict)
+    profiles = settings.get("profiles", {})
+    problems += document.check_type((PEGASUS, "profiles"), profiles, dict)
+    tables: list[tuple[tuple[str, ...], object]] = [((PEGASUS, "properties"), settings.get("properties"))]
+    for name, table in profiles.items() if isinstance(profiles, dict) else ():
+        if name not in _PROFILES:
+            fix = f"known: {', '.join(_PROFILES)}"
+            problems.append(document.problem("PST-C013", (PEGASUS, "profiles", name), "no namespace", fix))
+        problems += document.check_type((PEGASUS, "profiles", name), table, dict)
+        tables.append(((PEGASUS, "profiles", name), table))
+    for place, table in tables:
+        for key, value in table.items() if isinstance(table, dict) else ():
+            problems += document.check_type((*place, key), value, str, int, float)
+    name = data.get("name")
+    if isinstance(name, str) and not re.fullmatch(_HANDLE, name):
+        fix = "write letters, digits, - and _; Pegasus calls the submit host itself 'local'"
+        problems.append(document.problem("PST-C013", ("name",), f"is {name!r}", fix))
     return problems

@@ -1,6 +1,12 @@
 """``python -m prestow.node MANIFEST``: run one job here.
 
+With ``--job NAME`` the file is a pack of manifests, and the job one of it. With ``--carry DIR``
+an engine moves the files: inputs and parents' receipts lie in DIR, and the job's own receipts are
+left there (see `prestow.node.packed`). With ``--tries N`` a job that failed is tried again here;
+``--final`` then is of the last try.
+
 Exit codes: 0 all settled, 1 something failed, 2 not a manifest, 75 an input is not settled yet.
+With ``--carry``, a failure that was sealed as lost is settled, too: what needs it can go on.
 """
 
 # ruff: noqa: T201 - a command prints
@@ -11,25 +17,32 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prestow.node.outcome import Outcome
 
 NOT_YET = 75
-USAGE = "usage: python -m prestow.node MANIFEST [--final] [--scratch DIR] [--keep] [--debug]"
+USAGE = (
+    "usage: python -m prestow.node MANIFEST [--job NAME] [--carry DIR] [--tries N] [--final] "
+    "[--scratch DIR] [--keep] [--debug]"
+)
 
 
 def main(arguments: list[str]) -> int:
     """Run the manifest named by the arguments; give the exit code."""
     flags = {"--final": False, "--keep": False, "--debug": False}
-    scratch: Path | None = None
+    values = dict.fromkeys(("--scratch", "--job", "--carry", "--tries"), "")
     names: list[str] = []
     rest = iter(arguments)
     for word in rest:
         if word in flags:
             flags[word] = True
-        elif word == "--scratch" or word.startswith("--scratch="):
-            value = word.partition("=")[2] or next(rest, "")
-            if not value:
-                return _misused("--scratch needs a directory")
-            scratch = Path(value).absolute()
+        elif word.partition("=")[0] in values:
+            option, _, value = word.partition("=")
+            values[option] = value or next(rest, "")
+            if not values[option]:
+                return _misused(f"{option} needs a value")
         elif word in ("-h", "--help"):
             print(USAGE)
             return 0
@@ -39,28 +52,70 @@ def main(arguments: list[str]) -> int:
             names.append(word)
     if len(names) != 1:
         return _misused("name one manifest")
-    from prestow.errors import CODES, PrestowError
+    tries = values["--tries"] or "1"
+    if not tries.isdecimal() or int(tries) < 1:
+        return _misused("--tries needs a number, 1 or more")
+    from prestow.errors import PrestowError
     from prestow.node.execute import FIXED
-    from prestow.node.run import parse, run_manifest
 
-    try:
-        text = sys.stdin.read() if names[0] == "-" else Path(names[0]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return _misused(f"cannot read {names[0]}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
     # a process of its own: as commands have it (the hash seed is too late here)
     os.environ.update(FIXED)
     time.tzset()
     try:
-        outcome = run_manifest(
-            parse(text),
-            final=flags["--final"],
-            scratch=scratch,
-            keep=flags["--keep"],
-            debugger=flags["--debug"],
-        )
+        text = _text(names[0], values["--job"])
+    except (OSError, UnicodeDecodeError) as error:
+        return _misused(f"cannot read {names[0]}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+    except PrestowError as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return _run(text, values, flags, int(tries))
     except PrestowError as error:
         print(error, file=sys.stderr)
         return 2 if error.problems and error.problems[0].code == "PST-N009" else 1
+
+
+def _text(name: str, job: str) -> str:
+    """Give the text of the manifest: of a file, of the standard input, or of one job of a pack."""
+    if job:
+        from prestow.node.packed import read_packed
+
+        return read_packed(Path(name), job)
+    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+
+
+def _run(text: str, values: dict[str, str], flags: dict[str, bool], tries: int) -> int:
+    from prestow.node.packed import carried, carried_receipts, leave_receipts
+    from prestow.node.run import parse, run_manifest
+
+    manifest = parse(text)
+    directory = Path(values["--carry"]) if values["--carry"] else None
+    receipts = {}
+    if directory is not None:
+        manifest = carried(manifest, directory)
+        receipts = carried_receipts(manifest, directory)
+    for left in reversed(range(tries)):
+        outcome = run_manifest(
+            manifest,
+            receipts=receipts,
+            final=flags["--final"] and not left,
+            scratch=Path(values["--scratch"]).absolute() if values["--scratch"] else None,
+            keep=flags["--keep"],
+            debugger=flags["--debug"],
+        )
+        _tell(outcome)
+        if outcome.settled or outcome.not_yet:
+            break
+    if directory is not None:
+        leave_receipts(manifest, outcome.receipts.values(), directory)
+    if outcome.not_yet:
+        return NOT_YET
+    return 0 if outcome.settled and (directory is not None or not outcome.failures) else 1
+
+
+def _tell(outcome: Outcome) -> None:
+    from prestow.errors import CODES
+
     for failure in outcome.failures:
         where = ",".join(f"{k}={v}" for k, v in failure.data_id.items())
         print(
@@ -78,8 +133,6 @@ def main(arguments: list[str]) -> int:
             f"not yet: {len(outcome.not_yet)} input quanta are not settled, first {outcome.not_yet[0]}",
             file=sys.stderr,
         )
-        return NOT_YET
-    return 0 if outcome.settled and not outcome.failures else 1
 
 
 def _misused(what: str) -> int:

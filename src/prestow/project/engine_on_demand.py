@@ -13,6 +13,9 @@ class EngineOnDemand:
     """An engine that is made when it is started: finding nothing to do then costs no Dask."""
 
     def __init__(self, name: str, options: Mapping[str, int | str]) -> None:
+        if name in names("emitters"):
+            fix = f"write it for {name}: prestow emit {name} --site FILE --into DIR"
+            raise ProjectError(Problem("PST-R006", f"prestow does not run jobs on {name} itself", name, fix))
         if name not in names("engines"):
             open_engine(name)  # raises, and lists what there is
         self.name = name

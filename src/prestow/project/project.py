@@ -16,6 +16,7 @@ from prestow.errors import (
     PlanRefusedError,
     PrestowError,
     Problem,
+    ProjectError,
     raise_all,
 )
 from prestow.project import plans as plan_files
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from prestow.results.finding import Found, Only
     from prestow.results.identifying import Identified
     from prestow.results.comparing import Comparison
+    from prestow.results.removing import Removal
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
     from prestow.stores import Store
@@ -692,6 +694,61 @@ class Project:
         return compare(
             *sides, self.stores(), types=types, tolerance=Tolerance(tolerance, atol), keys=keys, progress=progress
         )
+
+    def removal(self, run: str) -> Removal:
+        """Say what removing a run would take away, and what still depends on it; nothing is changed.
+
+        Raises
+        ------
+        ProjectError
+            PST-G003 if there is no such run; PST-G023 if it holds raw data, or is no run.
+        """
+        from prestow.results.removing import look_at
+
+        return look_at(self.registry, self.store, run, self._all_plans(), self._own_chain(run), store_name=STORE)
+
+    def remove(
+        self, run: str, *, even_so: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Removal:
+        """Remove a run for ever: its products, their rows and its plans; receipts stay.
+
+        Killed at any moment, the same call again goes on where it was.
+
+        Parameters
+        ----------
+        even_so : bool
+            Also if something still depends on it.
+
+        Raises
+        ------
+        ProjectError
+            PST-G022 if something depends on it; else as `removal`.
+        PrestowError
+            PST-R005 if one of its plans is being run.
+        """
+        from prestow.engines.journal import run_lock
+        from prestow.results.removing import remove, sweep_plans
+
+        sweep_plans(self.plans_directory)
+        plans = self._all_plans()
+        with contextlib.ExitStack() as stack:
+            for directory, plan in plans.items():
+                if plan.run == run:
+                    stack.enter_context(run_lock(directory))
+            return remove(
+                self.registry, self.store, run, plans, self._own_chain(run),
+                store_name=STORE, even_so=even_so, progress=progress,
+            )  # fmt: skip
+
+    def _all_plans(self) -> dict[Path, Plan]:
+        from prestow.plan import open_plan
+
+        return {path: open_plan(path) for path in plan_files.plan_directories(self.plans_directory)}
+
+    def _own_chain(self, run: str) -> str:
+        from prestow.project import binding
+
+        return binding.Target(run, binding.ancestors(self.registry, run), {}).chain
 
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
