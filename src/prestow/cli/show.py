@@ -12,6 +12,7 @@ import click
 from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, table
+from prestow.cli.show_papers import show_papers
 from prestow.errors import Problem, ProjectError
 
 if TYPE_CHECKING:
@@ -27,14 +28,24 @@ LINES = 40  # of a listing for people; --files and --json have them all
 @click.argument("words", metavar="[PLAN] [WHAT]", nargs=-1, shell_complete=completing.plan_or_what)
 @click.option("--files", is_flag=True, help="Every planned file name, one a line.")
 @click.option("--where", default="", metavar="SELECTION", help="Only quanta for which this holds.")
+@click.option("--log", "paper", flag_value="log", default=None, help="The log of a job, or the end of it.")
+@click.option("--config", "paper", flag_value="config", help="The configuration of a job's tasks.")
+@click.option(
+    "--environment", "paper", flag_value="environment", help="Where a job ran: host, versions, code."
+)
 @shared_options
-def show(words: tuple[str, ...], files: bool, where: str, output: Output, directory: Path) -> None:
+def show(
+    words: tuple[str, ...], files: bool, where: str, paper: str | None, output: Output, directory: Path
+) -> None:
     """Show what is in PLAN (an id or its beginning, a path, or latest, the default).
 
     WHAT is a task, a dataset type, a job, a planned file, or a selection such as "visit=12 and
     detector<5". Without it: the tasks, with their counts.
     """
     project = open_project(directory)
+    if paper:
+        show_papers(project, words, paper, output)
+        return
     plan, what = _plan_and_what(project, words)
     tables = plan.tables
     if not what and not where and not files:

@@ -18,6 +18,7 @@ from prestow.node.repository import MANIFEST
 from prestow.results.environment import Line
 from prestow.stores import Store, open_store
 
+SANDBOX = "sandbox"  # store of a job that `prestow debug` ran
 LOG_LINES = 10
 _DIRECTORIES = ("inputs", "outputs", "work", "tmp")
 
@@ -292,6 +293,8 @@ def _sha256(path: Path) -> str:
 
 
 def _following(manifest: Manifest, file: Path, lines: list[Line]) -> str:
+    if manifest.store == SANDBOX:  # its outputs are a directory of its own, and settled there
+        return f"prestow debug {manifest.job} --plan {manifest.plan[:8]} --keep"
     if any(line.state == "fail" and "CHANGED" in line.detail for line in lines):
         return f"python -m prestow.node {file} --keep"
     if any(line.state != "ok" for line in lines):
