@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from measuring import images, sky
 from simulate import place
-from tasks import images, sky
 
 APERTURE = 4.0
 GRID = 12
@@ -159,3 +160,14 @@ def flat_variance(isr: Path, run: Path, *, read_noise: float = 15.0) -> tuple[fl
     carried = (level / response) ** 2 * flat.uncertainty.array[free]
     said = np.median(frame.uncertainty.array[free])
     return float(said / np.median(photons / response**2 + carried)), float(np.median(carried) / said)
+
+
+def picture_levels(path: Path) -> int:
+    """Give how many grey levels a PNG has: one that shows nothing has a few."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib.image import imread
+
+    pixels = imread(path)
+    return len(np.unique(np.round(pixels[..., :3].mean(axis=-1) * 255).astype(int)))

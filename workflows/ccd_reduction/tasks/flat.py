@@ -30,25 +30,25 @@ def run(quantum: Quantum, config: Config) -> None:
     import ccdproc
     import numpy as np
     from astropy.nddata import CCDData
+    from measuring import images
 
-    from tasks import images
+    from tasks.calibration import without_bias_and_dark
     from tasks.raw import Amplifiers, read_raw
 
     amplifiers = Amplifiers.of(config)
-    bias = images.read_image(quantum.path("bias"))
-    flags = bias.flags.copy()
     scaled, variances, light = [], [], []
     header = None
+    flags = np.uint8(0)
     for path in quantum.paths("raw"):
         frame = read_raw(path, amplifiers)
         header = header or frame.header
-        signal = ccdproc.subtract_bias(CCDData(frame.electrons, unit="electron"), bias, add_keyword=None).data
+        signal, noise, marked = without_bias_and_dark(frame, quantum)
+        flags = flags | marked
         flags[frame.saturated] |= images.SATURATED
         level = float(np.median(signal[flags == 0]))
         light.append(level)
         level = max(level, config.least_light)
         scaled.append(CCDData(signal / level, unit=""))
-        noise = np.clip(signal, 0, None) + frame.read_noise**2 + bias.uncertainty.array
         variances.append(noise / level**2)
     count = len(scaled)
     combiner = ccdproc.Combiner(scaled)

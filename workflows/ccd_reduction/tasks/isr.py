@@ -33,6 +33,7 @@ def run(quantum: Quantum, config: Config) -> None:
     import ccdproc
     import numpy as np
     from measuring import images, sky
+
     from tasks.calibration import without_bias_and_dark
     from tasks.raw import Amplifiers, read_raw
 

@@ -19,8 +19,7 @@ class Config:
 def run(quantum: Quantum, config: Config) -> None:
     """Measure a frame and list its bright stars."""
     import numpy as np
-
-    from tasks import images, sky
+    from measuring import images, sky
 
     frame = images.read_image(quantum.path("isr"))
     level = sky.background(frame.data, frame.mask)

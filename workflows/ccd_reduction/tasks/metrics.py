@@ -14,7 +14,7 @@ from typing import Any
 
 def judge(coadd: Path, bars: dict[str, float]) -> dict[str, Any]:
     """Give the figures of a coadd, and which of them pass."""
-    from tasks import images, sky
+    from measuring import images, sky
 
     image = images.read_image(coadd)
     variance, mask = image.uncertainty.array, image.mask

@@ -14,7 +14,7 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:  # noqa: ARG001 - every task takes both
     """Promote the reduced frame that the gate named."""
-    from tasks import images
+    from measuring import images
 
     visit = quantum.get("gate")["reference"]
     frame = images.read_image(quantum.path("isr", visit=visit))
