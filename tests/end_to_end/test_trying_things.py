@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,12 @@ def test_another_bias_level_is_seen_in_planes_and_documents(two_runs: Path, insi
     assert {d["type"] for d in answer.json["differences"]} == {"isr", "summary"}
     isr = next(d for d in answer.json["differences"] if d["type"] == "isr")
     plane = next(p for p in isr["parts"] if p["what"] == "plane")
-    assert plane["numbers"]["max_abs"] == pytest.approx(10.0)
+    assert plane["numbers"]["max_abs"] == pytest.approx(20.0)  # ten counts at a gain of two
     text = inside("compare", "demo", "other", "--type", "isr", cwd=two_runs).out
-    assert "max |a-b| 10" in text
+    assert "max |a-b| 20" in text
     assert "next: prestow look demo/isr/" in text
     assert (
-        inside("compare", "demo", "other", "--type", "isr", "--atol", 11, "--strict", cwd=two_runs).code == 0
+        inside("compare", "demo", "other", "--type", "isr", "--atol", 21, "--strict", cwd=two_runs).code == 0
     )
 
 
@@ -115,3 +116,26 @@ def test_a_damaged_product_is_told_and_the_rest_compared(two_runs: Path, inside,
     assert found["counts"]["unreadable"] == 1
     assert found["differences"][0]["problem"]
     assert found["counts"]["different"] == 3
+
+
+def test_a_run_is_removed_only_when_told_and_then_for_ever(
+    two_runs: Path, inside, tmp_path: Path, tree
+) -> None:
+    root = Path(shutil.copytree(two_runs, tmp_path / "copy"))
+    before = tree(root)
+    answer = inside("remove", "--run", "demo", cwd=root)
+    assert "would go: 14 datasets" in answer.out
+    assert "next: prestow remove --run demo --yes" in answer.out
+    assert tree(root) == before
+    found = inside("remove", "--run", "demo", "--yes", "--json", cwd=root).json
+    assert (found["removed"], found["datasets"], found["receipts"], len(found["plans"])) == (True, 14, 10, 1)
+    assert not (root / "store" / "demo").exists()
+    assert inside("ingest", "--run", "demo", "--json", cwd=root).json["added"] == 0
+    assert inside("status", found["plans"][0], cwd=root, ok=False).code == Exit.USAGE
+    assert inside("plan", "--run", "demo", "--json", cwd=root, ok=False).codes == ["PST-G023"]
+    assert inside("compare", "demo", "same", "--json", cwd=root, ok=False).codes == ["PST-G021"]
+    assert "was begun before" in inside("remove", "--run", "demo", "--yes", cwd=root).out
+    assert inside("remove", "--run", "raw-simcam", "--json", cwd=root, ok=False).codes == ["PST-G023"]
+    assert {name for name in tree(root) if name.startswith("store/same/")} == {
+        name for name in before if name.startswith("store/same/")
+    }

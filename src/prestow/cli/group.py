@@ -32,6 +32,7 @@ COMMANDS = {
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),
+    "formats": ("prestow.cli.formats:formats", "List the file formats, and where each carries its story."),
     "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or at a job's directory."),
     "completion": ("prestow.cli.completion:completion", "Print the completion script of a shell."),
 }
