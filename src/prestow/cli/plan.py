@@ -112,8 +112,17 @@ def plan(
     elif made.id in before:
         lines.append("this is the same plan as before")
     last = next((row.task for row in reversed(numbers.tasks) if row.jobs), "")
-    following = "prestow plan" if dry_run else f"prestow run          look: prestow show {last} --files"
+    look = f"look: prestow show {last} --files"
+    if chosen is not None and last:
+        look = f"try one job first: prestow debug {_one_job(made, last)}"
+    following = "prestow plan" if dry_run else f"prestow run          {look}"
     output.answer("plan", facts, "\n".join(lines), following=following)
+
+
+def _one_job(made: Plan, task: str) -> str:
+    quanta = made.tables["quanta"]
+    first = quanta.row(quanta["task"].index_of(task) or 0, named=True)["job"]
+    return str(made.tables["jobs"]["name"][first])
 
 
 def _existing(made: Plan) -> int:

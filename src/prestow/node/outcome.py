@@ -50,7 +50,9 @@ def failure_of(
 ) -> Failure:
     """Give the failure that an exception is: what is not one of ours is the task's own, or the disk's."""
     if isinstance(error, PrestowError) and error.problems:
-        code, message = error.problems[0].code, "; ".join(_line(p) for p in error.problems)
+        own = in_words(quantum.task, quantum.data_id)  # said anyway, wherever a failure is told
+        lines = [p.what if p.where == own else _line(p) for p in error.problems]
+        code, message = error.problems[0].code, "; ".join(lines)
     elif isinstance(error, OSError) and error.errno in FULL:
         code, message = "PST-R002", f"no space left: {error.filename or error}"
     elif isinstance(error, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +22,23 @@ if TYPE_CHECKING:
 SANDBOX = "sandbox"
 
 
+MOST = 20
+"""How many jobs that a job needs, and nobody has run yet, are run in the sandbox before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Debugged:
-    """What a job came to in the sandbox; ``directory`` is None if it was taken away again."""
+    """What a job came to in the sandbox; ``directory`` is None if it was taken away again.
+
+    ``first`` are jobs that it needs and that nobody had run: they ran in the sandbox before it. Where
+    one of these failed, ``job`` and ``outcome`` are its own.
+    """
 
     job: str
     outcome: Outcome
     outputs: tuple[str, ...]
     directory: Path | None
+    first: tuple[str, ...] = ()
 
 
 def debug_job(
@@ -43,55 +53,116 @@ def debug_job(
 ) -> Debugged:
     """Run one planned job in this process, settled or not, from its manifest alone.
 
+    What it needs and nobody has made is made in the sandbox first, if that is not much.
+
     Raises
     ------
     ProjectError
-        PST-R004 if there is no such job, PST-P002 if something it needs is not made yet.
+        PST-R004 if there is no such job, PST-P002 if too much that it needs is not made yet.
     """
-    from prestow.plan.manifests import manifests
-
     number = plan.find_job(job)
-    manifest = next(iter(manifests(plan, [number], store=name, stores=stores)))
+    needed = _needed(plan, number, store, stores, name)
     directory = Path(tempfile.mkdtemp(prefix="prestow-debug-"))
     kept = keep
+    first: list[str] = []
+    here: dict[str, Receipt] = {}
     try:
-        sealed, receipts = _sealed(manifest, store, directory / "outputs")
         (directory / "outputs").mkdir()
-        (directory / "manifest.json").write_text(sealed.to_json(), encoding="utf-8")
-        outcome = run_manifest(
-            sealed, receipts=receipts, scratch=directory / "repository", keep=keep, debugger=debugger
-        )
+        for other, manifest in sorted(needed.items()):
+            sealed, receipts = _sealed(manifest, store, directory / "outputs", here)
+            own = other == number
+            if own:
+                (directory / "manifest.json").write_text(sealed.to_json(), encoding="utf-8")
+            outcome = run_manifest(
+                sealed,
+                receipts=receipts,
+                scratch=directory / "repository",
+                keep=keep and own,
+                debugger=debugger and own,
+            )
+            here |= outcome.receipts
+            if own or outcome.failures:
+                break
+            first.append(manifest.job)
         kept = keep or bool(outcome.failures and debugger)
     finally:
         if not kept:
             shutil.rmtree(directory, ignore_errors=True)
     made = tuple(o.path for r in outcome.receipts.values() for o in r.outputs if o.state == State.MADE)
-    return Debugged(manifest.job, outcome, made, directory if kept else None)
+    return Debugged(manifest.job, outcome, made, directory if kept else None, tuple(first))
 
 
-def _sealed(manifest: Manifest, store: Store, outputs: Path) -> tuple[Manifest, dict[str, Receipt]]:
-    """Give the manifest with what others make as inputs that exist, and an output store of its own."""
+def _needed(plan: Plan, number: int, store: Store, stores: dict[str, str], name: str) -> dict[int, Manifest]:
+    """Give the manifests, by number, of a job and of those that it needs and nobody has run.
+
+    A job has a higher number than those it needs.
+    """
+    import polars as pl
+
+    from prestow.naming.identity import uuid_text
+    from prestow.plan.manifests import manifests
+
+    found: dict[int, Manifest] = {}
+    lacking: dict[str, str] = {}  # the task of a producer without a receipt, by its quantum
+    todo = [number]
+    while todo and len(found) <= MOST:
+        told = manifests(plan, todo, store=name, stores=stores)
+        found |= dict(zip(todo, told, strict=True))
+        own = {q.id for n in todo for q in found[n].quanta}
+        items = [i for n in todo for i in found[n].inputs if i.producer is not None]
+        fresh = {
+            str(i.producer): str(i.receipt).split("/")[2]
+            for i in items
+            if i.producer not in own
+            and i.producer not in lacking
+            and read_receipt(store, str(i.receipt)) is None
+        }
+        lacking |= fresh
+        rows = plan.tables["quanta"].filter(uuid_text(pl.col("id")).is_in(list(fresh)))
+        todo = sorted(set(rows["job"].to_list()) - found.keys())
+    if len(found) > MOST or todo:
+        tasks = sorted(set(lacking.values()))
+        raise ProjectError(
+            *(
+                Problem(
+                    "PST-P002",
+                    f"this job needs what nobody has made yet: {sum(t == task for t in lacking.values())} of {task}",
+                    f"job {found[number].job}",
+                    f"make them first: prestow run --only {task}",
+                )
+                for task in tasks
+            )
+        )
+    return found
+
+
+def _sealed(
+    manifest: Manifest, store: Store, outputs: Path, here: Mapping[str, Receipt]
+) -> tuple[Manifest, dict[str, Receipt]]:
+    """Give the manifest with what others make as inputs that exist, and an output store of its own.
+
+    ``here`` are the receipts of what was made in that store already.
+    """
     own = {quantum.id for quantum in manifest.quanta}
     receipts: dict[str, Receipt] = {}
     locations = dict(manifest.locations)
     inputs: list[ManifestInput] = []
-    missing: list[Problem] = []
     for item in manifest.inputs:
         if item.producer is None or item.producer in own:
             inputs.append(item)
             continue
+        receipt = here.get(item.producer)
+        if receipt is not None:
+            receipts[item.producer] = receipt
+            inputs.append(item)
+            continue
         receipt = read_receipt(store, str(item.receipt))
         if receipt is None:
-            data_id = ",".join(f"{k}={v}" for k, v in item.data_id.items())
-            missing.append(
+            raise ProjectError(
                 Problem(
-                    "PST-P002",
-                    "an input of this job is not made yet",
-                    f"{item.type}{{{data_id}}}",
-                    "make it first: prestow run",
+                    "PST-P002", f"an input of {manifest.job} was removed meanwhile", item.local, "try again"
                 )
             )
-            continue
         receipts[item.producer] = receipt
         made = next((o for o in receipt.outputs if o.id == item.id and o.state == State.MADE), None)
         if made is None:
@@ -109,8 +180,6 @@ def _sealed(manifest: Manifest, store: Store, outputs: Path) -> tuple[Manifest, 
                 recipe=receipt.actual_recipe or item.recipe,
             )
         )
-    if missing:
-        raise ProjectError(*missing)
     stores = {**manifest.stores, SANDBOX: f"file://{outputs}"}
     for item in inputs:  # receipts of what existed before lie where its bytes lie
         if (
