@@ -47,16 +47,25 @@ def load(group: str, name: str) -> Any:
     ConfigurationError
         If there is none; it lists what there is.
     """
-    target = TABLE[group].get(name)
-    if target is None:
-        target = _entry_points(group).get(name)
-    if target is None:
+    module, _, attribute = target(group, name).partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def target(group: str, name: str) -> str:
+    """Give ``module:attribute`` of the plug-in of that name, without importing it.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none; it lists what there is.
+    """
+    found = TABLE[group].get(name) or _entry_points(group).get(name)
+    if found is None:
         code = "PST-C024" if group == "formats" else "PST-C013"
         raise ConfigurationError(
             Problem(code, f"unknown {group[:-1]} '{name}'", fix=f"known: {', '.join(names(group))}")
         )
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return found
 
 
 def _entry_points(group: str) -> dict[str, str]:

@@ -76,7 +76,11 @@ class Stamped:
 
 
 class Format(Protocol):
-    """One file format. A problem with a file is a `prestow.errors.TaskError` with PST-N008."""
+    """One file format. A problem with a file is a `prestow.errors.TaskError` with PST-N008.
+
+    It may also say in ``carrier`` where the story stands, for people; be `Tabular`; be `Measuring`. Where files
+    are small, `prestow.formats.whole.WholeFile` makes one from three functions.
+    """
 
     name: str
     suffix: str

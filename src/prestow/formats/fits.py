@@ -54,6 +54,7 @@ class FITS:
 
     name = "fits"
     suffix = ".fits"
+    carrier = "PST… cards of the primary header, table PSTINPUT"
 
     def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
         """Write the file with its story; every HDU gets a right DATASUM and CHECKSUM.

@@ -34,6 +34,7 @@ class Parquet:
 
     name = "parquet"
     suffix = ".parquet"
+    carrier = "metadata of the file, key prestow"
 
     def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
         """Write the table anew with its story, always the same bytes for the same table.

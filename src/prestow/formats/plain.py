@@ -29,6 +29,7 @@ class PlainDocument(ABC):
 
     name: str
     suffix: str
+    carrier = f"key {KEY}"
     language: str
     beyond: str  # how to say that a document holds what JSON cannot
 

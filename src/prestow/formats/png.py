@@ -68,6 +68,7 @@ class PNG:
 
     name = "png"
     suffix = ".png"
+    carrier = "text (iTXt), keyword prestow; PSTTYPE, PSTID … beside it"
 
     def stamp(self, source: Path, sink: BinaryIO, story: Story) -> Stamped:
         """Write the image with its story; a story already there is replaced."""

@@ -30,7 +30,10 @@ class Put(StrEnum):
 
 
 class Store(Protocol):
-    """Bytes by name. Errors are `StoreError`; an absent name is `ObjectNotFoundError`."""
+    """Bytes by name. Errors are `StoreError`; an absent name is `ObjectNotFoundError`.
+
+    Over a service that keeps whole objects, `prestow.stores.whole.WholeObjects` makes one from four functions.
+    """
 
     uri: str
 
