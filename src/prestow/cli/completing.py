@@ -145,7 +145,10 @@ def _jobs(ctx: click.Context, incomplete: str) -> Iterator[str]:
     names = (
         pl.scan_parquet(found, glob=False).select("name").filter(pl.col("name").str.starts_with(incomplete))
     )
-    yield from names.head(MOST).collect()["name"]
+    try:
+        yield from names.head(MOST).collect()["name"]
+    except pl.exceptions.PolarsError as error:
+        raise LookupError("the plan is damaged") from error
 
 
 dataset_types = _quietly(_dataset_types)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, is_terminal, size_text
 
@@ -18,7 +19,9 @@ SHOWN = 10
 
 
 @click.command(short_help="Remove a run for ever, or see what would go.")
-@click.option("--run", "run", required=True, metavar="RUN", help="Which run.")
+@click.option(
+    "--run", "run", required=True, metavar="RUN", help="Which run.", shell_complete=completing.runs
+)
 @click.option("--yes", is_flag=True, help="Do it; without this it only shows what would go.")
 @click.option("--even-so", is_flag=True, help="Also if something still depends on it.")
 @shared_options
