@@ -139,3 +139,18 @@ def test_a_run_is_removed_only_when_told_and_then_for_ever(
     assert {name for name in tree(root) if name.startswith("store/same/")} == {
         name for name in before if name.startswith("store/same/")
     }
+
+
+def test_the_graph_is_shown_of_a_plan_and_of_the_pipeline_alone(two_runs: Path, inside) -> None:
+    of_pipeline = inside("show", "--graph", "--pipeline", cwd=two_runs).out
+    assert of_pipeline.startswith("flowchart TD\n")
+    assert "quanta" not in of_pipeline
+    of_plan = inside("show", "--graph", cwd=two_runs).out
+    assert of_plan == inside("show", "--graph", "latest", cwd=two_runs).out
+    assert of_plan == inside("show", "latest", "--graph", "mermaid", cwd=two_runs).out
+    assert "4 quanta, 4 jobs" in of_plan
+    assert inside("show", "--graph", "dot", cwd=two_runs).out.startswith("digraph prestow {")
+    found = inside("show", "--graph", "--json", cwd=two_runs).json
+    assert {n["name"] for n in found["nodes"] if n["external"]} == {"raw"}
+    assert {e["connection"] for e in found["edges"] if e["target"] == "task:coadd"} == {"calexp"}
+    assert inside("show", "x", "y", "--graph", "--json", cwd=two_runs, ok=False).codes == ["PST-G005"]

@@ -12,6 +12,7 @@ import click
 from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, table
+from prestow.cli.show_graph import show_graph
 from prestow.cli.show_papers import show_papers
 from prestow.errors import Problem, ProjectError
 
@@ -33,9 +34,24 @@ LINES = 40  # of a listing for people; --files and --json have them all
 @click.option(
     "--environment", "paper", flag_value="environment", help="Where a job ran: host, versions, code."
 )
+@click.option(
+    "--graph",
+    is_flag=False,
+    flag_value="mermaid",
+    metavar="[mermaid|dot]",
+    help="The graph of tasks and dataset types, to draw; mermaid, if not said.",
+)
+@click.option("--pipeline", is_flag=True, help="With --graph: of the pipeline, without a plan.")
 @shared_options
 def show(
-    words: tuple[str, ...], files: bool, where: str, paper: str | None, output: Output, directory: Path
+    words: tuple[str, ...],
+    files: bool,
+    where: str,
+    paper: str | None,
+    graph: str | None,
+    pipeline: bool,
+    output: Output,
+    directory: Path,
 ) -> None:
     """Show what is in PLAN (an id or its beginning, a path, or latest, the default).
 
@@ -45,6 +61,9 @@ def show(
     project = open_project(directory)
     if paper:
         show_papers(project, words, paper, output)
+        return
+    if graph or pipeline:
+        show_graph(project, words, graph or "mermaid", output, pipeline=pipeline)
         return
     plan, what = _plan_and_what(project, words)
     tables = plan.tables

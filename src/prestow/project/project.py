@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from prestow.results.finding import Found, Only
     from prestow.results.identifying import Identified
     from prestow.results.comparing import Comparison
+    from prestow.results.graph import Graph
     from prestow.results.removing import Removal
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
@@ -694,6 +695,15 @@ class Project:
         return compare(
             *sides, self.stores(), types=types, tolerance=Tolerance(tolerance, atol), keys=keys, progress=progress
         )
+
+    def graph(self, plan: Plan | str | os.PathLike[str] | None = None) -> Graph:
+        """Give the graph of tasks and dataset types: of a plan with its counts, or of the pipeline.
+
+        Its ``mermaid()`` and ``dot()`` are to be drawn; a notebook draws it by itself.
+        """
+        from prestow.results.graph import graph_of, graph_of_plan
+
+        return graph_of(self.load_pipeline()) if plan is None else graph_of_plan(self._plan(plan))
 
     def removal(self, run: str) -> Removal:
         """Say what removing a run would take away, and what still depends on it; nothing is changed.
