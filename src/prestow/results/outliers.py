@@ -13,7 +13,6 @@ FEWEST = 4
 """Siblings below which nothing stands out: of three, any two may be the odd ones."""
 
 _MAD = 1.4826  # of a normal distribution: its sigma over its median absolute deviation
-_MEAN = 1.2533  # and over its mean absolute deviation
 _FLOOR = 0.01  # of the median: values that near are equal
 
 
@@ -104,8 +103,8 @@ def _middle(values: Iterable[float], *, whole: bool) -> tuple[float, float]:
     """Give the median, and a sigma that equal values cannot bring to nothing."""
     values = list(values)
     middle = median(values)
-    apart = [abs(value - middle) for value in values]
-    scatter = _MAD * median(apart) or _MEAN * sum(apart) / len(apart)
+    apart = sorted(abs(value - middle) for value in values)
+    scatter = _MAD * median(apart) or apart[-2]  # most are equal: of the others one may be far, not two
     return middle, max(scatter, _FLOOR * abs(middle), float(whole), 1e-300)
 
 

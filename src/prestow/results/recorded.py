@@ -18,7 +18,7 @@ import polars as pl
 from prestow.commit import ATTEMPTS, read_receipt, receipt_name
 from prestow.errors import PrestowError, StoreError
 from prestow.manifest import Receipt
-from prestow.model.hashing import quantum_id
+from prestow.model.hashing import dataset_id, quantum_id
 from prestow.naming.identity import uuid_text
 from prestow.registry.following import plain_rows
 from prestow.results.lineage import ROOT, UNKNOWN, Point, Step, data_id_text
@@ -342,12 +342,16 @@ class Recorded:
         planned = self._planned_steps(_among("id", ids))
         outputs = self._outputs(rows, planned)
         quanta = self._quanta({row["quantum"] for row in rows if row["quantum"] not in outputs})
-        told = [
+        told = [point for q, row in quanta.items() for point in self._never_made(q, row)]
+        for point in told:
+            outputs.setdefault(point.quantum, []).append(point.id)
+        told += [
             Point(
                 q, data_id=row["data_id"], run=row["run"], state=row["state"], code=row["code"] or "", task=row["task"],
                 quantum=q, job=row["job"], attempt=row["attempt"] or "", receipt=row["receipt"], by="registry",
             )
             for q, row in quanta.items()
+            if q not in outputs
         ]  # fmt: skip
         settled = {row["quantum"] for row in rows}
         steps = []
@@ -361,6 +365,16 @@ class Recorded:
             )
             steps += [Step(reader, *facts) for reader in outputs.get(row["quantum"], [row["quantum"]])]
         return steps, told
+
+    def _never_made(self, quantum: str, row: Row) -> Iterator[Point]:
+        """Give what a quantum that made nothing was to make, as others of its task did, without a plan."""
+        if self.registry is None:
+            return
+        point = replace(self._quantum_point({**row, "id": quantum}), recipe="")
+        for kind, tasks in self._makers.items():
+            known = self.registry.known_type(kind)
+            if row["task"] in tasks and known is not None and set(known.dimensions) == set(point.values):
+                yield replace(point, id=dataset_id(kind, row["run"], point.values), type=kind)
 
     def _outputs(self, rows: Sequence[Row], planned: Sequence[Row]) -> dict[str, list[str]]:
         """Give the datasets that quanta made, or, where there are none, were to make."""
@@ -461,6 +475,17 @@ class Recorded:
         if path and not found:
             found = self._planned(pl.col("planned") & (pl.col("path") == path))
         return list(found.values())
+
+    def existing(self, kind: str, data_id: Mapping[str, str | int]) -> list[Point]:
+        """Give the datasets that the plan reads and does not make, by type and values."""
+        if self.plan is None or not set(data_id) <= set(
+            self.plan.tables.scan("datasets").collect_schema().names()
+        ):
+            return []
+        wanted = [pl.col(name) == value for name, value in data_id.items()]
+        return list(
+            self._planned(pl.all_horizontal(pl.col("type") == kind, ~pl.col("planned"), *wanted)).values()
+        )
 
     def of_job(self, job: str) -> list[Point]:
         """Give the quanta of a job, each by its first output where it has one; none if nothing knows the job."""

@@ -112,6 +112,9 @@ def _by_data_id(recorded: Recorded, named: Named, run: str | None) -> Point:
             )
         frame = mine
     if not frame.height:
+        read = recorded.existing(named.type, named.data_id)
+        if len(read) == 1:
+            return read[0]
         raise _unknown(f"no dataset {named}", f"run {run}" if run else "", f"see: prestow find {named.type}")
     key = str(uuid.UUID(bytes=frame["id"][0]))
     return recorded.points([key])[key]
