@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import prestow
 from prestow.errors import Exit
 
 
@@ -154,3 +155,22 @@ def test_the_graph_is_shown_of_a_plan_and_of_the_pipeline_alone(two_runs: Path, 
     assert {n["name"] for n in found["nodes"] if n["external"]} == {"raw"}
     assert {e["connection"] for e in found["edges"] if e["target"] == "task:coadd"} == {"calexp"}
     assert inside("show", "x", "y", "--graph", "--json", cwd=two_runs, ok=False).codes == ["PST-G005"]
+
+
+def test_a_quick_look_at_products(two_runs: Path, inside, tmp_path: Path) -> None:
+    answer = inside(
+        "look", "coadd", "band=g", "detector=0", "--run", "demo", "--into", tmp_path / "g.png", cwd=two_runs
+    )
+    assert "white" in answer.out
+    assert f"picture: {tmp_path / 'g.png'}" in answer.out
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+    path = next((two_runs / "store" / "demo" / "summary").rglob("*.json")).relative_to(two_runs)
+    for word in (path, path.relative_to("store")):
+        assert inside("look", word, "--json", cwd=two_runs).json["kind"] == "document"
+    again = inside("look", path, "--into", tmp_path / "x.png", "--json", cwd=two_runs, ok=False)
+    assert again.codes == ["PST-G024"]
+    with prestow.open(two_runs) as project:
+        assert (
+            project.look("coadd{band=g,detector=0}", run="demo")._repr_png_()
+            == (tmp_path / "g.png").read_bytes()
+        )

@@ -27,6 +27,7 @@ COMMANDS = {
     "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),
     "emit": ("prestow.cli.emit:emit", "Write a plan for another system: Pegasus."),
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
+    "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
     "compare": ("prestow.cli.compare:compare", "Compare two runs: what is equal, and how far the rest is apart."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),

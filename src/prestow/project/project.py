@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from prestow.results.identifying import Identified
     from prestow.results.comparing import Comparison
     from prestow.results.graph import Graph
+    from prestow.results.looking import Look
     from prestow.results.removing import Removal
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
@@ -656,6 +657,36 @@ class Project:
         from prestow.results.causes import why
 
         return why(self.recorded(), words, run=run)
+
+    def look(
+        self,
+        *words: str,
+        run: str | None = None,
+        extension: str | None = None,
+        rows: int = 20,
+        side: int = 1024,
+    ) -> Look:
+        """Look at a dataset or file: a plane as a picture, the first rows of a table, or a document.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, as on the command line: a path, an id, ``type{k=v,…}``, or ``type``, ``k=v``, ….
+        extension : str, optional
+            Of a FITS file; ``SCI``, else the first plane, if not given.
+        rows, side : int
+            Of a table, and pixels of a picture's longer side, at most.
+
+        Raises
+        ------
+        ProjectError
+            PST-G024 if it is not there yet, or cannot be shown; PST-G012 if nothing knows it.
+        """
+        from prestow.results.choosing_look import look_at_words
+
+        return look_at_words(
+            self.recorded(), self.stores(), words, run=run, extension=extension, rows=rows, side=side
+        )
 
     def compare(
         self,

@@ -7,21 +7,18 @@ equal content is equal pixels, columns and keys, whatever the run, the time and 
 from __future__ import annotations
 
 import difflib
-import html
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError
+from prestow.notebook import html_table
 from prestow.results.differences import Part, compare_files
 from prestow.results.numbers import Tolerance
+from prestow.results.places import Places
 from prestow.results.sides import Side
-from prestow.stores import Linkable, Store, open_store
 
 KEY = ("type", "data_id")
 
@@ -112,17 +109,13 @@ class Comparison:
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{word.replace('_', ' ')}</th>" for word in ("type", *STATES))
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{counts[s]:,}</td>' for s in STATES)}</tr>"
-            for name, counts in self.types.items()
-        )
-        worst = "".join(
-            f"<li>{html.escape(d.type)} {html.escape(d.data_id)}: {html.escape(d.parts[0].text if d.parts else d.problem)}</li>"
+        worst = [
+            f"{d.type} {d.data_id}: {d.parts[0].text if d.parts else d.problem}"
             for d in self.differences[:10]
-        )
-        title = f"<p>{html.escape(self.a)} / {html.escape(self.b)}</p>"
-        return f"{title}<table><tr>{head}</tr>{rows}</table><ul>{worst}</ul>"
+        ]
+        header = ["type", *(state.replace("_", " ") for state in STATES)]
+        rows = [[name, *counts.values()] for name, counts in self.types.items()]
+        return html_table(header, rows, caption=f"{self.a} / {self.b}", notes=worst)
 
 
 STATES = ("equal", "close", "different", "unreadable", "only_a", "only_b")
@@ -168,7 +161,7 @@ def compare(
     equal = both.filter(pl.col("content") == pl.col("content_b"))
     rest = both.filter(~(pl.col("content") == pl.col("content_b")).fill_null(value=False))
     found = list[Difference]()
-    with _Places(stores) as places:
+    with Places(stores) as places:
         for done, row in enumerate(rest.iter_rows(named=True)):  # each is two files to read
             if progress is not None:
                 progress(done, rest.height)
@@ -208,7 +201,7 @@ def _told(name: str, frame: pl.DataFrame) -> str:
 
 
 def _compared(
-    row: Mapping[str, Any], places: _Places, tolerance: Tolerance, keys: Sequence[str]
+    row: Mapping[str, Any], places: Places, tolerance: Tolerance, keys: Sequence[str]
 ) -> Difference:  # Any: a row
     kind, data_id, a, b = row["type"], row["data_id"], row["path"], row["path_b"]
     if row["format"] != row["format_b"]:
@@ -225,35 +218,3 @@ def _compared(
         parts = (Part("file", "content", "equal values, written in another way"),)
     state = "close" if all(part.close for part in parts) else "different"
     return Difference(kind, data_id, a, b, state, parts)
-
-
-class _Places:
-    """Files of stores, as files on this machine."""
-
-    def __init__(self, stores: Mapping[str, str]) -> None:
-        self._uris = stores
-        self._stores: dict[str, Store] = {}
-        self._scratch = tempfile.TemporaryDirectory(prefix="prestow-compare-")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._scratch.cleanup()
-
-    @contextmanager
-    def file(self, store: str | None, name: str) -> Iterator[Path]:
-        """Give a path for as long as the block lasts; what a store cannot link is fetched."""
-        if store is None:
-            yield Path(name)
-            return
-        if store not in self._stores:
-            self._stores[store] = open_store(self._uris[store])
-        opened = self._stores[store]
-        if isinstance(opened, Linkable):
-            yield opened.local_path(name)
-            return
-        with tempfile.TemporaryDirectory(dir=self._scratch.name) as directory:
-            target = Path(directory) / Path(name).name
-            opened.fetch(name, target)
-            yield target
