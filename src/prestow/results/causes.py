@@ -460,22 +460,20 @@ def _of_file(recorded: Recorded, found: Found) -> Reason:
     assert file is not None
     if point is None:
         return _debris(recorded, found, file)
-    here = found.name == point.path if found.name else found.sha256 == point.sha256
-    if point.there and found.sha256 == point.sha256:
-        reason = _of_point(recorded, point)
-        if not here:
-            reason.lines.insert(1, f"  {file} is a copy of it")
-        return reason
+    committed = found.sha256 == point.sha256
+    if point.there and found.name == point.path:
+        return _of_point(recorded, point)  # it looks at its bytes itself
     if point.there and not found.name:
         reason = _of_point(recorded, point)
+        if committed:
+            reason.lines.insert(1, f"  {file} is a copy of it")
+            return reason
         reason.state = "changed"
         reason.lines.insert(
             1, f"  {file} says that it is this dataset, and has other bytes (sha256 {found.sha256[:12]}…)"
         )
         reason.facts["file"] = {"path": str(file), "sha256": found.sha256, "state": "changed"}
         return reason
-    if point.there and here:
-        return _of_point(recorded, point)  # it says itself that its bytes are changed
     return _debris(recorded, found, file)
 
 

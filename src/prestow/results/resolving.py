@@ -196,7 +196,7 @@ def nearest(recorded: Recorded, text: str) -> str:
     if recorded.plan is not None:
         known += [task.label for task in recorded.plan.definition.tasks]
         known += recorded.plan.tables.scan("jobs").select("name").head(20_000).collect()["name"].to_list()
-    near = difflib.get_close_matches(text, known, 3)
+    near = difflib.get_close_matches(text, dict.fromkeys(known), 3)
     return (
         f"did you mean {', '.join(repr(n) for n in near)}?"
         if near
