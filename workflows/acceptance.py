@@ -20,7 +20,7 @@ CAMPAIGNS = {
     "cafos": ("acceptance_cafos", "uam-ngc2420"),
     "huntsman": ("acceptance_huntsman", "huntsman"),
 }
-"""Name -> (module with ``accept(directory, data)`` that gives bars, folder of its data)."""
+"""Name -> (module with ``accept(directory, data)`` that gives bars, folder that ``data`` must have)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def judge(directory: Path, root: Path, wanted: dict[str, tuple[str, str]], absen
         own.mkdir(exist_ok=True)
         say(f"\n=== {name}")
         try:
-            bars[name] = importlib.import_module(module).accept(own, root / folder)
+            bars[name] = importlib.import_module(module).accept(own, root)
         except CommandFailedError as error:
             failed.append(f"FAIL {name}: {error}")
     for name, some in bars.items():

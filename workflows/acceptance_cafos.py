@@ -17,7 +17,8 @@ BARS = {"B": 0.85, "V": 0.90}
 
 
 def accept(directory: Path, data: Path) -> list[Bar]:
-    """Run the campaign and its control in a directory, and give every figure."""
+    """Run the campaign and its control in a directory, and give every figure; ``data`` holds ``uam-ngc2420``."""
+    data = data / "uam-ngc2420"
     project(directory, WORKFLOW / "cafos.yaml")
     do(directory, "ingest", "--raw", str(data), "--instrument", "cafos")
     for word in ("plan", "run", "ingest", "status"):

@@ -17,7 +17,8 @@ REASONS = {"a master calibration": 3, "a table of defects": 1, "reference stars"
 
 
 def accept(directory: Path, data: Path) -> list[Bar]:
-    """Run the campaign in a directory, and give every figure."""
+    """Run the campaign in a directory, and give every figure; ``data`` holds ``huntsman``."""
+    data = data / "huntsman"
     project(directory, WORKFLOW / "huntsman.yaml")
     taken = asked(directory, "ingest", "--raw", str(data), "--instrument", "huntsman")
     stars = directory / "reference_stars.fits"

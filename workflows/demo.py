@@ -132,7 +132,7 @@ def look(directory: Path) -> list[Bar]:
     }
     headers = {path: images.read_header(path) for paths in made.values() for path in paths}
     say("\nThe coadds, by their own headers:")
-    recovered, pulls, ratios = [], [], []
+    recovered, catalogued, pulls, ratios, levels = [], [], [], [], []
     three_of_four = 0
     for coadd in made["coadd"]:
         header = headers[coadd]
@@ -145,6 +145,11 @@ def look(directory: Path) -> list[Bar]:
         recovered.append(
             checks.recover(coadd, truth, header["DETECTOR"], header["FILTER"].removeprefix("sim-"))
         )
+        products, name = coadd.parents[1], coadd.stem.removeprefix("coadd")
+        catalogue = products / "sources" / f"sources{name}.parquet"
+        band = header["FILTER"].removeprefix("sim-")
+        catalogued.append(checks.catalogued(catalogue, coadd, truth, header["DETECTOR"], band))
+        levels.append(checks.picture_levels(products / "plot" / f"plot{name}.png"))
         pulls.append(checks.block_pull(coadd))
         ratios.append(checks.block_noise_ratio(coadd, frames, [headers[p]["FLXSCALE"] for p in frames]))
     expected, back, found, false = (
@@ -160,6 +165,17 @@ def look(directory: Path) -> list[Bar]:
         Bar("injected stars above 10 sigma that came back, share", back / max(1, expected), at_least=0.95),
         Bar("false detections, share", false / max(1, found), at_most=0.02),
         Bar("flux bias, absolute", abs(float(np.median(fluxes)) - 1), at_most=0.02),
+        Bar(
+            "of those stars in the source catalogues, share",
+            sum(c[1] for c in catalogued) / max(1, sum(c[0] for c in catalogued)),
+            at_least=0.95,
+        ),
+        Bar(
+            "flux bias of the catalogues, absolute, worst",
+            max(abs(c[2] - 1) for c in catalogued),
+            at_most=0.02,
+        ),
+        Bar("QA plots that show something: grey levels, least", min(levels), at_least=64),
         Bar("noise of a coadd over one frame's, 8x8 means, median", float(np.median(ratios)), at_most=0.62),
         Bar("the same, worst coadd", max(ratios)),
         Bar("blank-sky pull of the coadds, 8x8 means, median", float(np.median(pulls))),

@@ -100,6 +100,33 @@ def negative_share(coadd: Path) -> float:
     return len(sky.sources(-data, variance, mask)) / max(1, len(sky.sources(data, variance, mask)))
 
 
+@dataclass(frozen=True)
+class _Injected:
+    """The stars that were put in where a coadd is; which of them it should show."""
+
+    x: Any
+    y: Any
+    flux: Any
+    expected: Any
+    noise: float
+    sigma: float
+
+
+def _injected(coadd: Path, truth: dict[str, Any], detector: int, band: str) -> _Injected:
+    header = images.read_header(coadd)
+    visit = next(v for v in truth["visits"] if v["obsid"] == header["REFVISIT"])
+    stars = truth["stars"][str(detector)]
+    x, y = place(visit, np.array([s["x"] for s in stars]), np.array([s["y"] for s in stars]))
+    flux = np.array([s[band] for s in stars]) * visit["transparency"]
+    image = images.read_image(coadd)
+    spoiled = image.mask | (_nexp(coadd) < header["NCOMBINE"])
+    inside = (x > 8) & (y > 8) & (x < image.data.shape[1] - 9) & (y < image.data.shape[0] - 9)
+    whole = inside.copy()
+    whole[inside] = sky.fluxes(spoiled.astype(float), np.zeros_like(spoiled), x[inside], y[inside], 3.0) == 0
+    noise = np.sqrt(4 * np.pi * visit["sigma"] ** 2 * np.median(image.uncertainty.array[~image.mask]))
+    return _Injected(x, y, flux, whole & (flux > 10 * noise), float(noise), visit["sigma"])
+
+
 def recover(coadd: Path, truth: dict[str, Any], detector: int, band: str, *, radius: float = 7.0) -> Recovery:
     """Compare a coadd with the stars that were put in.
 
@@ -108,28 +135,19 @@ def recover(coadd: Path, truth: dict[str, Any], detector: int, band: str, *, rad
     """
     from scipy.spatial import KDTree
 
-    header = images.read_header(coadd)
-    visit = next(v for v in truth["visits"] if v["obsid"] == header["REFVISIT"])
-    stars = truth["stars"][str(detector)]
-    x, y = place(visit, np.array([s["x"] for s in stars]), np.array([s["y"] for s in stars]))
-    flux = np.array([s[band] for s in stars]) * visit["transparency"]
+    stars = _injected(coadd, truth, detector, band)
     data, variance, mask = flattened(coadd)
-    spoiled = mask | (_nexp(coadd) < header["NCOMBINE"])
-    inside = (x > 8) & (y > 8) & (x < data.shape[1] - 9) & (y < data.shape[0] - 9)
-    whole = inside.copy()
-    whole[inside] = sky.fluxes(spoiled.astype(float), np.zeros_like(spoiled), x[inside], y[inside], 3.0) == 0
-    noise = np.sqrt(4 * np.pi * visit["sigma"] ** 2 * np.median(variance[~mask]))
-    expected = whole & (flux > 10 * noise)
     found = sky.sources(data, variance, mask)
     seen = KDTree(np.column_stack([found["x"], found["y"]]))
-    distance, _ = seen.query(np.column_stack([x, y]))
-    back = expected & (distance <= 1.5)
-    apart, _ = KDTree(np.column_stack([x, y])).query(np.column_stack([found["x"], found["y"]]))
-    bright = back & (flux > 25 * noise)
-    sums = sky.fluxes(data, mask, x[bright], y[bright], radius)
-    ratios = (sums / (flux[bright] * (1 - np.exp(-((radius / visit["sigma"]) ** 2) / 2))))[np.isfinite(sums)]
+    distance, _ = seen.query(np.column_stack([stars.x, stars.y]))
+    back = stars.expected & (distance <= 1.5)
+    apart, _ = KDTree(np.column_stack([stars.x, stars.y])).query(np.column_stack([found["x"], found["y"]]))
+    bright = back & (stars.flux > 25 * stars.noise)
+    sums = sky.fluxes(data, mask, stars.x[bright], stars.y[bright], radius)
+    light = stars.flux[bright] * (1 - np.exp(-((radius / stars.sigma) ** 2) / 2))
+    ratios = (sums / light)[np.isfinite(sums)]
     return Recovery(
-        int(expected.sum()),
+        int(stars.expected.sum()),
         int(back.sum()),
         len(found),
         int((apart > 3.0).sum()),
@@ -147,6 +165,28 @@ def _scatter(values: Any) -> float:
     from astropy.stats import mad_std
 
     return float(mad_std(values[np.isfinite(values)]))
+
+
+def catalogued(
+    sources: Path, coadd: Path, truth: dict[str, Any], detector: int, band: str
+) -> tuple[int, int, float]:
+    """Give how many injected stars a source catalogue should have, how many it has, and its flux over theirs.
+
+    Those that `recover` expects; the ratio is that of the sums within 8 pixels of stars above 25 sigma, the
+    middle one.
+    """
+    import pyarrow.parquet as pq
+    from scipy.spatial import KDTree
+
+    stars = _injected(coadd, truth, detector, band)
+    table = pq.read_table(sources)
+    places = KDTree(np.column_stack([table["x"], table["y"]]))
+    distance, nearest = places.query(np.column_stack([stars.x, stars.y]))
+    back = stars.expected & (distance <= 1.5)
+    bright = back & (stars.flux > 25 * stars.noise)
+    light = stars.flux[bright] * (1 - np.exp(-((8.0 / stars.sigma) ** 2) / 2))
+    ratio = np.asarray(table["flux_r8"])[nearest[bright]] / light
+    return int(stars.expected.sum()), int(back.sum()), float(np.median(ratio))
 
 
 def flat_variance(isr: Path, run: Path, *, read_noise: float = 15.0) -> tuple[float, float]:
