@@ -272,8 +272,7 @@ def _failed(error: BaseException, code: str) -> TaskError:
     place = _own_line(error, code)
     text = str(error).strip()
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    fix = "see the log" if place else ""
-    return TaskError(Problem("PST-N007", f"{what} ({place})" if place else what, place, fix))
+    return TaskError(Problem("PST-N007", f"{what} ({place})" if place else what, place))
 
 
 def _own_line(error: BaseException, code: str) -> str:

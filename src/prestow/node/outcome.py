@@ -53,6 +53,12 @@ def failure_of(
         own = in_words(quantum.task, quantum.data_id)  # said anyway, wherever a failure is told
         lines = [p.what if p.where == own else _line(p) for p in error.problems]
         code, message = error.problems[0].code, "; ".join(lines)
+        told = "\n".join(log)  # where the task was still running, the log has it
+        log += tuple(
+            f"  = help: {fix}"
+            for fix in dict.fromkeys(p.fix for p in error.problems)
+            if fix and fix not in told
+        )
     elif isinstance(error, OSError) and error.errno in FULL:
         code, message = "PST-R002", f"no space left: {error.filename or error}"
     elif isinstance(error, OSError):
