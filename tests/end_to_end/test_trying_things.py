@@ -101,7 +101,7 @@ def test_a_comparison_of_what_shares_nothing_is_one_clear_error(two_runs: Path, 
     assert "run demo has" in answer.err
     assert "8 isr" in answer.err or "4 isr" in answer.err
     assert "raw-simcam has" in answer.err
-    answer = inside("compare", "demo", "smae", "--json", cwd=two_runs, ok=False)
+    answer = inside("compare", "demo", "sane", "--json", cwd=two_runs, ok=False)
     assert (answer.codes, answer.json["problems"][0]["fix"]) == (["PST-G003"], "did you mean 'same'?")
 
 

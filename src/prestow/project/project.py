@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from prestow.project.sandbox import Debugged
     from prestow.registry import Registry
     from prestow.results.causes import Reason
-    from prestow.results.datasets import Sources
-    from prestow.results.recorded import Recorded
-    from prestow.results.finding import Found, Only
-    from prestow.results.identifying import Identified
     from prestow.results.comparing import Comparison
+    from prestow.results.datasets import Sources
+    from prestow.results.finding import Found, Only
     from prestow.results.graph import Graph
+    from prestow.results.identifying import Identified
     from prestow.results.looking import Look
+    from prestow.results.recorded import Recorded
     from prestow.results.removing import Removal
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
