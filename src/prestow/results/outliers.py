@@ -14,6 +14,7 @@ FEWEST = 4
 
 _MAD = 1.4826  # of a normal distribution: its sigma over its median absolute deviation
 _FLOOR = 0.01  # of the median: values that near are equal
+_STEP = 0.1  # of the median, where most values are exactly equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def _middle(values: Iterable[float], *, whole: bool) -> tuple[float, float]:
     values = list(values)
     middle = median(values)
     apart = sorted(abs(value - middle) for value in values)
-    scatter = _MAD * median(apart) or apart[-2]  # most are equal: of the others one may be far, not two
+    # Most are equal: it is a measure in steps. One step is no reason for alarm, nor are two values.
+    scatter = _MAD * median(apart) or max(apart[-2], _STEP * abs(middle))
     return middle, max(scatter, _FLOOR * abs(middle), float(whole), 1e-300)
 
 

@@ -51,6 +51,12 @@ def test_whole_numbers_one_apart_are_equal(counts):
     assert odd(counts) == []
 
 
+def test_one_step_of_a_measure_in_steps_is_no_alarm():
+    assert odd([23.722] * 4 + [20.756]) == []
+    assert odd([23.722] * 20 + [20.756]) == []
+    assert odd([23.722] * 20 + [237.22]) == [20]
+
+
 def test_what_is_no_finite_number_is_not_compared():
     measures = {i: {"name": "x", "good": True, "fwhm": 2.0 + i / 100} for i in range(5)}
     measures[0]["fwhm"] = float("nan")
