@@ -105,12 +105,18 @@ def test_twice_is_once_and_other_bytes_are_refused(project):
 
 
 def test_one_type_holds_several_data_ids_under_normal_names(project):
-    first = project.ingest_files([project.root / "gains.yaml"], "gains", {"ccd": "003", "instrument": "simcam"})
+    first = project.ingest_files(
+        [project.root / "gains.yaml"], "gains", {"ccd": "003", "instrument": "simcam"}
+    )
     assert str(first.dataset) == "gains{detector=3,instrument=simcam}"
     (project.root / "gains.yaml").write_text("gain: 3.0\n")
-    second = project.ingest_files([project.root / "gains.yaml"], "gains", {"detector": 4, "instrument": "simcam"})
+    second = project.ingest_files(
+        [project.root / "gains.yaml"], "gains", {"detector": 4, "instrument": "simcam"}
+    )
     assert second.path != first.path  # one name, other bytes: none replaces the other
-    assert {row["detector"] for row in project.registry.datasets(["gains"], ["external-gains"]).to_pylist()} == {3, 4}
+    assert {
+        row["detector"] for row in project.registry.datasets(["gains"], ["external-gains"]).to_pylist()
+    } == {3, 4}
 
 
 @pytest.mark.parametrize("transfer", ["link", "in-place"])

@@ -11,7 +11,7 @@ from prestow.documents import parse_document
 from prestow.errors import ConfigurationError, ProjectError
 from prestow.instruments import known_instruments, load_instrument, tai_from_utc
 from prestow.instruments.instrument import read_instrument
-from prestow.instruments.time import observing_day
+from prestow.instruments.time import observing_day, tai
 from prestow.naming.universe import load_universe
 
 CAFOS = {
@@ -186,6 +186,79 @@ def test_of_alternative_keywords_the_first_that_is_there_counts():
     toy = minimal(exposure="{keyword: [A, B]}")
     assert toy.observe({"B": 7, "A": ""}, "x")[0].exposure == 7
     assert "the header has no A or B" in toy.observe({}, "x")[1][0]
+
+
+def test_numbers_are_added_and_multiplied_by_numbers_and_earlier_values():
+    toy = minimal(
+        _shift="{keyword: S, steps: [int], default: null}",
+        file_number="{keyword: N, steps: [int, {times: 2}, {plus: _shift}], default: null}",
+        exposure="{keyword: N, steps: [int, {plus: -1}]}",
+        airmass="{keyword: A, steps: [{times: 0.5}], default: null}",
+    )
+    seen = toy.observe({"N": "7", "S": 3}, "x")[0]
+    assert (seen.exposure, seen.metadata["file_number"], seen.metadata["airmass"]) == (6, 17, None)
+    assert (
+        toy.observe({"N": 7}, "x")[0].metadata["file_number"] is None
+    )  # of what there is not, there is no sum
+    assert "A is 'thin': not a number" in toy.observe({"N": 7, "A": "thin"}, "x")[1][0]
+
+
+@pytest.mark.parametrize("step", ["{plus: later}", "{times: [1]}", "{plus: exposure}"])
+def test_what_cannot_be_added_is_told(step):
+    with pytest.raises(ConfigurationError):
+        minimal(exposure=f"{{keyword: N, steps: [{step}]}}", file_number="{keyword: L}")
+
+
+LEAVE_OUT = """
+leave_out:
+  - {reason: everything}
+  - {file_name: "(", reason: x}
+  - {match: {OBSTYPE: "[", N: 1}, reason: x}
+  - {match: mask, reason: x}
+  - {file_name: a, reason: "  "}
+  - {file_name: a}
+  - {file_nmae: a, reason: x}
+  - text
+"""
+
+
+def test_all_problems_of_what_is_left_out_are_told():
+    text = textwrap.dedent("""\
+        schema: prestow.instrument/1
+        name: toy
+        values:
+          observation_type: {constant: science}
+          begin: {constant: 0}
+          day_obs: {constant: 20250101}
+          detector: {constant: 0}
+          exposure: {keyword: N}
+        filters: {}
+        visits: []
+        detectors: [{detector: 0}]""")
+    with pytest.raises(ConfigurationError) as caught:
+        read_instrument(parse_document(text + LEAVE_OUT, "toy.yaml"), load_universe())
+    first = text.count("\n") + 3
+    told = [(int(p.where.split(":")[1]) - first, p.code) for p in caught.value.problems]
+    assert told == [
+        (0, "PST-C034"),
+        (1, "PST-C013"),
+        (2, "PST-C013"),
+        (3, "PST-C011"),
+        (4, "PST-C034"),
+        (5, "PST-C012"),
+        (6, "PST-C010"),
+        (6, "PST-C034"),
+        (7, "PST-C011"),
+    ]
+
+
+@settings(deadline=None)
+@given(st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(2050, 1, 1)))
+def test_tai_is_what_astropy_says(moment):
+    time = pytest.importorskip("astropy.time")
+    text = moment.isoformat(timespec="microseconds")
+    since = time.Time(text, scale="tai", format="isot") - time.Time("1970-01-01", scale="tai", format="isot")
+    assert abs(since.to_value("s") - tai(text) / 1e9) < 1e-5
 
 
 @settings(deadline=None)
