@@ -174,3 +174,45 @@ def test_what_comes_out_wrong_is_told_by_debug(
     assert "= help: " in answer.out
     assert next_commands(answer.out) == [f"debug {job} --pdb"]
     assert not [path for path in (root / "store").rglob("*.parquet") if "sample1" in str(path)]
+
+
+def test_debug_makes_first_what_is_not_much_and_else_says_what_to_run(tmp_path: Path, inside: Any) -> None:
+    inside("init", "demo", cwd=tmp_path)
+    root = tmp_path / "demo"
+    text = (root / "pipeline.yaml").read_text()
+    (root / "pipeline.yaml").write_text(
+        text.replace("[instrument, detector, band]", "[instrument, detector]").replace("-{band}", "")
+    )
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("plan", cwd=root)
+    enough = inside("debug", "coadd-0", "--json", cwd=root).json
+    assert len(enough["first"]) == 20
+    assert list(enough["states"].values()) == ["made"]
+    assert not (root / "store" / "demo").exists()
+    (root / "pipeline.yaml").write_text(
+        text.replace("[instrument, detector, band]", "[instrument]").replace("-{band}-{detector:02d}", "")
+    )
+    inside("plan", "--run", "all", cwd=root)
+    refused = inside("debug", "coadd", cwd=root, ok=False)
+    assert refused.code == 4
+    assert "this job needs what nobody has made yet, 20 of calibrate" in refused.err
+    assert "prestow run --only calibrate" in refused.err
+    inside("run", "--only", "calibrate", "--engine", "local", cwd=root)
+    assert inside("debug", "coadd", "--json", cwd=root).json["first"] == []
+
+
+def test_a_job_that_is_needed_first_and_fails_is_told_as_itself(root: Path, inside: Any) -> None:
+    (root / "tasks" / "sharpness.py").write_text(TASK)
+    text = (root / "pipeline.yaml").read_text().removesuffix(LINE)
+    (root / "pipeline.yaml").write_text(text + LINE)
+    calibrate = root / "tasks" / "calibrate.py"
+    source = calibrate.read_text()
+    calibrate.write_text(source.replace("    pixels = ", "    raise ValueError('no sky')\n    pixels = "))
+    planned = inside("plan", "--sample", "1", cwd=root).out
+    job = next_commands(planned)[1].split()[1]
+    answer = inside("debug", job, cwd=root, ok=False)
+    calibrate.write_text(source)
+    assert answer.code == 5
+    assert re.search(r"^job calibrate-0-\d+: failed$", answer.out, re.MULTILINE)
+    assert "no sky" in answer.out
+    assert next_commands(answer.out)[0].startswith("debug calibrate-0-")

@@ -103,34 +103,29 @@ def _needed(plan: Plan, number: int, store: Store, stores: dict[str, str], name:
     from prestow.plan.manifests import manifests
 
     found: dict[int, Manifest] = {}
-    lacking: dict[str, str] = {}  # the task of a producer without a receipt, by its quantum
+    lacking: list[str] = []  # for each quantum that this very job waits for, its task
+    known: set[str] = set()
     todo = [number]
     while todo and len(found) <= MOST:
         told = manifests(plan, todo, store=name, stores=stores)
         found |= dict(zip(todo, told, strict=True))
-        own = {q.id for n in todo for q in found[n].quanta}
-        items = [i for n in todo for i in found[n].inputs if i.producer is not None]
-        fresh = {
-            str(i.producer): str(i.receipt).split("/")[2]
-            for i in items
-            if i.producer not in own
-            and i.producer not in lacking
-            and read_receipt(store, str(i.receipt)) is None
-        }
-        lacking |= fresh
-        rows = plan.tables["quanta"].filter(uuid_text(pl.col("id")).is_in(list(fresh)))
+        known |= {q.id for n in todo for q in found[n].quanta}
+        receipts = {str(i.producer): str(i.receipt) for n in todo for i in found[n].inputs if i.producer}
+        fresh = [q for q, r in receipts.items() if q not in known and read_receipt(store, r) is None]
+        known.update(fresh)
+        lacking = lacking or [receipts[quantum].split("/")[2] for quantum in fresh]
+        rows = plan.tables["quanta"].filter(uuid_text(pl.col("id")).is_in(fresh))
         todo = sorted(set(rows["job"].to_list()) - found.keys())
-    if len(found) > MOST or todo:
-        tasks = sorted(set(lacking.values()))
+    if len(found) > MOST + 1 or todo:
         raise ProjectError(
             *(
                 Problem(
                     "PST-P002",
-                    f"this job needs what nobody has made yet: {sum(t == task for t in lacking.values())} of {task}",
+                    f"this job needs what nobody has made yet, {lacking.count(task)} of {task}",
                     f"job {found[number].job}",
                     f"make them first: prestow run --only {task}",
                 )
-                for task in tasks
+                for task in sorted(set(lacking))
             )
         )
     return found

@@ -170,11 +170,11 @@ def test_another_decorator_of_that_name_says_nothing(place):
         ('"yaml"', 'f"{x}"', "PST-C032", 'f"{x}"', "not a literal"),
         ("tries=2", "tries=1 + 1", "PST-C032", "1 + 1", "1 + 1"),
         ("tries=2", "**more", "PST-C032", "**more", "**more"),
-        ("tries=2", "trys=2", "PST-C010", "trys=2", "did you mean 'tries'?"),
+        ("tries=2", "triess=2", "PST-C010", "triess=2", "did you mean 'tries'?"),
         ("tries=2", "tries=0", "PST-C013", "0, hints", "at least 1"),
         ("tries=2", "config={}", "PST-C010", "config={}", "takes no 'config'"),
         ('"detector < 4"', '"detectr < 4"', "PST-C027", '"detectr < 4"', "detectr"),
-        ('("visit", "detector")', '("visit", "detecter")', "PST-C023", '"detecter"', "detecter"),
+        ('("visit", "detector")', '("visit", "detektor")', "PST-C023", '"detektor"', "detektor"),
         ('"float64"', '"double"', "PST-C033", '"double"', "unknown column type 'double'"),
         ('"parquet"', '"yaml"', "PST-C033", '"columns"', "the format 'yaml' has no columns"),
         ('"type": "sharp", ', "", "PST-C012", '{"dimensions": ["visit", "detector"], "format": "yaml"', "'type' is missing"),
@@ -195,7 +195,7 @@ def test_a_fault_is_named_once_in_the_module(place, old, new, code, at, said):
 def test_everything_wrong_is_said_at_once(place):
     bad = (
         SHARP.replace('"yaml"', "FORMAT")
-        .replace("tries=2", "trys=2")
+        .replace("tries=2", "triess=2")
         .replace('"visit", "detector")', '"visit", here())')
     )
     found = problems(place, TOP.replace("raw: raw", "raw: rar") + LINE, bad)
