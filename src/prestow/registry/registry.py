@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+FACTS = {
+    "recipe": col.ID, "planned_recipe": col.ID, "store": "str", "path": "str", "member": "str", "size": "int",
+    "sha256": col.DIGEST, "content": col.DIGEST, "format": "str", "quantum": col.ID, "receipt": "str",
+}  # fmt: skip
+"""What is known of a dataset besides type, id, run and data ID."""
+
+_OF_DATASET = ("recipe", "planned_recipe", "quantum")  # the others are its artifact's
+
+
 class CollectionKind(StrEnum):
     """What a collection is."""
 
@@ -350,6 +359,7 @@ class Registry:
         *,
         first: bool = True,
         equal: Mapping[str, str | int] | None = None,
+        facts: Collection[str] = FACTS,
     ) -> pa.Table:
         """Give the datasets of some types in some collections, one row each.
 
@@ -359,7 +369,7 @@ class Registry:
         datasets of one type and data ID the first in the order of the collections; else all.
         Sorted by type as given, then by data ID. Unknown types and collections have no rows: a run
         is asked for before it is planned. ``equal`` asks only for these values of dimensions, where
-        a type has them.
+        a type has them; ``facts`` only for these of the columns after the dimensions.
         """
         import pyarrow as pa
 
@@ -370,9 +380,8 @@ class Registry:
         known = self.dataset_types()
         dims = sorted({d for t in types if t in known for d in known[t].dimensions})
         kinds = {
-            "type": "str", "id": col.ID, "run": "str", **self._key_kinds(dims), "recipe": col.ID,
-            "planned_recipe": col.ID, "store": "str", "path": "str", "member": "str", "size": "int",
-            "sha256": col.DIGEST, "content": col.DIGEST, "format": "str", "quantum": col.ID, "receipt": "str",
+            "type": "str", "id": col.ID, "run": "str", **self._key_kinds(dims),
+            **{name: kind for name, kind in FACTS.items() if name in facts},
         }  # fmt: skip
         parts = [
             self._datasets_of(known[t], runs, kinds, equal or {}, first=first)
@@ -406,12 +415,13 @@ class Registry:
         inside = f"run IN ({', '.join(str(numbers[run]) for run in runs)})"
         asked = {d: equal[d] for d in dims if d in equal}
         only = "".join(f' AND g."{d}" = ${i}' for i, d in enumerate(asked, 2))
+        source = {n: f"{'d' if n in _OF_DATASET else 'a'}.{n} AS {n}" for n in FACTS if n != "receipt"}
+        needed = {"store", *kinds} | ({"quantum"} if "receipt" in kinds else set())
+        columns = ", ".join(text for name, text in source.items() if name in needed)
         # Without a join for each name, an order or a window: Arrow does those in a fraction of the time.
         # What is looked up later is never taken away, so a writer in between does no harm.
         table = self._db.query(
-            f"SELECT d.id AS id, d.run AS run, d.data_id AS n_{keys}, d.recipe AS recipe, "
-            "d.planned_recipe AS planned_recipe, a.store AS store, a.path AS path, a.member AS member, "
-            "a.size AS size, a.sha256 AS sha256, a.content AS content, a.format AS format, d.quantum AS quantum "
+            f"SELECT d.id AS id, d.run AS run, d.data_id AS n_{keys}, {columns} "
             f"FROM dataset d JOIN data_id_{group[0][1]} g ON g.id = d.data_id "
             f"JOIN artifact a ON a.dataset = d.id WHERE d.type = $1 AND d.{inside}{only}",
             group[0][0],
@@ -429,12 +439,14 @@ class Registry:
         where = labels.take(col.places(table["store"], list(stores)))
         table = table.set_column(table.column_names.index("store"), "store", where)
         table = table.append_column("type", pa.array([dataset_type.name] * table.num_rows, pa.string()))
-        if table["quantum"].null_count < table.num_rows:
+        if "receipt" in kinds and table["quantum"].null_count < table.num_rows:
             made = self._db.query(f"SELECT id, receipt FROM quantum WHERE {inside}")
             table = table.append_column(
                 "receipt", col.looked_up(table["quantum"], made["id"], made["receipt"])
             )
-        return col.conform(col.empty_is_null(table, "member"), kinds)
+        if "member" in kinds:
+            table = col.empty_is_null(table, "member")
+        return col.conform(table.select([name for name in kinds if name in table.column_names]), kinds)
 
     def quanta(self, run: str) -> pa.Table:
         """Give the settled quanta of a run, by task and data ID, as their receipts say."""
@@ -448,6 +460,14 @@ class Registry:
             "WHERE c.name = $1 ORDER BY q.task, q.data_id", run,
         )  # fmt: skip
         return col.conform(table, kinds)
+
+    def quantum_states(self, ids: Iterable[bytes]) -> dict[bytes, str]:
+        """Give, of these quanta, those that are settled, each with its state."""
+        import pyarrow as pa
+
+        with self._db.scratch():
+            self._db.stage("s_asked", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
+            return dict(self._db.rows("SELECT q.id, q.state FROM s_asked s JOIN quantum q ON q.id = s.id"))
 
     def quantum_inputs(self, run: str) -> pa.Table:
         """Give the planned inputs of all settled quanta of a run, as they really were."""

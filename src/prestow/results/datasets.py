@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -100,7 +101,8 @@ def collect(
     ``run``, ``state``, ``store``, ``path``, ``url``, ``size`` (bytes, null where not known), and
     with ``jobs`` also ``job``, the name of the job that makes it. ``state`` is ``made`` (taken in),
     ``planned``, or how a quantum that made nothing was settled: ``declined``, ``lost``,
-    ``blocked``; ``reused`` says that a parent run has it.
+    ``blocked``; ``deleted`` was made and taken out on purpose; ``reused`` says that a parent run
+    has it.
 
     Parameters
     ----------
@@ -216,7 +218,9 @@ def _made(
     if sources.registry is None:
         return pl.DataFrame(schema=schema)
     names = [n for n, k in sources.registry.collections().items() if k == "run"] if runs is None else runs
-    table = sources.registry.datasets([kind.name], names, first=first, equal=equal)
+    table = sources.registry.datasets(
+        [kind.name], names, first=first, equal=equal, facts=("store", "path", "member", "size")
+    )
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     if not set(kind.dimensions) <= set(frame.columns):  # the registry never heard of it
@@ -273,16 +277,21 @@ def _settled(sources: Sources, plan: Plan, rows: pl.DataFrame) -> pl.DataFrame:
         return rows
     from prestow.plan.reuse import reusable
 
-    quanta = pl.from_arrow(sources.registry.quanta(plan.run))
-    assert isinstance(quanta, pl.DataFrame)
-    if quanta.height:
-        # A quantum that is made, and an output that is not: it was left out as optional.
-        state = pl.when(pl.col("state") == "made").then(pl.lit("declined")).otherwise("state")
-        told = quanta.select(_quantum=pl.col("id").cast(pl.Binary), _told=state)
-        ids = plan.tables.scan("quanta").select(producer="quantum", _quantum="id").collect()
-        rows = rows.join(ids, on="producer", how="left", maintain_order="left")
-        rows = rows.join(told, on="_quantum", how="left", maintain_order="left")
+    wanted = rows.lazy().select("producer").unique()
+    quanta = plan.tables.scan("quanta").select(producer="quantum", _quantum="id")
+    ids = quanta.join(wanted, on="producer", how="semi").collect()
+    states = sources.registry.quantum_states(ids["_quantum"])
+    if states:
+        # A quantum that is made, and an output that is not: left out as optional, or deleted since.
+        told = ["declined" if state == "made" else state for state in states.values()]
+        known = pl.DataFrame(
+            {"_quantum": list(states), "_told": told}, {"_quantum": pl.Binary, "_told": pl.String}
+        )
+        rows = rows.join(ids.join(known, on="_quantum"), on="producer", how="left", maintain_order="left")
         rows = rows.with_columns(pl.coalesce("_told", "state").alias("state"))
+        gone = pl.Series([uuid.UUID(text).bytes for text in sources.registry.deleted()], dtype=pl.Binary)
+        deleted = pl.when(pl.col("id").is_in(gone.implode())).then(pl.lit("deleted"))
+        rows = rows.with_columns(deleted.otherwise("state").alias("state"))
     taken = reusable(plan, sources.registry)
     if taken is not None and taken.height:
         here = pl.col("dataset").is_in(taken["dataset"].implode()) & (pl.col("state") == "planned")

@@ -217,6 +217,25 @@ def test_receipts_tell_what_waits_for_ingest(sources, plan):
     assert told == {"committed": 1, "lost": 1, "planned": 6}
 
 
+def test_what_made_nothing_says_how_it_was_settled(tmp_path):
+    states = ["made", "made", "declined", "lost", "blocked"]  # of the first isr quanta
+    with Registry.open(f"sqlite:///{tmp_path}/registry.db", UNIVERSE, create=True) as registry:
+        fill(registry, Survey.make(visits=3, detectors=2))
+        plan = build_plan(Request("demo", reduction(), UNIVERSE, ("raw",)), registry)
+        registry.register_run("demo")
+        quanta = plan.tables["quanta"].filter(pl.col("task") == "isr").head(len(states)).select(
+            "id", "task", "data_id", run=pl.lit("demo"), job=pl.lit("x"), state=pl.Series(states), planned_recipe="recipe",
+            receipt=pl.lit("r"),
+        )  # fmt: skip
+        registry.insert_datasets(DatasetBatch({}, None, quanta.to_arrow()))
+        found = find(Sources(UNIVERSE, registry, (plan,)), "isr")
+        assert found.states == {"blocked": 1, "declined": 3, "lost": 1, "planned": 1}
+        first = next(ref for ref in found if ref.state == "declined")
+        registry.delete_datasets([uuid.UUID(first.id).bytes])
+        states = find(Sources(UNIVERSE, registry, (plan,)), "isr").states
+        assert states["deleted"] == 1
+
+
 def test_the_one_that_is_meant(sources):
     frame = collect(sources, "isr", {"visit": 1})
     assert the_one(frame.filter(pl.col("detector") == 1), "isr").height == 1
