@@ -28,8 +28,12 @@ SHOWN = 5
     help="With --raw or --as: how.",
 )
 @click.option("--skip-bad", is_flag=True, help="With --raw: take the good files, name the others.")
-@click.option("--as", "type_", metavar="TYPE", help="Take in FILES as a dataset of this type, with data ID K=V...")
-@click.option("--format", "format_", metavar="FORMAT", help="With --as: of the file; by its name, if not given.")
+@click.option(
+    "--as", "type_", metavar="TYPE", help="Take in FILES as a dataset of this type, with data ID K=V..."
+)
+@click.option(
+    "--format", "format_", metavar="FORMAT", help="With --as: of the file; by its name, if not given."
+)
 @click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
 @click.option(
     "--level",
@@ -124,11 +128,11 @@ def _ingest_raw(
 def _ingest_files(
     words: tuple[str, ...], type_: str, format_: str | None, transfer: str, output: Output, directory: Path
 ) -> int:
-    from prestow.results.naming_words import parse_pairs
+    from prestow.results.naming_words import plain_data_id
 
-    pairs = [word for word in words if "=" in word and not os.path.exists(word)]
-    values = dict(parse_pairs(pairs))
     project = open_project(directory)
+    pairs = [word for word in words if "=" in word and not os.path.exists(word)]
+    values = plain_data_id(pairs, project.universe)
     report = project.ingest_files(
         [word for word in words if word not in pairs], type_, values, format=format_, transfer=transfer
     )
