@@ -197,8 +197,6 @@ def test_debug_makes_first_what_is_not_much_and_else_says_what_to_run(tmp_path: 
     assert refused.code == 4
     assert "this job needs what nobody has made yet, 20 of calibrate" in refused.err
     assert "prestow run --only calibrate" in refused.err
-    inside("run", "--only", "calibrate", "--engine", "local", cwd=root)
-    assert inside("debug", "coadd", "--json", cwd=root).json["first"] == []
 
 
 def test_a_job_that_is_needed_first_and_fails_is_told_as_itself(root: Path, inside: Any) -> None:
