@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -346,6 +345,8 @@ class _Source:
 
 def _unpack(packed: Any, path: Path, digest: Any) -> Any:
     """Give an open temporary file with what a gzip'd one holds; the digest sees the bytes that are packed."""
+    import tempfile  # a node has no packed files, and would pay for it
+
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
     member = zlib.decompressobj(wbits=31)
     try:
