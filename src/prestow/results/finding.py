@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SHOWN = 40
 """Rows that a table for people has."""
 
+FEW = 3
+"""Values that are named where one is not there."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"")
 
@@ -378,13 +381,13 @@ def _why_nothing(
     """Say why nothing was found, where that is plain; values that contradict a record are an error."""
     if sources.registry is not None and values:
         identify(pairs, sources.universe, sources.registry)
+    records = _Records(sources.registry, sources.universe)
     for name, value in values.items():
-        if name not in kind.dimensions:
+        if name not in kind.dimensions or datasets.collect(sources, kind.name, {name: value}).height:
             continue
-        there = datasets.collect(sources, kind.name)[name].unique().drop_nulls().sort()
-        if value in there:
-            continue
-        near = difflib.get_close_matches(str(value), [str(v) for v in there], 3)
-        near = near or [str(v) for v in there.head(3)]
-        such = f", such as {', '.join(near)}" if near else ""
-        yield f"no {kind.name} has {name}={value}; there are {there.len():,} values{such}"
+        there = [str(v) for v in records[name][name].unique().drop_nulls().sort()]
+        near = difflib.get_close_matches(str(value), there, FEW) or there[:FEW]
+        such = (
+            f"; {name} is known as {', '.join(near)}{' …' if len(there) > len(near) else ''}" if near else ""
+        )
+        yield f"no {kind.name} has {name}={value}{such}"

@@ -192,7 +192,7 @@ def test_a_bad_question_has_one_clear_answer(sources, dataset_type, where, data_
 def test_nothing_found_says_which_value_is_not_there(sources):
     found = find(sources, "isr", data_id=[("visit", 99)])
     assert found.total == 0
-    assert found.notes == ("no isr has visit=99; there are 4 values, such as 1, 2, 3",)
+    assert found.notes == ("no isr has visit=99; visit is known as 1, 2, 3 …",)
 
 
 def test_receipts_tell_what_waits_for_ingest(sources, plan):
