@@ -6,6 +6,7 @@ The rooms, in the order in which data flows; import downwards only:
 - ``model``: the nouns, frozen, and the one page of hashing
 - ``plugins``: one lazy table of formats, stores and engines
 - ``documents``: YAML files that a person wrote, with the place of every value
+- ``notebook``: HTML as notebooks show it
 - ``stores``: bytes at a URI
 - ``formats``: what a file is; the story inside it
 - ``manifest``: the papers between submit side and node
