@@ -7,11 +7,15 @@ a document of many jobs is written entry by entry.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import IO, Any, Self
 
 VERSION = "5.0.4"
 """The version of the schemas, as Pegasus's own Python interface writes it."""
+
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may hold as it is, and YAML may not."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -24,7 +28,8 @@ def one_line(value: object) -> str:
     >>> one_line({"sha256": "0000e7", "size": "12"})
     '{"sha256":"0000e7","size":"12"}'
     """
-    return _ENCODER.encode(value)
+    text = _ENCODER.encode(value)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Document:
