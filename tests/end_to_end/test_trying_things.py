@@ -32,6 +32,49 @@ def test_a_sample_runs_and_leaves_production_alone(project: Path, inside) -> Non
     whole = inside("plan", "--json", cwd=project).json
     assert (whole["exist"], whole["sample"]) == (0, None)
     assert whole["run"] + ".sample2" == facts["run"]
+    with prestow.open(project) as opened:
+        assert opened.plan(sample=2).id == facts["plan"]
+
+
+def test_each_version_of_the_code_has_a_sample_of_its_own_to_compare(project: Path, inside) -> None:
+    inside("plan", "--sample", 2, cwd=project)
+    inside("run", "--engine", "local", cwd=project)
+    code = project / "tasks" / "isr.py"
+    before = code.read_text()
+    code.write_text(before.replace("gain: float = 2.0", "gain: float = 3.0"))
+    assert inside("plan", "--sample", 2, "--json", cwd=project).json["run"] == "demo.sample2-2"
+    done = inside("run", "--engine", "local", "--only", "isr", "--json", cwd=project).json
+    assert (done["exit_code"], set(done["unasked"])) == (0, {"calibrate", "coadd"})
+    found = inside("compare", "demo.sample2", "demo.sample2-2", "--type", "isr", "--json", cwd=project).json
+    assert found["counts"]["different"] == done["counts"]["made"] > 0
+    assert inside(
+        "compare",
+        "demo.sample2",
+        "demo.sample2-2",
+        "--type",
+        "isr",
+        "--tolerance",
+        0.34,
+        "--json",
+        cwd=project,
+    ).json["same"]
+    code.write_text(before)
+    assert inside("plan", "--sample", 2, "--json", cwd=project).json["run"] == "demo.sample2"
+    inside("remove", "--run", "demo.sample2", "--yes", cwd=project)
+    assert inside("plan", "--sample", 2, "--json", cwd=project).json["run"] == "demo.sample2-3"
+
+
+def test_one_task_is_run_and_what_is_left_is_told(project: Path, inside) -> None:
+    inside("plan", cwd=project)
+    answer = inside("run", "--engine", "local", "--only", "isr", cwd=project)
+    assert "left for later:" in answer.out
+    assert "of calibrate" in answer.out
+    assert "next: prestow run" in answer.out
+    assert "nothing to do" in inside("run", "--engine", "local", "--only", "isr", cwd=project).out
+    wrong = inside("run", "--only", "irs", "--json", cwd=project, ok=False)
+    assert (wrong.codes, wrong.json["problems"][0]["fix"]) == (["PST-G005"], "did you mean 'isr'?")
+    assert inside("run", "--engine", "local", "--only", "calibrate", "--only", "coadd", cwd=project).code == 0
+    assert inside("status", "--json", cwd=project).json["counts"]["pending"] == 0
 
 
 @pytest.fixture(scope="module")

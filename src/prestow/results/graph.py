@@ -41,8 +41,9 @@ class Node:
     @property
     def lines(self) -> tuple[str, ...]:
         """What stands in it."""
-        if self.quanta is not None:
-            return (self.name, f"{self.quanta:,} quanta, {self.jobs:,} jobs")
+        if self.quanta is not None and self.jobs is not None:
+            quanta, jobs = "quantum" if self.quanta == 1 else "quanta", "job" if self.jobs == 1 else "jobs"
+            return (self.name, f"{self.quanta:,} {quanta}, {self.jobs:,} {jobs}")
         return (self.name,) if self.datasets is None else (self.name, f"{self.datasets:,}")
 
 

@@ -86,6 +86,7 @@ def _waiting(
     """Give the outputs of receipts that were not taken in: one small file read for each quantum."""
     if not isinstance(store, Walkable):
         raise StoreError(Problem("PST-R001", "the store cannot list its names", store.uri))
+    # a loop over names, as listing a store is one; only receipts that are news are read
     known = {raw.hex() for raw in registry.quanta(run)["id"].to_pylist()}
     for name, _ in store.walk(f"{RECEIPTS}/{run}"):
         quantum = name.rsplit("/", 1)[-1].removesuffix(".json")
