@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prestow.results.lineage import Point
+from prestow.results.measured import measures_of
 from prestow.results.outliers import Standing, standings
 from prestow.results.tracing import marks_of, own_roots, siblings
 
@@ -56,7 +57,7 @@ def look(recorded: Recorded, point: Point) -> Beside:
     same = recorded.same_task(point, MOST)
     if not same:
         return Beside()
-    found = standings(recorded.measures([point, *same]))
+    found = standings(measures_of(recorded, [point, *same]))
     points = {p.id: p for p in same}
     return Beside(
         found.get(point.id, ()),

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prestow.commit import ATTEMPTS, read_receipt, receipt_name
-from prestow.errors import PrestowError, StoreError
+from prestow.errors import PrestowError
 from prestow.manifest import Receipt
 from prestow.model.hashing import dataset_id, quantum_id
-from prestow.naming.identity import uuid_text
 from prestow.registry.following import plain_rows
+from prestow.results import plan_rows
 from prestow.results.lineage import ROOT, UNKNOWN, Point, Step, data_id_text
-from prestow.stores import Store, Walkable
+from prestow.results.plan_rows import among, raw
+from prestow.stores import Linkable, Store, Walkable
 
 if TYPE_CHECKING:
     from prestow.model.universe import Universe
@@ -128,7 +129,7 @@ class Recorded:
     def points(self, ids: Collection[str], told: Sequence[Point] = ()) -> dict[str, Point]:
         """Give what is known of some datasets; of those that nothing knows, what ``told`` says."""
         found = self._registered(ids)
-        found.update(self._planned(_among("id", (i for i in ids if i not in found))))
+        found.update(self._planned(among("id", (i for i in ids if i not in found))))
         found.update({point.id: point for point in told if point.id in ids and point.id not in found})
         absent = [i for i in ids if i not in found or found[i].state == UNKNOWN]
         gone = self._deleted if absent else frozenset()
@@ -144,7 +145,7 @@ class Recorded:
     def _registered(self, ids: Collection[str]) -> dict[str, Point]:
         if self.registry is None or not ids:
             return {}
-        rows = plain_rows(self.registry.following.datasets([_raw(i) for i in ids]))
+        rows = plain_rows(self.registry.following.datasets([raw(i) for i in ids]))
         quanta = self._quanta({row["quantum"] for row in rows if row["quantum"]})
         found = {}
         for row in rows:
@@ -163,35 +164,13 @@ class Recorded:
     def _quanta(self, ids: Collection[str]) -> dict[str, Row]:
         if self.registry is None or not ids:
             return {}
-        return {row["id"]: row for row in plain_rows(self.registry.following.quanta([_raw(i) for i in ids]))}
+        return {row["id"]: row for row in plain_rows(self.registry.following.quanta([raw(i) for i in ids]))}
 
     def _planned(self, wanted: pl.Expr) -> dict[str, Point]:
         """Give datasets of the plan for which this holds, with their states by receipts and reports."""
-        if self.plan is None:
-            return {}
-        tables = self.plan.tables
-        quanta = tables.scan("quanta").select(
-            producer="quantum",
-            task="task",
-            maker=uuid_text(pl.col("id")),
-            number="job",
-            planned_recipe="recipe",
-        )
-        jobs = tables.scan("jobs").select(number="job", job="name")
-        places = tables.scan("locations").select(
-            "dataset", "store", "sha256", place="path", receipt="receipt"
-        )
-        rows = (
-            tables.scan("datasets").filter(wanted).join(quanta, on="producer", how="left").join(jobs, on="number", how="left")
-            .join(places, on="dataset", how="left").sort("dataset")
-            .select(
-                "dataset", "type", "data_id", "run", "root", "planned", "format", "path", "place", "store", "sha256", "task",
-                "maker", "job", "receipt", "producer", uuid=uuid_text(pl.col("id")), recipe=pl.col("recipe").bin.encode("hex"),
-            )
-            .collect()
-        )  # fmt: skip
+        rows = plan_rows.datasets_where(self.plan, wanted) if self.plan is not None else []
         # one by one: each is a line that somebody reads, and its state is a file of its own
-        return {row["uuid"]: self._planned_point(row) for row in rows.iter_rows(named=True)}
+        return {row["uuid"]: self._planned_point(row) for row in rows}
 
     def _planned_point(self, row: Row) -> Point:
         point = Point(
@@ -260,7 +239,7 @@ class Recorded:
         rows = (
             []
             if self.registry is None
-            else plain_rows(self.registry.following.reads([_raw(q) for q in readers]))
+            else plain_rows(self.registry.following.reads([raw(q) for q in readers]))
         )
         short = set()
         for row in rows:
@@ -283,7 +262,7 @@ class Recorded:
                     for i in receipt.inputs
                     for p in readers[quantum]
                 ]
-        for row in self._planned_steps(_among("maker", rest)) if rest else ():
+        for row in self._planned_steps(among("maker", rest)) if rest else ():
             steps += [Step(p.id, row["connection"], row["input"]) for p in readers[row["quantum"]]]
         return steps, told
 
@@ -320,26 +299,16 @@ class Recorded:
         return self.registry.following.tasks(run) if self.registry is not None else ()
 
     def _planned_steps(self, wanted: pl.Expr) -> list[Row]:
-        """Give rows ``quantum, connection, input`` of the plan; ``wanted`` speaks of maker and id, 16 bytes."""
-        if self.plan is None:
-            return []
-        tables = self.plan.tables
-        quanta = tables.scan("quanta").select("quantum", maker="id")
-        return (
-            tables.scan("inputs").join(quanta, on="quantum").join(tables.scan("datasets").select("dataset", "id"), on="dataset")
-            .filter(wanted).sort("quantum", "connection", "dataset")
-            .select("connection", quantum=uuid_text(pl.col("maker")), input=uuid_text(pl.col("id")))
-            .collect().to_dicts()
-        )  # fmt: skip
+        return plan_rows.steps_where(self.plan, wanted) if self.plan is not None else []
 
     # --- steps down --------------------------------------------------------------------------
 
     def uses(self, ids: Collection[str]) -> tuple[list[Step], list[Point]]:
         """Give what was, or shall be, made from some datasets, and the quanta that made nothing of them."""
         rows = (
-            [] if self.registry is None else plain_rows(self.registry.following.uses([_raw(i) for i in ids]))
+            [] if self.registry is None else plain_rows(self.registry.following.uses([raw(i) for i in ids]))
         )
-        planned = self._planned_steps(_among("id", ids))
+        planned = self._planned_steps(among("id", ids))
         outputs = self._outputs(rows, planned)
         quanta = self._quanta({row["quantum"] for row in rows if row["quantum"] not in outputs})
         told = [point for q, row in quanta.items() for point in self._never_made(q, row)]
@@ -381,25 +350,11 @@ class Recorded:
         found: dict[str, list[str]] = {}
         quanta = {row["quantum"] for row in (*rows, *planned)}
         if self.registry is not None:
-            for row in plain_rows(self.registry.following.products([_raw(q) for q in quanta])):
+            for row in plain_rows(self.registry.following.products([raw(q) for q in quanta])):
                 found.setdefault(row["quantum"], []).append(row["id"])
         rest = [q for q in quanta if q not in found]
         if self.plan is not None and rest:
-            tables = self.plan.tables
-            makers = tables.scan("quanta").filter(_among("id", rest)).select(producer="quantum", maker="id")
-            frame = (
-                tables.scan("datasets")
-                .filter("planned")
-                .select("dataset", "id", "producer")
-                .join(makers, on="producer")
-            )
-            ids = (
-                frame.sort("dataset")
-                .select(maker=uuid_text(pl.col("maker")), id=uuid_text(pl.col("id")))
-                .collect()
-            )
-            for maker, key in ids.iter_rows():
-                found.setdefault(maker, []).append(key)
+            found |= plan_rows.outputs_of(self.plan, rest)
         return found
 
     def outputs_of(self, point: Point) -> list[str]:
@@ -419,41 +374,13 @@ class Recorded:
         rows = self._quanta([str(uuid.UUID(bytes=raw)) for raw in ids])
         return [self._quantum_point(row) for row in rows.values() if row["id"] != point.quantum][:most]
 
-    # --- more of a point ---------------------------------------------------------------------
-
-    def measures(self, points: Iterable[Point]) -> dict[str, dict[str, object]]:
-        """Give what was measured when some datasets were made: by receipts, and metrics in the registry."""
-        points = [point for point in points if point.quantum]
-        found: dict[str, dict[str, object]] = {}
-        unread = 0
-        for point in points:
-            receipt = self.receipt_of(point)
-            unread += receipt is None and point.there
-            found[point.id] = dict(receipt.measures) if receipt is not None else {}
-        if unread:
-            self.note(f"{unread} receipts are not there: what was measured is not known")
-        for key, values in self._metrics(points).items():
-            found[key] = {**values, **found[key]}
-        return found
-
-    def _metrics(self, points: Sequence[Point]) -> dict[str, dict[str, object]]:
-        if self.registry is None or not points:
-            return {}
-        products = plain_rows(self.registry.following.products([_raw(p.quantum) for p in points]))
-        known = self._registered({row["id"] for row in products})
-        if not known:
-            return {}
-        metrics = getattr(self.registry, "metrics", None)
-        if metrics is None:
-            return {}
-        table = metrics(sorted({p.type for p in known.values()}), sorted({p.run for p in known.values()}))
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        frame = frame.with_columns(pl.col("id").cast(pl.Binary)).filter(_among("id", known))
-        by_quantum: dict[str, dict[str, object]] = {}
-        for key, name, value in frame.select("id", "name", "value").iter_rows():
-            by_quantum.setdefault(known[str(uuid.UUID(bytes=key))].quantum, {})[name] = value
-        return {p.id: by_quantum[p.quantum] for p in points if p.quantum in by_quantum}
+    def products(self, points: Iterable[Point]) -> list[Point]:
+        """Give all that the quanta of some points made, as far as it is taken in."""
+        quanta = [raw(p.quantum) for p in points if p.quantum]
+        if self.registry is None or not quanta:
+            return []
+        rows = plain_rows(self.registry.following.products(quanta))
+        return list(self._registered({row["id"] for row in rows}).values())
 
     def roots(self, point: Point) -> list[Point]:
         """Give the raw data that a product goes back to, by its receipt."""
@@ -490,9 +417,7 @@ class Recorded:
     def of_job(self, job: str) -> list[Point]:
         """Give the quanta of a job, each by its first output where it has one; none if nothing knows the job."""
         if self.plan is not None:
-            tables = self.plan.tables
-            mine = tables.scan("jobs").filter(pl.col("name") == job).select("job")
-            quanta = tables.scan("quanta").join(mine, on="job").select("quantum").collect()["quantum"]
+            quanta = plan_rows.quanta_of_job(self.plan, job)
             if quanta.len():
                 points = self._planned(pl.col("producer").is_in(quanta.implode()))
                 first = {p.quantum: p for p in reversed(points.values())}
@@ -522,22 +447,17 @@ class Recorded:
         )  # fmt: skip
 
 
-def _raw(text: str) -> bytes:
-    return bytes.fromhex(text.replace("-", ""))
-
-
-def _reports(store: Store, job: str) -> Iterator[Row]:
+def _reports(store: Store, job: str) -> list[Row]:
+    """Give the reports of a job's attempts, the oldest first where the files tell."""
     if not isinstance(store, Walkable):
-        return
+        return []
+    found: list[tuple[float, Row]] = []
     for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
         try:
             report = json.loads(store.read(name))
-        except (StoreError, ValueError):
+            written = store.local_path(name).stat().st_mtime if isinstance(store, Linkable) else 0.0
+        except (OSError, ValueError):
             continue
         if isinstance(report, dict):
-            yield report
-
-
-def _among(column: str, ids: Iterable[str]) -> pl.Expr:
-    """Give the expression that a column of 16 bytes is one of some ids."""
-    return pl.col(column).is_in(pl.Series([_raw(i) for i in ids], dtype=pl.Binary).implode())
+            found.append((written, report))
+    return [report for _, report in sorted(found, key=lambda pair: pair[0])]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prestow.results.lineage import ROOT, Point, Step, counted
+from prestow.results.measured import measures_of
 from prestow.results.outliers import Standing, standings
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def marks_of(
         if points[step.input].there:
             groups.setdefault((step.reader, step.connection), []).append(points[step.input])
     members = {p.id: p for group in groups.values() if len(group) > 1 for p in group}
-    measures = recorded.measures(members.values())
+    measures = measures_of(recorded, members.values())
     found: dict[str, dict[str, Standing]] = {}
     seen: set[frozenset[str]] = set()
     for group in groups.values():

@@ -175,7 +175,9 @@ def test_the_local_repository_is_removed_and_kept_when_asked(jobs, raw):
     kept = f"job-{outcome.attempt[:8]}"
 
     assert sorted(os.listdir(jobs.scratch)) == ["code", kept]
-    assert sorted(os.listdir(jobs.scratch / kept)) == ["inputs", "log-0", "outputs", "tmp", "work"]
+    found = sorted(os.listdir(jobs.scratch / kept))
+    assert found == ["inputs", "log-0", "manifest.json", "outputs", "tmp", "work"]
+    assert Manifest.from_json((jobs.scratch / kept / "manifest.json").read_text()).job == "job"
 
 
 def test_config_measures_and_log_can_be_products_of_their_own(jobs, raw):

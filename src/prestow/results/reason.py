@@ -1,0 +1,115 @@
+"""An answer to *why*, and how a failure is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prestow.results.lineage import Point
+
+if TYPE_CHECKING:
+    from prestow.results.recorded import Recorded
+
+LOG_LINES = 20
+FEW = 5
+
+_NUMBERS = re.compile(r"\d+")
+
+
+@dataclass(slots=True)
+class Reason:
+    """An answer to *why*.
+
+    Parameters
+    ----------
+    subject : str
+        What was asked about.
+    state : str
+        Its state; of a job, those of its quanta; of a file also ``changed`` or ``debris``.
+    lines : list of str
+        For people.
+    facts : dict
+        The same as plain values.
+    following : str
+        The next command to type.
+    """
+
+    subject: str
+    state: str
+    lines: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # Any: JSON values
+    following: str = ""
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give it as plain values."""
+        return {"subject": self.subject, "state": self.state, **self.facts}
+
+
+def inputs_text(count: int) -> str:
+    """Give a number of inputs in words."""
+    return "1 input" if count == 1 else f"{count:,} inputs"
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Give the first of many names, and how many more there are."""
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW:,} more" if len(names) > FEW else "")
+
+
+def tell_failure(recorded: Recorded, point: Point, reason: Reason) -> None:
+    """Say how it failed the last time: error, host, tries, the end of its log, and how often the same."""
+    found = recorded.failures(point)
+    if not found:
+        reason.lines.append("  no report of an attempt is left: how it failed cannot be told")
+        return
+    report, failure = found[-1]
+    tail = list(failure.get("log_tail", ()))[-LOG_LINES:]
+    tries = "once" if len(found) == 1 else f"{len(found)} times"
+    reason.lines.append(
+        f"  failed {tries}, last on host {report.get('host', '?')} after {failure.get('seconds', 0):.2f} s "
+        f"(attempt {str(report.get('attempt', ''))[:8]})"
+    )
+    reason.lines.append(f"  [{failure.get('code', '')}] {failure.get('message', '')}")
+    if tail:
+        reason.lines.append(
+            f"  the log's last {len(tail)} lines:" if len(tail) > 1 else "  the log's last line:"
+        )
+        reason.lines += [f"    {line}" for line in tail]
+    reason.facts |= {
+        "tries": len(found), "host": report.get("host"), "versions": report.get("versions"), "error": failure.get("code"),
+        "message": failure.get("message"), "log_tail": tail, "seconds": failure.get("seconds"),
+    }  # fmt: skip
+    same = _same_error(recorded, point, failure)
+    if same is not None:
+        reason.lines.append(f"  the same error in {same[0]:,} of {same[1]:,} {point.task} quanta")
+        reason.facts["same_error"] = {"count": same[0], "of": same[1]}
+
+
+def _same_error(recorded: Recorded, point: Point, failure: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Count the quanta of the task whose last failure says the same, numbers aside, and that are not made."""
+    if recorded.plan is None:
+        recorded.note("without the plan, how many quanta have the same error is not known")
+        return None
+    quanta = recorded.plan.tables.scan("quanta").filter(pl.col("task") == point.task).select("quantum", "job")
+    jobs = recorded.plan.tables.scan("jobs").select("job", "name")
+    rows = quanta.join(jobs, on="job").collect()
+    wanted, count = _signature(failure), 0
+    for job in rows["name"].unique(maintain_order=True):  # a directory of reports for each that was tried
+        last: dict[str, Mapping[str, Any]] = {}
+        for report in recorded.reports(job):
+            for entry in report.get("quanta", ()):
+                if entry.get("task") != point.task:
+                    continue
+                for one in entry.get("failures", ()):
+                    last[entry["quantum"]] = one
+                if entry.get("state") == "made":
+                    last.pop(entry["quantum"], None)
+        count += sum(_signature(one) == wanted for one in last.values())
+    return count, rows.height
+
+
+def _signature(failure: Mapping[str, Any]) -> tuple[str, str]:
+    return str(failure.get("code", "")), _NUMBERS.sub("0", str(failure.get("message", "")))
