@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from prestow.tasks import Input, NothingToDo, Output, Quantum
 
 pytest.importorskip("ccdproc")
+from astropy.io import fits
+from astropy.wcs import WCS
+
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflows" / "ccd_reduction"
 DETECTOR, DEAD, BAND = 0, 3, "r"
 
@@ -223,3 +227,115 @@ def test_metrics_runs_as_a_command(campaign, tmp_path, reduction):
         == 0
     )
     assert json.loads(goal.read_text())["metrics"]["passed"] is False
+
+
+def product(code, task, output, suffix, inputs, path, **config):
+    """Run a task outside the survey: its one output at a path, inputs by connection."""
+    module = code(f"tasks.{task}")
+    goal = Output(output, {"band": BAND}, path, suffix)
+    given = {
+        name: tuple(Input(name, {"number": k}, p, form) for k, (p, form) in enumerate(some))
+        for name, some in inputs.items()
+    }
+    path.unlink(missing_ok=True)
+    quantum = Quantum(task, goal.data_id, 7, given, {}, {output: (goal,)})
+    module.run(quantum, module.Config(**config))
+    return quantum
+
+
+CAMERA = {"gains": ("EGAIN",), "read_noise": 2.0, "saturation": 4000.0}
+
+
+def raw_frame(path, counts, seconds):
+    header = fits.Header({"EGAIN": 2.0, "EXPTIME": seconds})
+    fits.writeto(path, np.asarray(counts, dtype=np.uint16), header)
+    return path, "fits"
+
+
+def test_a_dark_is_taken_off_by_exposure_time_and_its_hot_pixels_are_marked(code, tmp_path):
+    rng = np.random.default_rng(5)
+    shape = (64, 64)
+    images = code("measuring.images")
+
+    def made(name):
+        return tmp_path / f"{name}.fits", "fits"
+
+    bias = [raw_frame(tmp_path / f"b{k}.fits", np.full(shape, 100), 0) for k in range(3)]
+    warm = np.full(shape, 100.0) + rng.integers(29, 32, shape)
+    warm[7, 9] = 3000
+    dark = raw_frame(tmp_path / "d.fits", warm, 300)
+    flat = raw_frame(tmp_path / "f.fits", np.full(shape, 100 + 15 + 1000), 150)
+    light = np.full(shape, 100 + 10 + 400) + rng.integers(-9, 10, shape)
+    science = raw_frame(tmp_path / "s.fits", light, 100)
+    product(code, "bias", "bias", "fits", {"raw": bias}, made("bias")[0], **CAMERA)
+    calibrations = {"bias": [made("bias")]}
+    quantum = product(
+        code, "dark", "dark", "fits", {"raw": [dark], **calibrations}, made("dark")[0], **CAMERA
+    )
+    assert quantum.measures["electrons_per_second"] == pytest.approx(2 * 30 / 300, rel=0.05)
+    assert quantum.measures["bad_pixels"] == 1
+    calibrations["dark"] = [made("dark")]
+    product(code, "flat", "flat", "fits", {"raw": [flat], **calibrations}, made("flat")[0], **CAMERA)
+    assert images.read_header(made("flat")[0])["FLATMED"] == pytest.approx(2000, abs=2)
+    calibrations["flat"] = [made("flat")]
+    product(code, "isr", "isr", "fits", {"raw": [science], **calibrations}, made("isr")[0], **CAMERA)
+    reduced = images.read_image(made("isr")[0])
+    assert np.median(reduced.data) == pytest.approx(2 * 400, rel=0.01)
+    assert reduced.flags[7, 9] & images.BAD
+    # the dark's electrons are gone, their noise is not, nor that of the frames they were told by
+    least = 2 * 410 + 2.0**2
+    assert least < np.median(reduced.uncertainty.array) < 2 * least
+
+
+def test_sip_terms_that_ctype_does_not_name_are_applied_and_told(code):
+    celestial = code("tasks.celestial")
+    header = fits.Header(
+        {
+            "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 65.2, "CRVAL2": -54.9, "CRPIX1": 390.0, "CRPIX2": 410.0,
+            "CUNIT1": "deg", "CUNIT2": "deg", "CD1_1": 3e-4, "CD1_2": 1.7e-4, "CD2_1": -1.7e-4, "CD2_2": 3e-4,
+            "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 4e-6, "A_1_1": -2e-6, "B_0_2": 3e-6, "DATE-OBS": "2021-01-18",
+        }
+    )  # fmt: skip
+    named = header.copy()
+    named["CTYPE1"], named["CTYPE2"] = "RA---TAN-SIP", "DEC--TAN-SIP"
+    x, y = np.array([0.0, 799.0, 300.0]), np.array([0.0, 5.0, 700.0])
+    truth = WCS(named, naxis=2).all_pix2world(x, y, 0)
+    for given, unnamed in ((header, True), (named, False)):
+        wcs, told = celestial.wcs_of(given)
+        assert told is unnamed
+        np.testing.assert_allclose(wcs.all_pix2world(x, y, 0), truth, rtol=0, atol=1e-12)
+        assert list(wcs.wcs.ctype) == ["RA---TAN-SIP", "DEC--TAN-SIP"]
+        assert np.isnan(wcs.wcs.mjdobs)  # no midnight is made of a date
+    plain = header.copy()
+    del plain["A_*"], plain["B_*"]
+    wcs, told = celestial.wcs_of(plain)
+    assert (told, wcs.sip) == (False, None)
+    assert np.abs(np.array(wcs.all_pix2world(x, y, 0)) - truth).max() > 1e-5
+
+
+def test_sources_and_their_picture_are_the_same_bytes_again(campaign, code, tmp_path):
+    coadd = [(campaign["coadd"].path, "fits")]
+    table, picture = tmp_path / "sources.parquet", tmp_path / "plot.png"
+    before = None
+    for _ in range(2):
+        found = product(code, "detect", "sources", "parquet", {"image": coadd}, table)
+        product(code, "plot", "plot", "png", {"image": coadd, "sources": [(table, "parquet")]}, picture)
+        again = table.read_bytes(), picture.read_bytes()
+        assert before in (None, again)
+        before = again
+    assert found.measures["n_sources"] > 20
+    rows = pq.read_table(table)
+    assert {n: str(rows.schema.field(n).type) for n in rows.column_names} == {
+        name: {"float64": "double"}.get(kind, kind)
+        for name, kind in code("measuring.sources").schema().items()
+    }
+    assert np.isnan(rows["ra"].to_numpy()).all()  # no sky coordinates are made up
+
+
+def test_a_source_catalogue_has_the_injected_stars(reduction, campaign, code, tmp_path):
+    table = tmp_path / "sources.parquet"
+    product(code, "detect", "sources", "parquet", {"image": [(campaign["coadd"].path, "fits")]}, table)
+    checks = code("checks")
+    expected, back, ratio = checks.catalogued(table, campaign["coadd"].path, reduction.truth, DETECTOR, BAND)
+    assert back >= 0.9 * expected > 0
+    assert abs(ratio - 1) < 0.02
