@@ -40,7 +40,7 @@ def simulate(
     bands: Sequence[str] = ("g", "r"),
     shape: tuple[int, int] = (340, 420),
     bright: int = 45,
-    faint: int = 160,
+    faint: int = 100,
     seed: int = 1,
 ) -> None:
     """Write raw frames, the reference source catalogue and the truth."""
@@ -99,7 +99,7 @@ def _frame(night: Any, shape: tuple[int, int], ra: Any, dec: Any, magnitudes: An
     across = np.exp(-((columns - x[:, None]) ** 2) / (2 * sigma**2))
     along = np.exp(-((rows - y[:, None]) ** 2) / (2 * sigma**2))
     stars = np.einsum("sy,sx->yx", along * (flux / (2 * np.pi * sigma**2))[:, None], across, optimize=True)
-    sky = night["sky"] * (1 + 0.05 * np.linspace(-1, 1, shape[0]))[:, None]
+    sky = night["sky"] * (1 + 0.01 * np.linspace(-1, 1, shape[0]))[:, None]
     counts = noise.poisson((stars + sky) * GAIN) / GAIN + noise.normal(0, 1.1, shape)
     return np.clip(np.round(counts + SOFT_BIAS), 0, 65535).astype(np.uint16)
 
