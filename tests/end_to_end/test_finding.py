@@ -28,6 +28,8 @@ def stages(tmp_path_factory, inside, small):
     told.append(inside("find", "summary", "--json", cwd=root).json)
     inside("run", "--engine", "local", "-q", cwd=root)
     told.append(inside("find", "summary", "--json", cwd=root).json)
+    waiting = inside("find", "summary", "--where", "state = 'committed'", "--json", cwd=root).json
+    assert waiting == told[-1]
     inside("ingest", cwd=root)
     told.append(inside("find", "summary", "--json", cwd=root).json)
     return told, root

@@ -72,7 +72,8 @@ def find(
 
     A key may be an alias (ccd=3), may follow from a dimension of the type (band=r finds the visits
     of that band), or be joined with one by a relation (the raw exposures of visit=12). SELECTION
-    may name metadata and metrics too: "exposure_time > 30", "seeing < 3".
+    may name metadata and metrics too: "exposure_time > 30", "seeing < 3"; and state, run, path and
+    size.
     """
     _refuse_both({"--made": made, "--planned": planned})
     _refuse_both({"--json": output.json, "--jsonl": jsonl, "--paths": paths, "--urls": urls})

@@ -603,13 +603,14 @@ class Project:
         self, plan: Plan | str | os.PathLike[str] | None = None, runs: Sequence[str] | None = None
     ) -> Sources:
         """Give what tells of datasets: the registry, and a plan (the newest), or the plans of some runs."""
-        from prestow.results.datasets import Sources
+        from prestow.results.datasets import Sources, members
 
         if plan is not None:
             plans = [self._plan(plan)]
         elif runs is not None:
+            wanted = members(self.registry, runs)
             paths = plan_files.plan_directories(self.plans_directory)
-            plans = [self.find_plan(path.name) for path in paths if plan_files.run_of(path) in runs]
+            plans = [self.find_plan(path.name) for path in paths if plan_files.run_of(path) in wanted]
         else:
             plans = [self.find_plan()] if self.plans() else []
         return Sources(self.universe, self.registry, tuple(plans), STORE, self.stores())
@@ -682,7 +683,7 @@ class Project:
         ProjectError
             PST-G024 if it is not there yet, or cannot be shown; PST-G012 if nothing knows it.
         """
-        from prestow.results.choosing_look import look_at_words
+        from prestow.results.looking_by_name import look_at_words
 
         return look_at_words(
             self.recorded(), self.stores(), words, run=run, extension=extension, rows=rows, side=side

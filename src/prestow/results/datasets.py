@@ -111,7 +111,8 @@ def collect(
     runs : sequence of str, optional
         Only these runs or collections; all runs, if not given.
     first : bool
-        Of one data ID made in several collections, only that of the first of ``runs``.
+        Of one data ID in several collections, only that of the first of ``runs``; what is made
+        goes before what is planned.
     made, planned : bool
         Whether to give what is made, and what is not.
 
@@ -127,7 +128,7 @@ def collect(
     there = _made(sources, kind, wanted, runs, schema, first=first)
     frames = [there] if made else []
     if planned:
-        names = None if runs is None else set(runs)
+        names = None if runs is None else set(members(sources.registry, runs))
         seen = there.select("id")
         for plan in sources.plans:
             if names is not None and plan.run not in names:
@@ -136,11 +137,22 @@ def collect(
             frames.append(_settled(sources, plan, new).select(list(schema)))
             seen = pl.concat([seen, new.select("id")])
     frame = pl.concat([pl.DataFrame(schema=schema), *frames])
+    if first:
+        frame = frame.unique("data_id", keep="first", maintain_order=True)  # what is made stands first
     frame = frame.with_columns(_url(frame, sources)).sort(*kind.dimensions, "run", "id")
     if jobs:
         frame = with_jobs(frame, sources)
     columns = ["type", "data_id", *kind.dimensions, *FACTS, *(["job"] if jobs else [])]
     return frame.select(columns)
+
+
+def members(registry: Registry | None, names: Sequence[str]) -> tuple[str, ...]:
+    """Give the runs of some runs and collections, in order; what the registry does not know is a run."""
+    known = {} if registry is None else registry.collections()
+    several = (
+        (name,) if registry is None or name not in known else registry.chain_members(name) for name in names
+    )
+    return tuple(dict.fromkeys(run for runs in several for run in runs))
 
 
 def with_jobs(frame: pl.DataFrame, sources: Sources) -> pl.DataFrame:

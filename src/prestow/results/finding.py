@@ -17,7 +17,7 @@ from prestow.model import DataId, DatasetType
 from prestow.model.universe import Universe, ValueType
 from prestow.naming import identity
 from prestow.notebook import counted, html_table
-from prestow.plan.frames import columns_of, describe, imply
+from prestow.plan.frames import column_type, columns_of, describe, imply
 from prestow.query import Selection, parse_selection
 from prestow.results import datasets
 from prestow.results.datasets import Sources
@@ -33,6 +33,9 @@ SHOWN = 40
 
 FEW = 3
 """Values that are named where one is not there."""
+
+FACTS: dict[str, ValueType] = {"state": "str", "run": "str", "path": "str", "size": "int"}
+"""Further names that a selection may have, where no dimension has them."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"")
@@ -163,7 +166,8 @@ def find(
     ----------
     where : str
         A selection over the type's dimensions, what they imply, their metadata, dimensions joined
-        by a relation, and metrics. What is unknown is not found.
+        by a relation, metrics, and ``state``, ``run``, ``path`` and ``size``. What is unknown is
+        not found.
     data_id : iterable of (name, value)
         As typed. A name may be an alias; it may be implied by a dimension of the type (a visit's
         band), or joined with one by a relation (a raw exposure's visit).
@@ -193,14 +197,16 @@ def find(
         sources, kind.name, values, runs=runs, first=first, made=only is not Only.PLANNED,
         planned=only is not Only.MADE,
     )  # fmt: skip
-    frame = around.choose(frame, {d: v for d, v in values.items() if d not in kind.dimensions}, selection)
     notes: tuple[str, ...] = ()
+    if store is not None and "state" in selection.columns:
+        frame, notes = datasets.look(frame, sources, store)
+    frame = around.choose(frame, {d: v for d, v in values.items() if d not in kind.dimensions}, selection)
     if not frame.height:
-        notes = tuple(_why_nothing(sources, pairs, values, kind))
+        notes += tuple(_why_nothing(sources, pairs, values, kind))
     total = frame.height
     if limit is not None:
         frame = frame.head(limit)
-    if store is not None:
+    if store is not None and "state" not in selection.columns:
         frame, odd = datasets.look(frame, sources, store)
         notes += odd
     return Found(kind, frame.with_columns(identity.uuid_text(pl.col("id")).alias("id")), total, notes)
@@ -281,8 +287,10 @@ class _Records(dict[str, pl.DataFrame]):
 
     def __missing__(self, element: str) -> pl.DataFrame:
         if self.registry is None:
-            names = (*self.universe.close([element]), *self.universe.dimensions[element].implies)
-            frame = pl.DataFrame(schema=columns_of(names, self.universe))
+            dimension = self.universe.dimensions[element]
+            names = (*self.universe.close([element]), *dimension.implies)
+            facts = {name: column_type(kind) for name, kind in dimension.metadata.items()}
+            frame = pl.DataFrame(schema={**columns_of(names, self.universe), **facts})
         else:
             table = pl.from_arrow(self.registry.dimension_records(element))
             assert isinstance(table, pl.DataFrame)
@@ -309,9 +317,11 @@ class _Around:
         columns: dict[str, ValueType] = {
             d: self.universe.dimensions[d].type for d in self.related if d in names
         }
-        if names - set(self._own_names()):
+        if names - self._own_names() - set(FACTS):
             self.metrics = self._metrics()
         own = self._own_names()
+        columns |= {name: kind for name, kind in FACTS.items() if name in names - own}
+        own |= set(FACTS)
         for name in self.metrics["name"].unique(maintain_order=True):
             if name not in own:
                 columns[name] = "float"

@@ -110,6 +110,9 @@ def test_roots_have_no_job_and_urls_are_encoded(sources):
         ("isr", "seeing is not null", {}, 2),
         ("coadd", "", {"band": "r"}, 2),
         ("isr", "visit > 100", {}, 0),
+        ("isr", "state = 'made' and size > 100", {}, 1),
+        ("isr", "state = 'planned' and run like 'de%'", {"ccd": 0}, 2),
+        ("isr", "path like '%/isr/%' and size is null", {}, 6),
     ],
 )
 def test_part_of_a_data_id_is_enough(sources, dataset_type, where, data_id, count):
@@ -144,6 +147,43 @@ def test_runs_restrict_what_is_looked_at(sources):
     assert find(sources, "isr", runs=["demo"]).total == 8
     with pytest.raises(PrestowError, match="did you mean 'demo'"):
         find(sources, "isr", runs=["dmeo"])
+
+
+def test_a_chain_is_searched_in_order(sources, registry):
+    registry.register_run("before")
+    registry.register_chain("both", ["before", "demo"])
+    row = of(1, 0)
+    made = {
+        **row,
+        "id": uuid.UUID(dataset_id("isr", "before", row)).bytes,
+        "run": "before",
+        "recipe": b"\2" * 16,
+    }
+    place = {
+        "dataset": made["id"],
+        "store": "archive",
+        "path": "before/isr.fits",
+        "size": 7,
+        "sha256": "ab" * 32,
+        "content": "cd" * 32,
+        "format": "fits",
+    }
+    registry.insert_datasets(
+        DatasetBatch({"isr": pa.Table.from_pylist([made])}, pa.Table.from_pylist([place]))
+    )
+    try:
+        found = find(sources, "isr", runs=["both"], first=True)
+        assert found.states == {"made": 2, "planned": 6}
+        assert next(iter(found)).run == "before"
+        assert find(sources, "isr", runs=["both"]).total == 9
+    finally:
+        registry.delete_datasets([made["id"]])
+
+
+def test_without_a_registry_plans_are_searched(plan):
+    alone = Sources(UNIVERSE, None, (plan,))
+    assert find(alone, "isr", "visit in (1, 3)").total == 4
+    assert find(alone, "isr", "exposure_time > 0").total == 0  # nobody knows
 
 
 def test_references_say_all_that_a_portal_needs(sources):
