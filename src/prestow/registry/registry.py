@@ -17,7 +17,7 @@ from prestow.registry import loading, schema
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.database import Mode, SQLite, sqlite_path
 from prestow.registry.following import Following
-from prestow.registry.removal import Removal
+from prestow.registry.holdings import Holdings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -534,9 +534,9 @@ class Registry:
         return tuple((store, path) for store, path in rows)
 
     @property
-    def removal(self) -> Removal:
-        """What a run has and who depends on it; see `prestow.registry.removal`."""
-        return Removal(self._db)
+    def holdings(self) -> Holdings:
+        """What a run has and who depends on it; see `prestow.registry.holdings`."""
+        return Holdings(self._db)
 
     @property
     def following(self) -> Following:

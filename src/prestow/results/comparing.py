@@ -166,7 +166,7 @@ def compare(
             if progress is not None:
                 progress(done, rest.height)
             found.append(_compared(row, places, tolerance or Tolerance(), keys))
-    if progress is not None:
+    if progress is not None and rest.height:
         progress(rest.height, rest.height)
     found.sort(key=lambda d: (_ORDER[d.state], -d.badness, d.type, d.data_id))
     lone = [x.join(y, on=KEY, how="anti").sort(KEY).select(KEY) for x, y in ((left, right), (right, left))]

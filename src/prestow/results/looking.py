@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,8 +195,10 @@ def _fits(path: Path, title: str, extension: str | None, rows: int, side: int) -
 
     from prestow.formats.fits_cards import damaged
 
+    open_format("fits").check(path)  # astropy leaves out what a torn file lacks
     try:
-        with fits.open(path, memmap=True) as hdus:
+        with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus:
+            warnings.simplefilter("ignore")  # remarks on headers that tasks did not write
             hdu = _chosen(hdus, path, extension)
             name = hdu.name or str(hdus.index(hdu))
             if hdu.is_image:

@@ -179,7 +179,7 @@ def _found(
         size=sum(p.size for p in made),
         receipts=sum(1 for _ in _walk(store, f"{RECEIPTS}/{run}")),
         plans=tuple(plan.id for plan in plans.values() if plan.run == run),
-        chains=registry.removal.chains(run),
+        chains=registry.holdings.chains(run),
         dependents=_dependents(registry, store, run, plans, own_chain),
         unexpected=tuple(_unexpected(store, run, products)),
         begun=is_removed(store, run),
@@ -232,7 +232,7 @@ def remove(
         for name in product.names:
             store.delete(name)
     registry.delete_datasets([uuid.UUID(ident).bytes for ident in ids])
-    registry.removal.leave_chains(run)
+    registry.holdings.leave_chains(run)
     for directory, plan in plans.items():
         if plan.run == run:
             _remove_plan(directory)
@@ -283,7 +283,7 @@ def _walk(store: Store, prefix: str) -> Iterator[tuple[str, int]]:
 def _products(registry: Registry, store: Store, run: str, store_name: str) -> Iterator[_Product]:
     """Give what was made: by the registry, and by the receipts of what is not taken in."""
     known, again = set[str](), is_removed(store, run)
-    for row in registry.removal.products(run).to_pylist():
+    for row in registry.holdings.products(run).to_pylist():
         ident = str(uuid.UUID(bytes=row["id"]))
         known.add(ident)
         # what lies in a store that is only read is somebody else's
@@ -329,10 +329,10 @@ def _dependents(
             count = int(used.select(pl.len()).collect().item())
             planned += [(plan.id, plan.run, count)] if count else []
     return Dependents(
-        readers=registry.removal.readers(run),
+        readers=registry.holdings.readers(run),
         plans=tuple(planned),
-        children=tuple(child for child in registry.removal.children(run) if not is_removed(store, child)),
-        chains=tuple(name for name in registry.removal.chains(run) if name != own_chain),
+        children=tuple(child for child in registry.holdings.children(run) if not is_removed(store, child)),
+        chains=tuple(name for name in registry.holdings.chains(run) if name != own_chain),
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from prestow.errors import ProjectError
+from prestow.errors import ProjectError, TaskError
 from prestow.formats import Story, open_format
 from prestow.results.comparing import compare
 from prestow.results.differences import compare_files
@@ -132,6 +132,15 @@ def test_shapes_types_units_and_planes_of_one_alone_are_told(tmp_path):
         compare_files("fits", a, plane(tmp_path / "d.fits", np.zeros((3, 4), "f4"), name="VAR"), EXACT)
     )
     assert {name: p.note for name, p in parts.items()} == {"plane SCI": "only in A", "plane VAR": "only in B"}
+
+
+def test_a_torn_file_is_an_error_of_the_file(tmp_path):
+    whole = plane(tmp_path / "a.fits", np.zeros((100, 100)))
+    torn = tmp_path / "b.fits"
+    for cut in (10, 3000, 2880 * 2 + 40_000):
+        torn.write_bytes(whole.read_bytes()[:cut])
+        with pytest.raises(TaskError, match="PST-N008"):
+            compare_files("fits", whole, torn, EXACT)
 
 
 def test_the_story_is_no_difference(tmp_path):

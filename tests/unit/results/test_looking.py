@@ -128,6 +128,8 @@ def test_what_cannot_be_shown_says_so(tmp_path):
         look(tmp_path / "a.json", "json", "x").save(tmp_path / "x.png")
     with pytest.raises(ProjectError, match="has no extensions"):
         look(tmp_path / "a.json", "json", "x", extension="SCI")
-    (tmp_path / "torn.fits").write_bytes(b"SIMPLE  = ")
-    with pytest.raises(TaskError, match="PST-N008"):
-        look(tmp_path / "torn.fits", "fits", "x")
+    whole = write(tmp_path / "whole.fits", fits.ImageHDU(sky((100, 100)))).read_bytes()
+    for cut in (10, 3000, 5000, len(whole) - 2880 * 5):
+        (tmp_path / "torn.fits").write_bytes(whole[:cut])
+        with pytest.raises(TaskError, match="PST-N008"):
+            look(tmp_path / "torn.fits", "fits", "x")

@@ -14,8 +14,8 @@ PRODUCTS = {"id": col.ID, "type": "str", "store": "str", "kind": "str", "path": 
 """Columns of the products of a run: one row for each place of each dataset."""
 
 
-class Removal:
-    """A registry, looked at from the end of a run.
+class Holdings:
+    """A registry, looked at by run.
 
     Reads, but for `leave_chains`. Rows of datasets are taken out by `Registry.delete_datasets`.
     """
