@@ -94,6 +94,8 @@ def test_the_table_says_how_many_more_there_are(root: Path, inside) -> None:
     text = inside("find", "isr", "--limit", 1, cwd=root).out
     assert "and 3 more" in text
     assert text.splitlines()[-1] == "next: prestow find isr --paths"
+    text = inside("find", "isr", "--where", "visit > 1", "--made", "--limit", 1, cwd=root).out
+    assert text.splitlines()[-1] == "next: prestow find isr --where 'visit > 1' --made --paths"
     nothing = inside("find", "isr", "visit=1", cwd=root)
     assert "no isr has visit=1" in nothing.out
     assert nothing.code == 0

@@ -104,7 +104,14 @@ def find(
         facts = {"type": found.type.name, "count": found.total, "datasets": [r.as_dict() for r in found]}
         output.answer("find", {**facts, "notes": list(found.notes)}, "")
     else:
-        output.answer("find", {}, _text(found), following=_following(found, words))
+        options = {"--where": [where] if where else [], "--run": runs, "--collection": collections}
+        options |= {"--plan": [plan] if plan else []}
+        asked = [
+            *words,
+            *(word for name, values in options.items() for value in values for word in (name, value)),
+        ]
+        asked += ["--made"] * made + ["--planned"] * planned
+        output.answer("find", {}, _text(found), following=_following(found, asked))
         return
     for note in found.notes:
         output.note(note)
@@ -147,7 +154,7 @@ def _text(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _following(found: Found, words: tuple[str, ...]) -> str:
+def _following(found: Found, words: list[str]) -> str:
     states = found.states
     if found.total > len(found):
         return f"prestow find {shlex.join(words)} --paths"
