@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 CAMPAIGNS = {
     "cafos": ("acceptance_cafos", "uam-ngc2420"),
     "huntsman": ("acceptance_huntsman", "huntsman"),
+    "sdss": ("acceptance_sdss", "sdss-stripe82"),
 }
 """Name -> (module with ``accept(directory, data)`` that gives bars, folder that ``data`` must have)."""
 
@@ -54,7 +55,7 @@ def judge(directory: Path, root: Path, wanted: dict[str, tuple[str, str]], absen
     """Run each campaign in a directory of its own, then print all figures."""
     bars: dict[str, list[Bar]] = {}
     failed = []
-    for name, (module, folder) in wanted.items():
+    for name, (module, _) in wanted.items():
         if name in absent:
             continue
         own = directory / name

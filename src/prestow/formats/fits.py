@@ -345,7 +345,7 @@ class _Source:
 
 def _unpack(packed: Any, path: Path, digest: Any) -> Any:
     """Give an open temporary file with what a gzip'd one holds; the digest sees the bytes that are packed."""
-    import tempfile  # a node has no packed files, and would pay for it
+    import tempfile  # only a packed file needs it, and every node would pay
 
     file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever reads it
     member = zlib.decompressobj(wbits=31)
@@ -360,8 +360,6 @@ def _unpack(packed: Any, path: Path, digest: Any) -> Any:
                     member = zlib.decompressobj(wbits=31)
                 file.write(member.decompress(block))
                 block = member.unused_data
-        if not member.eof:
-            raise damaged("the gzip'd data are cut off", str(path))
         file.flush()
         file.seek(0)
     except zlib.error as error:
@@ -370,6 +368,9 @@ def _unpack(packed: Any, path: Path, digest: Any) -> Any:
     except BaseException:
         file.close()
         raise
+    if not member.eof:
+        file.close()
+        raise damaged("the gzip'd data are cut off", str(path))
     return file
 
 

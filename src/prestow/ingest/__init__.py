@@ -1,5 +1,4 @@
-"""Files and receipts to the registry: raw files by their headers, outputs by their receipts,
-foreign files by what a person says.
+"""Files and receipts to the registry: raw by headers, outputs by receipts, foreign ones by what a person says.
 
 Owns taking in: verify, promote, load. Serves the project and the engines. Never needs a plan: it
 works from files, their stories and receipts alone, and never changes a file that is there.

@@ -19,7 +19,7 @@ from prestow.formats import Format, open_format
 from prestow.ingest.carrying import Transfer, carry, in_place_store, place_in_store
 from prestow.ingest.files import is_fits_name, unreadable
 from prestow.ingest.looking import RAW
-from prestow.model import Dataset, DataId, DatasetType
+from prestow.model import DataId, Dataset, DatasetType
 from prestow.model.dataset import EXTERNAL_RUN
 from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
 from prestow.registry.columns import uuid_bytes
@@ -107,7 +107,9 @@ def ingest_files(
     looked = _look_at(files, form)
     first = looked[0]
     dataset = Dataset(kind.name, data_id, f"{EXTERNAL_RUN}{kind.name}")
-    raise_all((_two_files(file, first, dataset) for file in looked if file.sha256 != first.sha256), ProjectError)
+    raise_all(
+        (_two_files(file, first, dataset) for file in looked if file.sha256 != first.sha256), ProjectError
+    )
     if dataset.id in registry.deleted() or store.size(deleted_name(dataset.id)) is not None:
         return FilesReport(kind, dataset, deleted=1)
     key = bytes.fromhex(dataset.id.replace("-", ""))
@@ -224,7 +226,9 @@ def type_conflicts(kind: DatasetType, other: DatasetType, who: str) -> list[Prob
         fixes += [f"leave out {', '.join(more)}"] if more else []
         what = f"{who} has '{kind.name}' with {_listed(other.dimensions)}, and here it is given {_listed(kind.dimensions)}"
         problems.append(
-            Problem("PST-C035", what, f"dataset type {kind.name}", " and ".join(fixes) + ", or take another type")
+            Problem(
+                "PST-C035", what, f"dataset type {kind.name}", " and ".join(fixes) + ", or take another type"
+            )
         )
     if kind.format != other.format:
         what = f"{who} has '{kind.name}' in format {other.format}, and the file is {kind.format}"
@@ -299,4 +303,6 @@ def _load(registry: Registry, dataset: Dataset, facts: dict[str, Any]) -> int:  
     rows = pa.table({"id": ids, "run": [dataset.run], "recipe": half, **keys})
     names = ("store", "path", "size", "sha256", "content", "format")
     artifacts = pa.table({"dataset": ids, **{name: [facts[name]] for name in names}})
-    return registry.insert_raw(DatasetBatch({dataset.type: rows}, artifacts), dimensions={}, relations={}).datasets
+    return registry.insert_raw(
+        DatasetBatch({dataset.type: rows}, artifacts), dimensions={}, relations={}
+    ).datasets

@@ -56,7 +56,7 @@ class RawFile:
         return f"{RAW}{{{self.data_id}}} ({os.path.basename(self.path)})"
 
     def exposure_record(self) -> dict[str, Any]:  # Any: values of a record
-        """What the registry keeps of the exposure."""
+        """Give what the registry keeps of the exposure."""
         o = self.observation
         return {
             "instrument": o.instrument, "exposure": o.exposure, "physical_filter": o.physical_filter,

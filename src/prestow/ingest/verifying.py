@@ -118,6 +118,12 @@ class Verifier:
             for name, value in expected.items()
             if getattr(story, name) != value
         ]
+        planned = {(i.connection, i.id) for i in receipt.inputs}
+        wrong += [
+            f"its story names an input that its receipt does not: {i.type} {i.data_id}"
+            for i in story.inputs
+            if (i.connection, i.id) not in planned
+        ]
         if self._level is Level.FULL and found.content != output.content:
             wrong.append("its content digest is not the receipt's")
         return wrong

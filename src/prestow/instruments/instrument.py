@@ -210,9 +210,7 @@ def read_instrument(document: Document, universe: Universe) -> Instrument:
     if not isinstance(visits, list) or not all(isinstance(v, str) for v in visits):
         problems.append(document.problem("PST-C011", ("visits",), "must be a list of observation types"))
     raise_all(problems)
-    return Instrument(
-        name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits), left_out
-    )
+    return Instrument(name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits), left_out)
 
 
 def _read_match(document: Document, value: object) -> tuple[dict[str, re.Pattern[str]], list[Problem]]:

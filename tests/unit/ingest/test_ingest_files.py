@@ -135,7 +135,7 @@ def test_bytes_may_be_linked_or_stay(project, transfer):
     [
         ("stars", ["stars.json"], {"instr": "simcam"}, {}, ["PST-C023"]),
         ("stars", ["stars.json"], {"ccd": 3}, {}, ["PST-C026"]),
-        ("stars", ["stars.json"], {"ccd": "x", "nigth": 1}, {}, ["PST-C026", "PST-C023"]),
+        ("stars", ["stars.json"], {"ccd": "x", "nihgt": 1}, {}, ["PST-C026", "PST-C023"]),
         ("stars", ["stars.json", "gains.yaml"], {}, {}, ["PST-I008"]),
         ("stars", ["stars.json", "copy.json"], {}, {}, ["PST-I008"]),
         ("stars", ["notes.csv"], {}, {}, ["PST-I008"]),
