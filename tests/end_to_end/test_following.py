@@ -15,6 +15,12 @@ from prestow.formats import StoryInput, open_format
 
 BAD = "simcam-20261101-0005-0.fits"
 SIDE = 32
+STRANGE = StoryInput(
+    "calexp",
+    "calexp",
+    '{"detector":0,"instrument":"simcam","visit":7}',
+    "11111111-1111-1111-1111-111111111111",
+)
 
 
 def brighten(path: Path, counts: int) -> None:
@@ -43,6 +49,10 @@ def survey(tmp_path_factory: pytest.TempPathFactory, inside: Callable[..., Any])
     (root / "pipeline.yaml").write_text(
         text.replace("    outputs: {isr: isr}\n", "    outputs: {isr: isr}\n    prototypes: [log, config]\n")
     )
+    task = root / "tasks" / "calibrate.py"
+    head = 'quantum.put("summary", {'
+    assert task.read_text().count(head) == 1
+    task.write_text(task.read_text().replace(head, head + '"metrics": {"faintest": float(pixels.min())}, '))
     inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
     inside("plan", cwd=root)
     inside("run", "--engine", "local", cwd=root)
@@ -79,7 +89,10 @@ def test_three_commands_lead_from_the_coadd_to_the_frame(survey: Path, prestow: 
 def test_only_the_bad_frame_stands_out(survey: Path, inside: Callable[..., Any]) -> None:
     up = inside("trace", "coadd{band=g}", "--json", cwd=survey).json["up"]
     (odd,) = up["stand_out"]
-    assert odd["standings"][0]["name"] == "sky"
+    assert {s["name"] for s in odd["standings"]} == {
+        "sky",
+        "faintest",
+    }  # a measure, and a metric of what was made beside it
     assert [root["path"].rsplit("/", 1)[-1] for root in odd["roots"]] == [BAD]
     assert len(up["points"]) == 1 + 5 * 3
 
@@ -121,13 +134,7 @@ def test_an_input_that_only_the_file_names_is_an_error(
     survey: Path, inside: Callable[..., Any], tmp_path: Path
 ) -> None:
     source, target = survey / "store/demo/coadd/coadd-simcam-g-00.fits", tmp_path / "coadd.fits"
-    strange = StoryInput(
-        "calexp",
-        "calexp",
-        '{"detector":0,"instrument":"simcam","visit":7}',
-        "1" * 8 + "-1111" * 3 + "-" + "1" * 12,
-    )
-    restamp(source, target, lambda story: replace(story, inputs=(*story.inputs, strange)))
+    restamp(source, target, lambda story: replace(story, inputs=(*story.inputs, STRANGE)))
     answer = inside("trace", target, cwd=survey, ok=False)
     assert answer.code == 9
     assert "error[PST-G010]" in answer.out
@@ -135,6 +142,21 @@ def test_an_input_that_only_the_file_names_is_an_error(
     problems = inside("trace", target, "--json", cwd=survey, ok=False).json["problems"]
     assert len(problems) == 2  # and its bytes are not those that were committed
     assert inside("trace", source, "--json", cwd=survey).json["problems"] == []
+
+
+def test_ingest_refuses_a_file_that_names_an_input_its_receipt_does_not(
+    survey: Path, inside: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = tmp_path / "demo"
+    shutil.copytree(survey, root)
+    file = root / "store/demo/coadd/coadd-simcam-g-00.fits"
+    size = file.stat().st_size
+    restamp(file, tmp_path / "other.fits", lambda story: replace(story, inputs=(STRANGE, *story.inputs[1:])))
+    shutil.copyfile(tmp_path / "other.fits", file)
+    assert file.stat().st_size == size
+    answer = inside("ingest", cwd=root, ok=False)
+    assert answer.code == 8
+    assert "names an input that its receipt does not: calexp" in answer.err + answer.out
 
 
 def test_a_planned_input_that_was_not_used_is_a_note(

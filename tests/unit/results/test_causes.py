@@ -211,7 +211,7 @@ def test_a_file_that_no_receipt_commits_is_debris(own: Callable[..., Ask], tmp_p
 
 
 def test_a_copy_and_a_changed_copy_elsewhere_are_known_by_their_story(
-    ask: Callable[..., Ask], tmp_path: Path
+    own: Callable[..., Ask], tmp_path: Path
 ) -> None:
     question = own({})
     copy = tmp_path / "copy.json"
