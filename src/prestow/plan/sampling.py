@@ -26,11 +26,12 @@ from prestow.model import DataId
 from prestow.model.universe import Universe
 from prestow.naming.identity import data_id_json
 from prestow.pipeline.definition import Pipeline, TaskDefinition
+from prestow.plan.frames import columns_of
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.match import match
 from prestow.plan.passes.select import select
 from prestow.plan.request import DatasetSource, Request
-from prestow.plan.state import State
+from prestow.plan.state import ROW, State
 from prestow.query.selection import quote
 
 VISIT = "visit"
@@ -135,9 +136,9 @@ def choose_sample(request: Request, source: DatasetSource, count: int) -> Sample
 def leading_dimension(pipeline: Pipeline, universe: Universe) -> str:
     """Give the dimension by which a campaign is sampled.
 
-    ``visit``, where a task has it. Else, of the dimensions that tasks and external inputs both have,
-    the first (in the order of the universe) that implies others, as an exposure does; else the first
-    that requires another; else the first.
+    ``visit``, where a task or an external input has it. Else, of the dimensions that tasks and external
+    inputs both have (of external inputs alone, if there is none), the first in the order of the universe
+    that implies others, as an exposure does; else the first that requires another; else the first.
 
     Raises
     ------
@@ -145,8 +146,6 @@ def leading_dimension(pipeline: Pipeline, universe: Universe) -> str:
         PST-G020 if there is none.
     """
     of_tasks = {d for task in pipeline.tasks for d in task.dimensions}
-    if VISIT in of_tasks:
-        return VISIT
     written = pipeline.producers()
     external = {
         d
@@ -155,7 +154,9 @@ def leading_dimension(pipeline: Pipeline, universe: Universe) -> str:
         if c.type not in written
         for d in pipeline.dataset_types[c.type].dimensions
     }
-    shared = [d for name, d in universe.dimensions.items() if name in of_tasks & external]
+    if VISIT in of_tasks | external:
+        return VISIT
+    shared = [d for name, d in universe.dimensions.items() if name in (of_tasks & external or external)]
     for better in (
         [d for d in shared if d.implies and d.requires],
         [d for d in shared if d.implies],
@@ -175,32 +176,25 @@ def _by_item(state: State, dimension: str) -> Iterator[TaskDefinition]:
 
 
 def _ranked(state: State, keys: Sequence[str], dimension: str) -> pl.DataFrame:
-    """Give the keys of all visits in quanta: those in most tasks first, then by value."""
+    """Give the keys of all visits in quanta: those in most tasks first, then by value.
+
+    Where no task goes by visit, what tasks read has them.
+    """
     parts = [state.parts[t.label].quanta.select(keys).unique() for t in _by_item(state, dimension)]
+    if not parts:
+        parts = [_read(state, t, dimension, keys).select(keys).unique() for t in state.request.pipeline.tasks]
     every = pl.concat(parts).group_by(keys).len("_tasks")
     return every.sort("_tasks", *keys, descending=[True, *(False for _ in keys)]).select(keys)
 
 
 def _gathers(state: State, keys: Sequence[str], dimension: str) -> Iterator[_Gather]:
     """Give, for each task that gathers visits, its largest gather."""
+    calibrations_too = dimension != VISIT and any(True for _ in _by_item(state, dimension))
     for task in state.request.pipeline.tasks:
         if dimension in task.dimensions:
             continue
         part = state.parts[task.label]
-        pairs = []
-        for connection in task.inputs:
-            frame = state.frame(connection.type)
-            if dimension not in state.request.pipeline.dataset_types[connection.type].dimensions:
-                continue
-            if connection.type not in state.planned and dimension != VISIT:
-                continue  # calibrations are exposures, too
-            edges = part.inputs[connection.name]
-            pairs.append(
-                frame.select(keys)[edges["dataset"].to_numpy()].with_columns(edges["quantum"]).unique()
-            )
-        if not pairs:
-            continue
-        members = pl.concat(pairs).unique()
+        members = _read(state, task, dimension, keys, only_planned=calibrations_too)
         if not members.height:
             continue
         sizes = members.group_by("quantum").len(_ITEMS).sort(_ITEMS, "quantum", descending=[True, False])
@@ -210,6 +204,23 @@ def _gathers(state: State, keys: Sequence[str], dimension: str) -> Iterator[_Gat
         )
         own = members.filter(pl.col("quantum") == row).select(keys)
         yield _Gather(task.label, str(DataId(json.loads(ids.item()))), own)
+
+
+def _read(
+    state: State, task: TaskDefinition, dimension: str, keys: Sequence[str], *, only_planned: bool = False
+) -> pl.DataFrame:
+    """Give which visits each quantum of a task reads: ``quantum`` and the keys."""
+    kinds = columns_of(keys, state.request.universe)
+    pairs = [pl.DataFrame(schema={**kinds, "quantum": ROW})]
+    for connection in task.inputs:
+        if dimension not in state.request.pipeline.dataset_types[connection.type].dimensions:
+            continue
+        if only_planned and connection.type not in state.planned:
+            continue
+        edges = state.parts[task.label].inputs[connection.name]
+        rows = state.frame(connection.type).select(*kinds)[edges["dataset"].to_numpy()]
+        pairs.append(rows.with_columns(edges["quantum"]))
+    return pl.concat(pairs).unique()
 
 
 def _size(gather: _Gather) -> int:

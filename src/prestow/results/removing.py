@@ -269,7 +269,7 @@ def _refuse(registry: Registry, store: Store, run: str) -> None:
             for n, k in known.items()
             if k is CollectionKind.RUN and not n.startswith((RAW_RUN, EXTERNAL_RUN))
         ]
-        near = difflib.get_close_matches(run, runs, 1)
+        near = difflib.get_close_matches(run, [n for n in runs if not is_removed(store, n)], 1)
         fix = f"did you mean '{near[0]}'?" if near else f"runs: {', '.join(runs) or 'none'}"
         raise ProjectError(Problem("PST-G003", f"there is no run '{run}'", "--run", fix))
 

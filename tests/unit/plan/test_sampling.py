@@ -11,7 +11,7 @@ from prestow.errors import PlanRefusedError
 from prestow.pipeline.definition import InputConnection, Pipeline
 from prestow.plan import Request, build_plan, choose_sample
 from prestow.plan.sampling import leading_dimension
-from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, reduction, task
+from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, exist, reduction, task
 
 
 def request_of(pipeline=None, where=""):
@@ -144,9 +144,28 @@ def test_without_visits_exposures_are_sampled_and_calibrations_kept():
     assert {t: c["quanta"] for t, c in plan.counts.items()} == {"dark": 1, "clean": 2}
 
 
+def test_visits_that_exist_are_sampled_though_no_task_goes_by_visit():
+    """Only a coadd, of calibrated frames that were taken in."""
+    types = (
+        dataset_type("calexp", "visit", "detector", template=""),
+        dataset_type("coadd", "band", "detector"),
+    )
+    stack = task("coadd", ["band", "detector"], ["calexp"], ["coadd"])
+    pipeline = Pipeline("toy", "", (stack,), {t.name: t for t in types})
+    survey = Survey.make(visits=7, detectors=2)
+    visits_ = survey.records["visit"].select("instrument", "visit")
+    calexp = visits_.join(survey.records["detector"].select("instrument", "detector"), on="instrument")
+    survey = replace(survey, existing={"calexp": exist("calexp", calexp)})
+    sample = choose_sample(request_of(pipeline), survey, 3)
+    assert visits(sample) == [1, 3, 5]
+    plan = build_plan(replace(request_of(pipeline), where=sample.where), survey)
+    assert plan.counts["coadd"]["quanta"] == 2
+    assert plan.tables["inputs"].height == 6
+
+
 def test_nothing_to_sample_is_refused():
-    types = (dataset_type("raw", "exposure", "detector", template=""), dataset_type("all"))
-    pipeline = Pipeline("toy", "", (task("all", [], ["raw"], ["all"]),), {t.name: t for t in types})
+    types = (dataset_type("schema", template=""), dataset_type("all"))
+    pipeline = Pipeline("toy", "", (task("all", [], ["schema"], ["all"]),), {t.name: t for t in types})
     with pytest.raises(PlanRefusedError, match="PST-G020"):
         leading_dimension(pipeline, UNIVERSE)
     with pytest.raises(PlanRefusedError, match="PST-G020"):
