@@ -53,13 +53,10 @@ def _made(recorded: Recorded, point: Point, reason: Reason) -> None:
         f"{len(steps) - len(absent)} of {len(steps)} planned inputs ("
         + counted(f"{s.state}:{s.code}" if s.code else s.state or inputs[s.input].state for s in absent) + ")"
     )  # fmt: skip
-    by = (
-        f"by attempt {point.attempt[:8]}"
-        if point.attempt
-        else "in a parent run"
-        if point.state == "reused"
-        else "earlier"
-    )
+    by = f"by attempt {point.attempt[:8]}" if point.attempt else "earlier"
+    if point.state == "reused" and receipt is not None:
+        by = f"in run {receipt.run} under the same recipe, and taken from there,"
+        reason.facts["taken_from"] = receipt.run
     reason.lines.append(f"  made {by} from {words}{_where(recorded, point)}")
     reason.facts |= {"attempt": point.attempt, "planned": len(steps), "used": len(steps) - len(absent)}
     if receipt is not None and receipt.actual_recipe != receipt.planned_recipe:

@@ -180,7 +180,7 @@ class Recorded:
             sha256 = row["sha256"]
             return replace(
                 point, state=ROOT if row["root"] else "made", store=row["store"] or "", path=row["place"] or "",
-                sha256=sha256.hex() if isinstance(sha256, bytes) else sha256 or "", receipt=row["receipt"] or "",
+                sha256=sha256.hex() if isinstance(sha256, bytes) else sha256 or "", **_maker(row["receipt"]),
             )  # fmt: skip
         name = receipt_name(row["run"], row["task"], row["maker"])
         point = replace(
@@ -192,14 +192,26 @@ class Recorded:
             path=row["path"],
             receipt=name,
         )
-        return self._by_receipt(point, row["producer"])
+        if self.receipt_of(point) is None and row["dataset"] in self._reused:
+            return self._taken(point, self._reused[row["dataset"]])
+        return self._by_receipt(point)
 
-    def _by_receipt(self, point: Point, producer: int | None = None) -> Point:
+    def _taken(self, point: Point, other: Row) -> Point:
+        """Give a point that a parent run has: its bytes, and who made them, are those there."""
+        point = replace(
+            point, **_maker(other["receipt"]), path=other["path"] or "", store=other["store"] or ""
+        )
+        if other["sha256"] is None:
+            return replace(self._by_receipt(point), job="")
+        sha256 = other["sha256"]
+        return replace(
+            point, state="reused", job="", sha256=sha256.hex() if isinstance(sha256, bytes) else str(sha256)
+        )
+
+    def _by_receipt(self, point: Point) -> Point:
         """Give a point with the state that its quantum's receipt says, or the reports of its job."""
         receipt = self.receipt_of(point)
         if receipt is None:
-            if producer is not None and producer in self._reused:
-                return replace(point, state="reused", by="plan")
             return replace(point, state="failed" if self.failures(point) else "pending")
         point = replace(
             point,
@@ -217,14 +229,14 @@ class Recorded:
         return replace(point, recipe=receipt.actual_recipe or point.recipe)
 
     @cached_property
-    def _reused(self) -> frozenset[int]:
-        """Quanta of the plan that a parent run has."""
+    def _reused(self) -> dict[int, Row]:
+        """Give the outputs of the plan that a parent run has, by their rows in the plan."""
         if self.plan is None or self.registry is None:
-            return frozenset()
+            return {}
         from prestow.plan.reuse import reusable
 
         frame = reusable(self.plan, self.registry)
-        return frozenset() if frame is None else frozenset(frame["quantum"].to_list())
+        return {} if frame is None else {row["dataset"]: row for row in frame.iter_rows(named=True)}
 
     # --- steps up ----------------------------------------------------------------------------
 
@@ -445,6 +457,17 @@ class Recorded:
             quantum=row["id"], job=row["job"], attempt=row["attempt"] or "", receipt=row["receipt"],
             recipe=row["actual_recipe"] or row["planned_recipe"] or "", by="registry",
         )  # fmt: skip
+
+
+def _maker(receipt: str | None) -> dict[str, str]:
+    """Give task, quantum and receipt from the name of a receipt; see `prestow.commit.receipt_name`."""
+    if not receipt:
+        return {}
+    return {
+        "task": receipt.split("/")[2],
+        "quantum": receipt.rsplit("/", 1)[-1].removesuffix(".json"),
+        "receipt": receipt,
+    }
 
 
 def _reports(store: Store, job: str) -> list[Row]:

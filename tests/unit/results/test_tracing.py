@@ -13,6 +13,7 @@ from prestow.engines import open_engine
 from prestow.errors import ProjectError
 from prestow.ingest import ingest_outputs
 from prestow.naming.universe import load_universe
+from prestow.results.causes import why
 from prestow.results.lineage import Point, Step
 from prestow.results.recorded import Recorded
 from prestow.results.resolving import find_dataset
@@ -162,6 +163,36 @@ def test_levels_are_queries_and_not_rows(
         trace(recorded, one(recorded, "total", "instrument=toy"))
         counts[visits] = len(asked)
     assert counts[12] <= counts[4]
+
+
+def test_a_child_run_is_followed_into_its_parent(tmp_path: Path, look: Look) -> None:
+    """What was lost is made again; what is taken from the parent run is told as such, and followed there."""
+    flag = tmp_path / "flag"
+    flag.touch()
+    lossy = Campaign(
+        tmp_path / "lossy",
+        do={2: {"double": {"what": "fail", "while": str(flag)}}},
+        double="tolerate",
+        minimum=1,
+    )
+    lossy.run(open_engine("local"))
+    store = open_store(lossy.stores["archive"])
+    with lossy.registry() as registry:
+        ingest_outputs(registry, store)
+        flag.unlink()
+        plan = lossy.plan("toy+1", child_of="toy")
+        recorded = Recorded(load_universe(), registry, plan, store)
+        up = trace(recorded, one(recorded, "total", "instrument=toy"))
+        states = {(p.type, p.values.get("visit")): p.state for p in up.points.values()}
+        assert states == {
+            ("total", None): "pending", ("shifted", 1): "reused", ("shifted", 2): "pending", ("shifted", 3): "reused",
+            ("doubled", 1): "made", ("doubled", 2): "pending", ("doubled", 3): "made",
+            ("raw", 1): "root", ("raw", 2): "root", ("raw", 3): "root",
+        }  # fmt: skip
+        assert {p.run for p in up.points.values() if p.state == "made"} == {"toy"}
+        reason = why(recorded, ["shifted", "visit=1"])
+        assert (reason.state, reason.facts["taken_from"]) == ("reused", "toy")
+        assert why(recorded, ["shifted", "visit=1"], run="toy").state == "made"
 
 
 def wide(count: int, odd: int | None = None) -> Trace:
