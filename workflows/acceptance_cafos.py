@@ -118,7 +118,7 @@ def looks(directory: Path) -> list[Bar]:
             Bar(
                 f"{band}: sources of the coadd, above 5 sigma within 5 pixels", int(sure.sum()), at_least=100
             ),
-            Bar(f"{band}: share of the catalogue that is so", float(sure.mean()), at_least=0.5),
+            Bar(f"{band}: share of the catalogue that is so", float(sure.mean()), at_least=0.95),
             Bar(
                 f"{band}: grey levels of the QA plot",
                 checks.picture_levels(products / "plot" / f"plot-cafos-{band}-00.png"),
