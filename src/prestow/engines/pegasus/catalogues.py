@@ -130,6 +130,9 @@ def properties(site: Site) -> str:
         "pegasus.transfer.worker.package.autodownload": "false",
         "pegasus.transfer.worker.package.strict": "false",
     }
+    if settings.data == "nonsharedfs":
+        # a failed task's outputs are looked for, too: three times, with seven minutes in between
+        values["pegasus.transfer.lite.arguments"] = "-m 1"
     values |= settings.properties
     return "".join(f"{_escaped(name, ' :=#!')} = {_escaped(str(values[name]))}\n" for name in sorted(values))
 
@@ -165,6 +168,7 @@ pegasus-status -l submit/…
 pegasus-analyzer submit/…
 ```
 
+That the planner does not know the profile `condor.success_exit_code`, as it says, does not matter: HTCondor does.
 `--cluster label` runs several short jobs as one. `pegasus-plan` says what its submit directory is called; `pegasus-run`
 on that one goes on after a failure. What a job commits it does not do again.
 
