@@ -116,7 +116,7 @@ def looks(directory: Path) -> list[Bar]:
         sure = np.asarray(rows["flux_r5"]) > 5 * np.asarray(rows["flux_r5_err"])
         bars += [
             Bar(
-                f"{band}: sources of the coadd, above 5 sigma within 5 pixels", int(sure.sum()), at_least=100
+                f"{band}: sources of the coadd, above 5 sigma within 5 pixels", int(sure.sum()), at_least=200
             ),
             Bar(f"{band}: share of the catalogue that is so", float(sure.mean()), at_least=0.95),
             Bar(
