@@ -44,6 +44,9 @@ class Reason:
     facts: dict[str, Any] = field(default_factory=dict)  # Any: JSON values
     following: str = ""
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""
         return {"subject": self.subject, "state": self.state, **self.facts}

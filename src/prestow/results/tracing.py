@@ -70,6 +70,9 @@ class Trace:
     cut: int = 0
     marks: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return "\n".join((*tree_lines(self), *odd_lines(self)))
+
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""
         return {
