@@ -46,7 +46,10 @@ def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory:
         lines.append(f"  FAILED {failure.task} {data_id} [{failure.code}] {failure.message}")
         lines += [f"    {line}" for line in failure.log_tail]
     for receipt in outcome.receipts.values():
-        lines += [f"  {name} = {value}" for name, value in receipt.measures.items()]
+        lines += [
+            f"  {name} = {value:.6g}" if isinstance(value, float) else f"  {name} = {value}"
+            for name, value in receipt.measures.items()
+        ]
         lines += [f"  {receipt.state}: {receipt.code}"] if receipt.code else []
         lines += [f"  -> {o.path}  {size_text(o.size)}" for o in receipt.outputs if o.size is not None]
     if found.directory:

@@ -215,6 +215,8 @@ class DaskEngine:
             worker_class=_Nanny,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0" if self.dashboard else None,
+            # without a page the scheduler would still serve HTTP, on one fixed port and to everybody
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             local_directory=self._scratch,
             silence_logs=logging.CRITICAL,
             preload=[_PRELOAD],

@@ -52,6 +52,21 @@ def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path: Path) -> None:
     assert result.worker_losses >= 1
 
 
+def test_two_clusters_at_once_do_not_meet_and_serve_nobody_else() -> None:
+    """Dask warns where a port is taken, and a warning fails here."""
+    import psutil
+
+    with DaskEngine(1) as first, DaskEngine(1) as second:
+        assert (first.link, second.link) == ("", "")
+        listening = {
+            c.laddr.ip
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True))
+            for c in process.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN
+        }
+    assert listening == {"127.0.0.1"}
+
+
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 def test_ctrl_c_once_drains_and_twice_cancels(tmp_path: Path, times: int) -> None:
     do = {n: {"double": {"sleep": 0.4 if times == 1 else 30}} for n in range(1, 7)}
