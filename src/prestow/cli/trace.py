@@ -106,7 +106,7 @@ def _in_project(
         lines += more
         facts["up"] = above.as_dict()
         notes.append("neither registry nor plan of this project know it: only the file tells")
-        following = "prestow find"
+        following = f"prestow find {above.start.type}"
     else:
         if found.story is not None:
             problems, notes = compare(

@@ -6,7 +6,6 @@ can be told, and `Recorded.notes` says what. A level of a line costs a fixed num
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prestow.commit import ATTEMPTS, read_receipt, receipt_name
-from prestow.errors import PrestowError
-from prestow.manifest import Receipt
+from prestow.commit import receipt_name
 from prestow.model.hashing import dataset_id, quantum_id
 from prestow.registry.following import plain_rows
 from prestow.results import plan_rows
 from prestow.results.lineage import ROOT, UNKNOWN, Point, Step, data_id_text
+from prestow.results.papers import Papers, Row
 from prestow.results.plan_rows import among, raw
-from prestow.stores import Linkable, Store, Walkable
+from prestow.stores import Store
 
 if TYPE_CHECKING:
     from prestow.model.universe import Universe
@@ -31,10 +29,8 @@ if TYPE_CHECKING:
     from prestow.registry import Registry
     from prestow.results.datasets import Sources
 
-Row = dict[str, Any]  # Any: values of a row
 
-
-class Recorded:
+class Recorded(Papers):
     """What is known, of one project.
 
     Parameters
@@ -60,22 +56,15 @@ class Recorded:
         *,
         name: str = "archive",
     ) -> None:
+        super().__init__(store)
         self.universe = universe
         self.registry = registry
         self.plan = plan
-        self.store = store
         self.name = name
-        self.notes: dict[str, None] = {}
-        self._receipts: dict[str, Receipt | None] = {}
-        self._reports: dict[str, tuple[Row, ...]] = {}
         if plan is None:
             self.note("there is no plan here: what was planned and is not settled cannot be told")
         if registry is None:
             self.note("there is no registry here: only what the plan and receipts say can be told")
-
-    def note(self, text: str) -> None:
-        """Say what could not be known."""
-        self.notes.setdefault(text)
 
     @property
     def sources(self) -> Sources:
@@ -85,51 +74,14 @@ class Recorded:
         plans = () if self.plan is None else (self.plan,)
         return Sources(self.universe, self.registry, plans, self.name)
 
-    # --- single papers -----------------------------------------------------------------------
-
-    def receipt(self, name: str) -> Receipt | None:
-        """Give a receipt, or None if there is none that can be read."""
-        if name not in self._receipts:
-            found = None
-            if self.store is not None and name:
-                try:
-                    found = read_receipt(self.store, name)
-                except PrestowError as error:
-                    self.note(f"{name} cannot be read: {error.problems[0].what}")
-            self._receipts[name] = found
-        return self._receipts[name]
-
-    def receipt_of(self, point: Point) -> Receipt | None:
-        """Give the receipt of the quantum that makes something."""
-        if not point.quantum:
-            return None
-        return self.receipt(point.receipt or receipt_name(point.run, point.task, point.quantum))
-
-    def reports(self, job: str) -> tuple[Row, ...]:
-        """Give the reports of a job's attempts, as far as they can be read."""
-        if job not in self._reports:
-            found: list[Row] = []
-            store = self.store
-            if store is not None and job:
-                found += _reports(store, job)
-            self._reports[job] = tuple(found)
-        return self._reports[job]
-
-    def failures(self, point: Point) -> list[tuple[Row, Row]]:
-        """Give the attempts at which the quantum of a point failed: report and failure."""
-        found = []
-        for report in self.reports(point.job):
-            for entry in report.get("quanta", ()):
-                if entry.get("quantum") == point.quantum:
-                    found += [(report, failure) for failure in entry.get("failures", ())]
-        return found
-
     # --- points ------------------------------------------------------------------------------
 
     def points(self, ids: Collection[str], told: Sequence[Point] = ()) -> dict[str, Point]:
         """Give what is known of some datasets; of those that nothing knows, what ``told`` says."""
         found = self._registered(ids)
-        found.update(self._planned(among("id", (i for i in ids if i not in found))))
+        rest = [i for i in ids if i not in found]
+        if rest:
+            found.update(self._planned(among("id", rest)))
         found.update({point.id: point for point in told if point.id in ids and point.id not in found})
         absent = [i for i in ids if i not in found or found[i].state == UNKNOWN]
         gone = self._deleted if absent else frozenset()
@@ -468,19 +420,3 @@ def _maker(receipt: str | None) -> dict[str, str]:
         "quantum": receipt.rsplit("/", 1)[-1].removesuffix(".json"),
         "receipt": receipt,
     }
-
-
-def _reports(store: Store, job: str) -> list[Row]:
-    """Give the reports of a job's attempts, the oldest first where the files tell."""
-    if not isinstance(store, Walkable):
-        return []
-    found: list[tuple[float, Row]] = []
-    for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
-        try:
-            report = json.loads(store.read(name))
-            written = store.local_path(name).stat().st_mtime if isinstance(store, Linkable) else 0.0
-        except (OSError, ValueError):
-            continue
-        if isinstance(report, dict):
-            found.append((written, report))
-    return [report for _, report in sorted(found, key=lambda pair: pair[0])]
