@@ -43,7 +43,7 @@ def judge(
     levels = [night["metrics"]["zero_point"] for night in nights]
     ghosts = sky.sources(-image.data, image.uncertainty.array, image.mask, threshold=1.5)
     noise = empty_noise(image)
-    metrics = {
+    metrics: dict[str, float] = {
         "frames": int(image.meta["NCOMBINE"]),
         "n_sources": len(table),
         "n_sources_best_frame": max(p["metrics"]["n_sources"] for p in placed),
@@ -52,7 +52,6 @@ def judge(
         "noise": round(noise, 4),
         "depth": round(float(image.meta["MAGZERO"]) - 2.5 * float(np.log10(5 * max(noise, 1e-30))), 4),
         "reference_stars": len(pairs.mine),
-        "astrometric_scatter": round(max(pairs.scatter), 5) if len(pairs.mine) else 99.0,
         "astrometric_scatter_worst_frame": max(p["metrics"]["astrometric_scatter"] for p in placed),
         "zero_point_lowest": min(levels),
         "zero_point_highest": max(levels),
@@ -60,8 +59,10 @@ def judge(
         "zero_point_scatter": max(night["metrics"]["zero_point_scatter"] for night in nights),
         "masked_share": round(float(image.mask.mean()), 5),
     }
+    if len(pairs.mine):
+        metrics["astrometric_scatter"] = round(max(pairs.scatter), 5)
     checks = {
-        name: {"value": metrics[name], "bar": bar, "passed": bool(metrics[name] <= bar)}
+        name: {"value": metrics.get(name), "bar": bar, "passed": metrics.get(name, float("inf")) <= bar}
         for name, bar in bars.items()
     }
     return {
