@@ -264,6 +264,21 @@ def test_doctor_looks_at_the_environment(
     assert {c["name"]: c["state"] for c in answer.json["checks"]}["scratch"] == "fail"
 
 
+def test_a_wrong_data_id_is_answered_with_near_ones(survey: Path, inside: Callable[..., Any]) -> None:
+    answer = inside(
+        "trace",
+        "calexp",
+        "visit=202611010011",
+        "detector=0",
+        "instrument=simcam",
+        "--json",
+        cwd=survey,
+        ok=False,
+    )
+    (problem,) = answer.json["problems"]
+    assert "calexp{detector=0,instrument=simcam,visit=2026110100" in problem["fix"]
+
+
 def test_bad_words_are_refused(survey: Path, inside: Callable[..., Any]) -> None:
     for words, codes in (
         (("trace", "calexp"), ["PST-G014"]),

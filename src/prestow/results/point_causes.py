@@ -148,8 +148,12 @@ def _absent(recorded: Recorded, point: Point, reason: Reason) -> None:
         steps, told = recorded.reads([point])
         inputs = recorded.points({s.input for s in steps}, told)
         there = sum(p.there for p in inputs.values())
+        whole = there == len(inputs)
+        count = f"all {len(inputs):,}" if whole else f"{there:,} of {len(inputs):,}"
         reason.lines.append(
-            f"  of its {inputs_text(len(inputs))} {'all are' if there == len(inputs) else there} there"
+            f"  {count} inputs are there"
+            if len(inputs) > 1
+            else f"  its input is {'' if whole else 'not '}there"
         )
     _blocked_lines(recorded, point, reason)
     reason.following = _next(point, cause, own=own)

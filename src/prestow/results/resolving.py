@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from prestow.formats import Story
     from prestow.results.recorded import Recorded
 
+MOST = 5_000
+"""Data IDs that are looked through for one that is near to what was typed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -115,9 +118,21 @@ def _by_data_id(recorded: Recorded, named: Named, run: str | None) -> Point:
         read = recorded.existing(named.type, named.data_id)
         if len(read) == 1:
             return read[0]
-        raise _unknown(f"no dataset {named}", f"run {run}" if run else "", f"see: prestow find {named.type}")
+        near = _near(recorded, named, run)
+        fix = f"such as {near}; see: prestow find {named.type}" if near else f"see: prestow find {named.type}"
+        raise _unknown(f"no dataset {named}", f"run {run}" if run else "", fix)
     key = str(uuid.UUID(bytes=frame["id"][0]))
     return recorded.points([key])[key]
+
+
+def _near(recorded: Recorded, named: Named, run: str | None) -> str:
+    """Give the datasets of the type whose data IDs look most like the one that was typed."""
+    from prestow.results.datasets import collect
+
+    frame = collect(recorded.sources, named.type, runs=None if run is None else [run])
+    known = dict.fromkeys(_texts(frame.select("data_id").head(MOST)))
+    near = difflib.get_close_matches(str(named.data_id), known, 3, cutoff=0.3)
+    return ", ".join(f"{named.type}{{{text}}}" for text in near)
 
 
 def _texts(frame: pl.DataFrame) -> list[str]:
