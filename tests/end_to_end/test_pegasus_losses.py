@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from prestow.engines import open_engine
 from prestow.engines.pegasus import Emission, emit
+from prestow.errors import PlanRefusedError
+from prestow.ingest import ingest_outputs
 from prestow.plan import Plan
 from prestow.plan.reuse import reusable
 from prestow.plan.settled import read_settled
@@ -40,10 +43,15 @@ def states(campaign: Campaign, plan: Plan) -> dict[str, list[str]]:
     return result
 
 
+def products(campaign: Campaign) -> dict[str, bytes]:
+    top = campaign.directory / "store" / "toy"
+    return {str(p.relative_to(top)): p.read_bytes() for p in sorted(top.rglob("*.json"))}
+
+
 FAILS = {2: {"double": {"what": "fail"}}}
 
 
-def test_a_tolerated_failure_is_a_loss_and_the_gather_goes_on(tmp_path: Path) -> None:
+def test_a_tolerated_failure_is_a_loss_and_the_gather_goes_on_as_by_the_engine_local(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path / "c", do=FAILS, double="tolerate", minimum=2, tries=2)
     plan = campaign.plan()
     emitted(campaign, plan, tmp_path / "out", retries=0)
@@ -53,23 +61,10 @@ def test_a_tolerated_failure_is_a_loss_and_the_gather_goes_on(tmp_path: Path) ->
         "double": ["made", "lost", "made"], "shift": ["made", "blocked", "made"], "gather": ["made"],
     }  # fmt: skip
     assert campaign.product("total")["visits"] == [1, 3]
-
-
-def test_the_same_products_as_the_engine_local_makes_of_such_a_campaign(tmp_path: Path) -> None:
-    from prestow.engines import open_engine
-
-    products = []
-    for name in ("shim", "local"):
-        campaign = Campaign(tmp_path / name, do=FAILS, double="tolerate", minimum=2)
-        if name == "local":
-            campaign.run(open_engine("local"))
-        else:
-            emitted(campaign, campaign.plan(), tmp_path / "out", retries=0)
-            assert Shim(tmp_path / "out", tmp_path / "work").run()
-        top = campaign.directory / "store" / "toy"
-        products.append({str(p.relative_to(top)): p.read_bytes() for p in sorted(top.rglob("*.json"))})
-    assert len(products[0]) == 5
-    assert products[0] == products[1]
+    local = Campaign(tmp_path / "local", do=FAILS, double="tolerate", minimum=2, tries=2)
+    local.run(open_engine("local"))
+    assert len(products(campaign)) == 5
+    assert products(campaign) == products(local)
 
 
 def test_a_failure_that_is_not_tolerated_stops_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
@@ -127,8 +122,6 @@ def test_a_changed_input_is_found_before_the_task_starts(tmp_path: Path) -> None
 
 
 def test_a_child_run_hands_over_what_is_to_be_made_again(tmp_path: Path) -> None:
-    from prestow.ingest import ingest_outputs
-
     flag = tmp_path / "clouds"
     flag.touch()
     campaign = Campaign(
@@ -147,3 +140,16 @@ def test_a_child_run_hands_over_what_is_to_be_made_again(tmp_path: Path) -> None
     assert done.jobs == 3
     assert Shim(tmp_path / "again", tmp_path / "work2").run()
     assert campaign.product("total", "toy+1")["visits"] == [1, 2, 3]
+
+
+def test_where_all_is_taken_from_the_parent_there_is_nothing_to_hand_over(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path / "c")
+    campaign.run(open_engine("local"))
+    with campaign.registry() as registry:
+        ingest_outputs(registry, open_store(campaign.stores["archive"]), runs=["toy"])
+    child = campaign.plan("toy+1", child_of="toy")
+    with campaign.registry() as registry:
+        reuse = reusable(child, registry)
+    with pytest.raises(PlanRefusedError, match="PST-E009"):
+        emitted(campaign, child, tmp_path / "out", reuse=reuse)
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ import re
 
 import polars as pl
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.engines.pegasus.checking import cycle
@@ -43,11 +43,16 @@ TEXTS = st.sampled_from(TRAPS) | ANY | st.text("0123456789abcdef", min_size=8, m
 VALUES = st.recursive(
     TEXTS | st.integers(-(10**12), 10**12) | st.booleans(),
     lambda v: st.lists(v) | st.dictionaries(TEXTS, v),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
-@given(st.dictionaries(TEXTS, VALUES, min_size=1), st.lists(VALUES), st.lists(VALUES))
+@settings(max_examples=60)
+@given(
+    st.dictionaries(TEXTS, VALUES, min_size=1, max_size=5),
+    st.lists(VALUES, max_size=4),
+    st.lists(VALUES, max_size=4),
+)
 def test_yaml_reads_what_was_written(
     head: dict[str, object], first: list[object], second: list[object]
 ) -> None:

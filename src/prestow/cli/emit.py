@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
+from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text, size_text
 
 
 @click.command(short_help="Write a plan for another system: Pegasus.")
 @click.argument("system", metavar="SYSTEM")
-@click.argument("plan", required=False)
+@click.argument("plan", required=False, shell_complete=completing.plans)
 @click.option("--site", required=True, type=click.Path(), metavar="FILE", help="A site file for that system.")
 @click.option(
     "--into", required=True, type=click.Path(), metavar="DIR", help="An empty directory, or one to be made."
