@@ -147,6 +147,8 @@ def table(
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "" if value is None else str(value)
 
 
