@@ -6,6 +6,7 @@ import importlib
 import json
 import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ EXPOSURE = 53.907456
 SUFFIXES = {".fits": "fits", ".parquet": "parquet", ".png": "png", ".yaml": "yaml"}
 
 
-def reduce(root, prestow, env=None):
+def reduce(root, prestow, quick, env=None):
     """Simulate, and type what the workflow's README says, up to the run."""
     runpy.run_path(str(WORKFLOW / "simulate.py"))["simulate"](root, bands=(BAND,))
     (root / "prestow.yaml").write_text(
@@ -30,18 +31,18 @@ def reduce(root, prestow, env=None):
         f"pipeline: {json.dumps(str(WORKFLOW / 'pipeline.yaml'))}\n"
     )
     (root / "here.yaml").write_text("schema: prestow.site/1\nname: here\nengine: local\n")
-    prestow("ingest", "--raw", "raw", "--instrument", "sdss", cwd=root, env=env)
-    prestow("ingest", "--as", "reference_catalogue", "stars.fits", cwd=root, env=env)
-    prestow("plan", cwd=root, env=env)
+    quick("ingest", "--raw", "raw", "--instrument", "sdss", cwd=root)
+    quick("ingest", "--as", "reference_catalogue", "stars.fits", cwd=root)
+    quick("plan", cwd=root)
     prestow("run", "--site", "here.yaml", cwd=root, env=env)
     return root
 
 
 @pytest.fixture(scope="module")
-def field(tmp_path_factory, prestow):
+def field(tmp_path_factory, prestow, inside):
     """The reduced field, taken in."""
-    root = reduce(tmp_path_factory.mktemp("field"), prestow)
-    prestow("ingest", cwd=root)
+    root = reduce(tmp_path_factory.mktemp("field"), prestow, inside)
+    inside("ingest", cwd=root)
     return root
 
 
@@ -80,8 +81,8 @@ def by_night(field, kind):
     return [open_format("yaml").read(path)["metrics"] for path in paths]
 
 
-def test_every_planned_name_is_there_with_its_story(field, prestow):
-    planned = prestow("show", "--files", cwd=field).out.split()
+def test_every_planned_name_is_there_with_its_story(field, inside):
+    planned = inside("show", "--files", cwd=field).out.split()
     made = products(field)
     assert sorted(planned) == [p.relative_to(field / "store").as_posix() for p in made]
     assert len(made) == 2 * 4 + 2 + 1 + 5
@@ -167,14 +168,15 @@ def test_a_drift_scan_has_a_beginning_and_an_end_and_no_false_middle(field):
     assert coadd["EXPTIME"] == pytest.approx(2 * EXPOSURE)
 
 
-def test_the_figures_are_found_by_what_they_are(field, prestow):
-    assert prestow("find", "metrics", "--where", "seeing < 3", "--json", cwd=field).json["count"] == 1
-    assert prestow("find", "metrics", "--where", "seeing > 3", "--json", cwd=field).json["count"] == 0
+def test_the_figures_are_found_by_what_they_are(field, inside):
+    assert inside("find", "metrics", "--where", "seeing < 3", "--json", cwd=field).json["count"] == 1
+    assert inside("find", "metrics", "--where", "seeing > 3", "--json", cwd=field).json["count"] == 0
 
 
 @pytest.mark.slow
 def test_elsewhere_with_other_seeds_and_threads_the_bytes_are_the_same(field, prestow, tmp_path):
-    again = reduce(tmp_path, prestow, {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "4", "TZ": "Asia/Tokyo"})
+    env = {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "4", "TZ": "Asia/Tokyo"}
+    again = reduce(tmp_path, prestow, partial(prestow, env=env), env)
     assert [p.relative_to(again) for p in products(again)] == [p.relative_to(field) for p in products(field)]
     for path in products(field):
         assert (again / path.relative_to(field)).read_bytes() == path.read_bytes(), path.name
@@ -223,3 +225,15 @@ def test_a_field_across_the_zero_of_right_ascension_is_one_field(code, tmp_path)
     task.run(Quantum("grid", {}, 1, inputs, {}, outputs), task.Config())
     rows, columns = open_format("yaml").read(tmp_path / "grid.yaml")["shape"]
     assert (rows, columns) == pytest.approx((900, 900), abs=5)
+
+
+def test_the_time_of_a_staring_camera_is_read_in_its_own_scale(code):
+    times = code("tasks.times")
+    staring = {"DATE-OBS": "2021-01-18T11:26:32.228", "NAXIS2": 100}
+    begin, end = times.interval(staring, 60.0)
+    utc = 59232 + (11 * 3600 + 26 * 60 + 32.228) / 86400
+    assert (begin - utc) * 86400 == pytest.approx(37.0, abs=1e-4)
+    assert (end - begin) * 86400 == pytest.approx(60.0, abs=1e-4)
+    assert times.interval({**staring, "TIMESYS": "TAI"}, 60.0)[0] == pytest.approx(utc, abs=1e-9)
+    with pytest.raises(ValueError, match="no time in the header"):
+        times.interval({"DATE-OBS": "2003-10-19", "NAXIS2": 100}, 60.0)

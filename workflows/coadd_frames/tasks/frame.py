@@ -13,8 +13,8 @@ class Config:
 
     ``bands`` are by filter, where they have other names. ``gains`` and ``saturation`` are by band: electrons
     for an ADU, and the level (ADU, soft bias taken off) above which a pixel is marked; a band that is not
-    named has gain 1 and no such level. ``box`` is that of the sky in pixels. ``keep`` are the cards that stay
-    true.
+    named has gain 1 and no such level. ``soft_bias_key`` may be empty. ``box`` is that of the sky, in pixels.
+    ``keep`` are the cards that stay true.
     """
 
     bands: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,9 @@ def run(quantum: Quantum, config: Config) -> None:
 
     with fits.open(quantum.path("raw"), memmap=False) as hdus:
         raw = hdus[0].header.copy()
-        counts = hdus[0].data.astype(np.float64) - float(raw[config.soft_bias_key])
+        counts = hdus[0].data.astype(np.float64)
+    if config.soft_bias_key:
+        counts -= float(raw[config.soft_bias_key])
     filter_ = str(raw["FILTER"]).strip()
     band = config.bands.get(filter_, filter_)
     exposure = float(raw["EXPTIME"])  # a text in some headers

@@ -42,3 +42,5 @@ def run(quantum: Quantum, config: Config) -> None:
         circles=config.circles,
     )
     quantum.put("plot", plots.png(figure))
+    quantum.measure("seeing_pixels", seeing)
+    quantum.measure("sources_in_panel", len(good))

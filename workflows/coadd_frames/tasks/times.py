@@ -10,12 +10,22 @@ DAY = 86400.0
 def interval(header: Any, exposure: float) -> tuple[float, float]:
     """Give the MJD (TAI) at which the first light of any pixel came, and the last.
 
-    In a drift scan ``TAI`` is when row 0 was read, in seconds since MJD 0; row n is read n clocks of
-    ``C_OBS`` microseconds later, and every pixel has collected for the exposure time when it is read.
+    Where there is ``TAI``, it is when row 0 was read, in seconds since MJD 0; in a drift scan row n is read n
+    clocks of ``C_OBS`` microseconds later, and every pixel has collected for the exposure time when it is
+    read. Else ``DATE-OBS`` with its time is the beginning, in the scale of ``TIMESYS`` (UTC, if not given).
     """
-    read = float(header["TAI"])
-    rows = int(header["NAXIS2"]) - 1 if str(header.get("CCDMODE", "")).strip() == "DRIFT" else 0
-    return (read - exposure) / DAY, (read + rows * float(header.get("C_OBS", 0)) * 1e-6) / DAY
+    if "TAI" in header:
+        read = float(header["TAI"])
+        rows = int(header["NAXIS2"]) - 1 if str(header.get("CCDMODE", "")).strip() == "DRIFT" else 0
+        return (read - exposure) / DAY, (read + rows * float(header.get("C_OBS", 0)) * 1e-6) / DAY
+    from astropy.time import Time
+
+    text = str(header.get("DATE-OBS", "")).strip()
+    if "T" not in text:
+        raise ValueError(f"no time in the header: there is no TAI, and DATE-OBS is {text!r}")
+    scale = str(header.get("TIMESYS", "UTC")).strip().lower()
+    begin = float(Time(text, format="isot", scale=scale).tai.mjd)
+    return begin, begin + exposure / DAY
 
 
 def write(header: Any, begin: float, end: float) -> None:
