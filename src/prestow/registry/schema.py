@@ -118,14 +118,14 @@ def _fixed(metadata: MetaData) -> None:
     )  # fmt: skip
     sa.Table(
         "quantum_input", metadata, binary("quantum", 16, key("quantum"), primary_key=True),
-        text("connection", primary_key=True), binary("input", 16, primary_key=True), text("state"),
+        text("connection", primary_key=True), binary("input", 16, primary_key=True, index=True), text("state"),
         text("code", nullable=True), binary("sha256", 32, nullable=True), binary("planned_recipe", 16),
         binary("actual_recipe", 16, nullable=True),
     )  # fmt: skip
     sa.Table(
         "dataset", metadata, binary("id", 16, primary_key=True), number("type", key("dataset_type")),
         number("run", key("collection")), number("data_id"), binary("recipe", 16, nullable=True),
-        binary("planned_recipe", 16, nullable=True), binary("quantum", 16, key("quantum"), nullable=True),
+        binary("planned_recipe", 16, nullable=True), binary("quantum", 16, key("quantum"), nullable=True, index=True),
         number("sequence", unique=True), sa.UniqueConstraint("type", "run", "data_id"), sa.Index("dataset_recipe", "recipe"),
     )  # fmt: skip
     sa.Table(
