@@ -12,6 +12,7 @@ exclude_patterns = ["run_commands.py"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]
+autosummary_generate = False
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the signature has them, the docstring says what they mean

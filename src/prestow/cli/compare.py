@@ -61,7 +61,7 @@ def compare(
 
     Datasets of the same type and data ID are compared by content, without their stories: FITS plane
     by plane and column by column, documents key by key. A value is close if
-    |a - b| <= X + R * max(|a|, |b|).
+    abs(a - b) <= X + R * max(abs(a), abs(b)).
     """
     project = open_project(directory)
     found = project.compare(

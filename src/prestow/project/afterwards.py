@@ -1,0 +1,331 @@
+"""What can be asked of a project, and done to it, once there is something: found, followed, compared, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prestow.errors import PrestowError
+from prestow.project import plans as plan_files
+from prestow.project.opened import STORE, OpenedProject
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from prestow.engines.journal import UnderWay
+    from prestow.model import DataId
+    from prestow.plan import Plan
+    from prestow.results.causes import Reason
+    from prestow.results.comparing import Comparison
+    from prestow.results.datasets import Sources
+    from prestow.results.finding import Found, Only
+    from prestow.results.graph import Graph
+    from prestow.results.identifying import Identified
+    from prestow.results.looking import Look
+    from prestow.results.recorded import Recorded
+    from prestow.results.removing import Removal
+    from prestow.results.status import Status
+    from prestow.results.tracing import Trace
+
+
+class ProjectWithResults(OpenedProject):
+    """A project, and what became of its plans."""
+
+    def status(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Status:
+        """Give the state of every quantum of a plan, counted by task; they sum to the plan."""
+        from prestow.results.status import status
+
+        found = self._plan(plan)
+        return status(found, self.store, reuse=self.reusable(found))
+
+    def under_way(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> UnderWay | None:
+        """Tell what the newest run of a plan is doing, or did, from any process; None if none was begun."""
+        from prestow.engines.journal import under_way
+
+        directory = self._plan(plan).directory
+        return None if directory is None else under_way(directory)
+
+    def find(
+        self,
+        dataset_type: str,
+        /,
+        where: str = "",
+        *,
+        runs: Sequence[str] | None = None,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        first: bool = False,
+        only: Only | str = "all",
+        limit: int | None = None,
+        **data_id: str | int,
+    ) -> Found:
+        """Find the datasets of a type by part of their data ID, made or planned.
+
+        Parameters
+        ----------
+        where : str
+            A selection over dimensions, their metadata, and metrics: ``seeing < 3``.
+        runs : sequence of str, optional
+            Only these runs or collections, and the plans of these runs.
+        plan : optional
+            Whose planned datasets; the newest plan's, if not given.
+        first : bool
+            Of one data ID made in several of ``runs``, only that of the first.
+        only : Only or str
+            ``all``, ``made`` or ``planned``.
+        limit : int, optional
+            No more than so many.
+        **data_id
+            Values of dimensions, also under their aliases.
+
+        Raises
+        ------
+        PrestowError
+            With everything that is wrong with the question; see `prestow.results.finding.find`.
+        """
+        from prestow.results.finding import Only, find
+
+        return find(
+            self.sources(plan, runs),
+            dataset_type,
+            where,
+            data_id.items(),
+            runs=runs,
+            first=first,
+            only=Only(only),
+            limit=limit,
+            store=self.store,
+        )
+
+    def expand(self, dataset_type: str, /, **partial: str | int) -> Iterator[DataId]:
+        """Give every data ID of a type, made or planned, that has these values; lazily, in order."""
+        from prestow.results.finding import expand
+
+        yield from expand(self.sources(), dataset_type, partial)
+
+    def identify(
+        self, data_id: Mapping[str, object] | Iterable[tuple[str, object]], dataset_type: str | None = None
+    ) -> Identified:
+        """Give the normal form of what a person typed, and where each value came from."""
+        from prestow.results.identifying import identify
+
+        pairs = data_id.items() if isinstance(data_id, Mapping) else data_id
+        kind = None if dataset_type is None else self.sources().type_of(dataset_type)
+        return identify(pairs, self.universe, self.registry, kind)
+
+    def sources(
+        self, plan: Plan | str | os.PathLike[str] | None = None, runs: Sequence[str] | None = None
+    ) -> Sources:
+        """Give what tells of datasets: the registry, and a plan (the newest), or the plans of some runs."""
+        from prestow.results.datasets import Sources, members
+
+        if plan is not None:
+            plans = [self._plan(plan)]
+        elif runs is not None:
+            wanted = members(self.registry, runs)
+            paths = plan_files.plan_directories(self.plans_directory)
+            plans = [self.find_plan(path.name) for path in paths if plan_files.run_of(path) in wanted]
+        else:
+            plans = [self.find_plan()] if self.plans() else []
+        return Sources(self.universe, self.registry, tuple(plans), STORE, self.stores())
+
+    def recorded(self, plan: Plan | str | os.PathLike[str] | None = None) -> Recorded:
+        """Give what is recorded of datasets and quanta; without registry or plan, what is left of it.
+
+        The plan is that one, or the newest if there is one. A registry that cannot be used is only
+        less that can be told.
+        """
+        from prestow.results.recorded import Recorded
+
+        found = None
+        if plan is not None:
+            found = self._plan(plan)
+        elif self.plans():
+            found = self.find_plan()
+        registry = None
+        with contextlib.suppress(PrestowError):
+            registry = self.registry
+        return Recorded(self.universe, registry, found, self.store, name=STORE)
+
+    def trace(
+        self, *words: str, down: bool = False, depth: int | None = None, run: str | None = None
+    ) -> Trace:
+        """Follow a dataset to what it came from, or ``down`` to what it went into.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, as on the command line: a path, an id, ``type{k=v,…}``, or ``type``, ``k=v``, ….
+        depth : int, optional
+            How many steps; all, if not given.
+        run : str, optional
+            Of several runs that have it, this one.
+        """
+        from prestow.results.resolving import find_dataset, known_point
+        from prestow.results.tracing import trace
+
+        recorded = self.recorded()
+        return trace(recorded, known_point(find_dataset(recorded, words, run=run)), down=down, depth=depth)
+
+    def why(self, *words: str, run: str | None = None) -> Reason:
+        """Say why a job, a dataset or a file is as it is; words as for `trace`, or a job's name."""
+        from prestow.results.causes import why
+
+        return why(self.recorded(), words, run=run)
+
+    def look(
+        self,
+        *words: str,
+        run: str | None = None,
+        extension: str | None = None,
+        rows: int = 20,
+        side: int = 1024,
+    ) -> Look:
+        """Look at a dataset or file: a plane as a picture, the first rows of a table, or a document.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, as on the command line: a path, an id, ``type{k=v,…}``, or ``type``, ``k=v``, ….
+        extension : str, optional
+            Of a FITS file; ``SCI``, else the first plane, if not given.
+        rows, side : int
+            Of a table, and pixels of a picture's longer side, at most.
+
+        Raises
+        ------
+        ProjectError
+            PST-G024 if it is not there yet, or cannot be shown; PST-G012 if nothing knows it.
+        """
+        from prestow.results.looking_by_name import look_at_words
+
+        return look_at_words(
+            self.recorded(), self.stores(), words, run=run, extension=extension, rows=rows, side=side
+        )
+
+    def compare(
+        self,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        types: Sequence[str] = (),
+        tolerance: float = 0.0,
+        atol: float = 0.0,
+        keys: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Comparison:
+        """Compare two runs, chains, plans, files or directories, dataset by dataset.
+
+        Parameters
+        ----------
+        types : sequence of str
+            Only these dataset types.
+        tolerance, atol : float
+            A value is close if ``|a - b| <= atol + tolerance * max(|a|, |b|)``.
+        keys : sequence of str
+            Columns by which rows of tables are matched; by their order, if not given.
+
+        Raises
+        ------
+        ProjectError
+            PST-G021 if the two share nothing, PST-G003 if one of them is not known.
+        """
+        from prestow.results.comparing import compare
+        from prestow.results.numbers import Tolerance
+        from prestow.results.sides import choose_sides
+
+        words = [os.fspath(word) for word in (a, b)]
+        found = {word: plan_files.meant(self.plans_directory, word) for word in words}
+        plans = {word: self.find_plan(path) for word, path in found.items() if path is not None}
+        sides = choose_sides(words, self.registry, self.store, plans, store_name=STORE)
+        return compare(
+            *sides,
+            self.stores(),
+            types=types,
+            tolerance=Tolerance(tolerance, atol),
+            keys=keys,
+            progress=progress,
+        )
+
+    def graph(self, plan: Plan | str | os.PathLike[str] | None = None) -> Graph:
+        """Give the graph of tasks and dataset types: of a plan with its counts, or of the pipeline.
+
+        Its ``mermaid()`` and ``dot()`` are to be drawn; a notebook draws it by itself.
+        """
+        from prestow.results.graph import graph_of, graph_of_plan
+
+        return graph_of(self.load_pipeline()) if plan is None else graph_of_plan(self._plan(plan))
+
+    def removal(self, run: str) -> Removal:
+        """Say what removing a run would take away, and what still depends on it; nothing is changed.
+
+        Raises
+        ------
+        ProjectError
+            PST-G003 if there is no such run; PST-G023 if it holds raw data, or is no run.
+        """
+        from prestow.results.removing import look_at
+
+        return look_at(
+            self.registry, self.store, run, self._all_plans(), self._own_chain(run), store_name=STORE
+        )
+
+    def remove(
+        self, run: str, *, even_so: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Removal:
+        """Remove a run for ever: its products, their rows and its plans; receipts stay.
+
+        Killed at any moment, the same call again goes on where it was.
+
+        Parameters
+        ----------
+        even_so : bool
+            Also if something still depends on it.
+
+        Raises
+        ------
+        ProjectError
+            PST-G022 if something depends on it; else as `removal`.
+        PrestowError
+            PST-R005 if one of its plans is being run.
+        """
+        from prestow.engines.journal import run_lock
+        from prestow.results.removing import remove, sweep_plans
+
+        sweep_plans(self.plans_directory)
+        plans = self._all_plans()
+        with contextlib.ExitStack() as stack:
+            for directory, plan in plans.items():
+                if plan.run == run:
+                    stack.enter_context(run_lock(directory))
+            return remove(
+                self.registry, self.store, run, plans, self._own_chain(run),
+                store_name=STORE, even_so=even_so, progress=progress,
+            )  # fmt: skip
+
+    def _all_plans(self) -> dict[Path, Plan]:
+        from prestow.plan import open_plan
+
+        return {path: open_plan(path) for path in plan_files.plan_directories(self.plans_directory)}
+
+    def _own_chain(self, run: str) -> str:
+        from prestow.project import binding
+
+        return binding.Target(run, binding.ancestors(self.registry, run), {}).chain
+
+    def reusable(self, plan: Plan) -> pl.DataFrame | None:
+        """Give the outputs that are taken from a parent run, or None; see `prestow.plan.reuse`."""
+        from prestow.plan.reuse import reusable
+
+        return reusable(plan, self.registry)
+
+    def outputs_made(self, plan: Plan) -> int:
+        """Count the outputs of a plan that are made already, by the receipts of its run."""
+        from prestow.plan.settled import read_settled
+
+        settled = read_settled(plan, self.store)
+        made = {row for row, state in settled.states.items() if state == "made"}
+        per_quantum = plan.tables["outputs"]["quantum"].to_list() if made else []
+        return sum(quantum in made for quantum in per_quantum) - len(settled.absent)
