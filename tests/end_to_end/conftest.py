@@ -104,3 +104,28 @@ def tree() -> Callable[[Path], dict[str, bytes]]:
         }
 
     return look
+
+
+SITE = """
+schema: prestow.site/1
+name: pool
+engine: pegasus
+stores: {stores}
+pegasus:
+  python: {python}
+  work: /shared/pegasus
+  profiles: {{condor: {{+ProjectName: survey}}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def site_file() -> Callable[..., Path]:
+    """Write the site file of a project for Pegasus: nodes see its stores where they are."""
+
+    def write(root: Path, **stores: str) -> Path:
+        path = root / "pool.yaml"
+        seen = {"archive": f"file://{root}/store", **stores}
+        path.write_text(SITE.format(stores=json.dumps(seen), python=json.dumps(sys.executable)))
+        return path
+
+    return write

@@ -137,14 +137,15 @@ def _check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None) 
 def _write(
     plan: Plan, site: Site, directory: Path, into: Path, store: str, reuse: pl.DataFrame | None
 ) -> Emission:
-    assert site.pegasus is not None
+    settings = site.pegasus
+    assert settings is not None
     jobs = plan.tables["jobs"]
     chosen = _chosen(plan, reuse)
     if not chosen.len():
         raise PlanRefusedError(
             Problem("PST-E009", "there is nothing to do", f"plan {plan.id[:8]}", "prestow status")
         )
-    ids, labels = job_ids(jobs["name"]), cluster_labels(jobs, site.pegasus.cluster)
+    ids, labels = job_ids(jobs["name"]), cluster_labels(jobs, settings.cluster)
     edges = plan.tables["job_edges"].select("parent", "child")
     if chosen.len() < jobs.height:
         wanted = chosen.implode()
@@ -154,8 +155,7 @@ def _write(
 
     def entries() -> Iterator[object]:
         # One job at a time: each is a document of its own, and its manifest goes to a pack as it comes.
-        make = Entries(plan, site.pegasus) if site.pegasus else None
-        assert make is not None
+        make = Entries(plan, settings)
         numbers = chosen.to_list()
         told = manifests(plan, numbers, store=store, stores=site.stores, reuse=reuse)
         for number, manifest in zip(numbers, told, strict=True):
@@ -187,7 +187,7 @@ def _write(
         {"name": [f"manifests/{k:05d}.pack" for k in range(count)]}, schema={"name": pl.String}
     ).with_columns(url=pl.lit("file:///"))
     named = pl.DataFrame({column: ids.gather(edges[column]) for column in ("parent", "child")})
-    check(facts, pl.concat([exists, brought]), named, flat=site.pegasus.data == "condorio")
+    check(facts, pl.concat([exists, brought]), named, flat=settings.data == "condorio")
     warnings = (
         (
             f"{chosen.len():,} jobs: above {MANY_JOBS:,} Pegasus's planner wants hours and memory; plan in parts",
