@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from prestow.errors import PrestowError, Problem, TaskError
@@ -336,7 +336,10 @@ def _place(work: str, temporary: str) -> Iterator[None]:
 
 @contextmanager
 def _captured(log: str, *, debugger: bool) -> Iterator[None]:
-    """Let all that is written to the standard streams, and by logging and warnings, go to the log."""
+    """Let all that is written to the standard streams, and by logging and warnings, go to the log.
+
+    Also what other processes and libraries that are not Python write: they know the descriptors alone.
+    """
     if debugger:
         yield
         return
@@ -345,11 +348,31 @@ def _captured(log: str, *, debugger: bool) -> Iterator[None]:
         sys.stdout = sys.stderr = sink
         handler = _logging(sink)
         try:
-            yield
+            with _descriptors(sink.fileno(), kept):
+                yield
         finally:
             sys.stdout, sys.stderr = kept
             if handler is not None:
                 sys.modules["logging"].getLogger().removeHandler(handler)
+
+
+@contextmanager
+def _descriptors(log: int, streams: Sequence[TextIO]) -> Iterator[None]:
+    """Let the descriptors of standard output and standard error be the log."""
+    for stream in streams:
+        with suppress(OSError, ValueError, AttributeError):  # what waits in it was said before
+            stream.flush()
+    kept: dict[int, int] = {}
+    for number in (1, 2):
+        with suppress(OSError):  # a process may have been started without it
+            kept[number] = os.dup(number)
+            os.dup2(log, number)
+    try:
+        yield
+    finally:
+        for number, before in kept.items():
+            os.dup2(before, number)
+            os.close(before)
 
 
 def _logging(sink: TextIO) -> Any:

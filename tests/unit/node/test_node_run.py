@@ -20,6 +20,8 @@ from prestow.node.execute import _fit
 from prestow.testing.jobs import Jobs
 
 CODE = """
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +75,18 @@ def broken(quantum):
 
 def twice(quantum):
     quantum.put("y", {})
+    quantum.put("y", {})
+
+def child(quantum):
+    print("before")
+    subprocess.run(["sh", "-c", "echo said; echo complained >&2"], check=True)
+    os.write(1, b"by descriptor\\n")
+    print("after")
+    return 1 / 0
+
+def closes(quantum):
+    os.close(1)
+    os.close(2)
     quantum.put("y", {})
 
 def full(quantum):
@@ -301,6 +315,20 @@ def test_a_failure_names_type_message_and_line_and_quotes_the_log(jobs, raw):
     told = json.loads((jobs.directory / "store" / report).read_text())
     assert told["quanta"][0]["failures"][0]["code"] == "PST-N007"
     assert told["versions"]["python"]
+
+
+def test_what_other_processes_and_libraries_say_is_in_the_log_and_nowhere_else(jobs, raw, capfd):
+    [failure] = one(jobs, raw, "child").failures
+
+    assert failure.log_tail[:5] == ("before", "said", "complained", "by descriptor", "after")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_task_may_close_its_standard_streams(jobs, raw, capfd):
+    assert not one(jobs, raw, "closes").failures
+
+    os.write(1, b"still here")
+    assert capfd.readouterr().out == "still here"
 
 
 def test_a_failed_quantum_does_not_stop_those_that_do_not_need_it(jobs, raw):
