@@ -51,6 +51,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C033": ("columns are not allowed here", Exit.CONFIGURATION),
     "PST-C034": ("a rule that leaves files out is wrong", Exit.CONFIGURATION),
     "PST-C035": ("a dataset type stands with other dimensions or another format", Exit.CONFIGURATION),
+    "PST-C036": ("the format or template of this dataset type cannot be chosen here", Exit.CONFIGURATION),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
@@ -115,6 +116,10 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G022": ("something still depends on it", Exit.REFUSED),
     "PST-G023": ("this run cannot be removed", Exit.REFUSED),
     "PST-G024": ("it cannot be shown here", Exit.USAGE),
+    # converting things
+    "PST-G030": ("it cannot be converted", Exit.USAGE),
+    "PST-G031": ("converted, it would not be the same", Exit.REFUSED),
+    "PST-G032": ("a converted file cannot stand here", Exit.USAGE),
     # handing a plan to another system
     "PST-E001": ("the directory holds something else", Exit.USAGE),
     "PST-E002": ("the site file does not say what is needed", Exit.USAGE),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "overrides",
     multiple=True,
     metavar="TASK.KEY=VALUE",
-    help="Configuration, on top of the pipeline's.",
+    help="Configuration, on top of the pipeline's; also types.NAME.format=… and types.NAME.template=….",
 )
 @click.option(
     "--input",

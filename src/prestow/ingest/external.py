@@ -233,7 +233,12 @@ def type_conflicts(kind: DatasetType, other: DatasetType, who: str) -> list[Prob
     if kind.format != other.format:
         what = f"{who} has '{kind.name}' in format {other.format}, and the file is {kind.format}"
         problems.append(
-            Problem("PST-C035", what, f"dataset type {kind.name}", "convert the file, or take another type")
+            Problem(
+                "PST-C035",
+                what,
+                f"dataset type {kind.name}",
+                f"convert the file (prestow convert FILE --to {other.format} --into NEW), or take another type",
+            )  # fmt: skip
         )
     return problems
 

@@ -232,7 +232,8 @@ def _types_agree(receipt: Receipt, registry: Registry, tally: _Tally) -> bool:
         ]  # fmt: skip
         kind = DatasetType(output.type, tuple(sorted(output.data_id)), output.format)
         what = f"its data ID does not fit the universe: {', '.join(strange)}" if strange else ""
-        if not what and registry.known_type(kind.name) != kind:
+        known = None if what else registry.known_type(kind.name)
+        if not what and (known is None or known.dimensions != kind.dimensions):
             try:
                 registry.register_dataset_type(kind)
             except ProjectError as error:

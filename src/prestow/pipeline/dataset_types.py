@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from prestow.documents import Key
-from prestow.errors import ConfigurationError
+from prestow.errors import ConfigurationError, Problem
 from prestow.formats import open_format
 from prestow.model import DatasetType
 from prestow.model.dataset import COLUMN_TYPES
@@ -157,9 +157,16 @@ def prototype_types(reader: Reader, tasks: Sequence[TaskDefinition]) -> dict[str
 
 
 def with_templates(
-    reader: Reader, types: Mapping[str, DatasetType], writers: Mapping[str, str], formats: Collection[str]
+    reader: Reader,
+    types: Mapping[str, DatasetType],
+    writers: Mapping[str, str],
+    formats: Collection[str],
+    places: Mapping[str, str],
 ) -> dict[str, DatasetType]:
-    """Give the types with a template each that is written, checked; note what is refused."""
+    """Give the types with a template each that is written, checked; note what is refused.
+
+    ``places`` says where the template of a type stands, if that is not in a file.
+    """
     found: dict[str, DatasetType] = {}
     owners: dict[tuple[object, ...], str] = {}
     for name, kind in types.items():
@@ -171,18 +178,24 @@ def with_templates(
             template = compile_template(text, kind.dimensions, reader.universe, dataset_type=name)
         except ConfigurationError as error:
             for problem in error.problems:
-                _refuse(reader, name, problem.what, problem.fix, problem.code)
+                _refuse(reader, name, places, problem.what, problem.fix, problem.code)
             continue
         other = owners.setdefault(template.parts, name)
         if other != name:
-            what = f"'{text}' is the template of '{other}' too: both would have the same names"
-            _refuse(reader, name, what, "write {type} in one of them")
+            at, beside = (other, name) if other in places and name not in places else (name, other)
+            what = f"'{text}' is the template of '{beside}' too: both would have the same names"
+            _refuse(reader, at, places, what, "write {type} in one of them")
         found[name] = replace(kind, template=text)
     return found
 
 
-def _refuse(reader: Reader, name: str, what: str, fix: str, code: str = "PST-C030") -> None:
+def _refuse(
+    reader: Reader, name: str, places: Mapping[str, str], what: str, fix: str, code: str = "PST-C030"
+) -> None:
     """Note a problem with the template of a type, where it stands."""
+    if name in places:
+        reader.problems.append(Problem(code, what, places[name], fix))
+        return
     definitions = reader.defined.get(name, [])
     at = next((d for d in definitions if "template" in d.given), next(iter(definitions), None))
     if at is None:

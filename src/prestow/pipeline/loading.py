@@ -25,6 +25,7 @@ from prestow.pipeline.dataset_types import (
 from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
 from prestow.pipeline.reader import Reader, SelectionCheck
 from prestow.pipeline.reading import Override, read_section, read_task
+from prestow.pipeline.type_overrides import TypeOverride, type_override, with_overrides
 from prestow.pipeline.wiring import check_wiring, in_order
 from prestow.plugins import names as plugin_names
 
@@ -45,7 +46,8 @@ def load_pipeline(
     path : Path
         Its YAML; files under ``code:`` are relative to it.
     overrides : mapping or sequence of str
-        Values of configuration, ``task.key=value``; a value is YAML.
+        Values of configuration, ``task.key=value``; a value is YAML. Also ``types.NAME.format=…`` and
+        ``types.NAME.template=…`` of a dataset type that is written.
     check_where : callable, optional
         `prestow.query.check_selection`, to have selections checked too.
 
@@ -87,21 +89,25 @@ def load_pipeline(
                 define_at_connections(section.own(reader), (*section.path, side), beside, formats)
     declared = joined(reader)
     dimensions = {n: t.dimensions for n, t in declared.items()}
-    given = _overrides(reader, overrides)
+    given, chosen = _overrides(reader, overrides)
     tasks = [read_task(reader, s, dimensions, given.pop(s.label, {})) for s in sections]
     if "tasks" in top and not tasks:
         reader.note("PST-C013", ("tasks",), "a pipeline has at least one task", "add one")
     for label, values in given.items():
         for override in values.values():
             known = ", ".join(task.label for task in tasks)
+            if label == "types":
+                known += "; of a dataset type: types.NAME.format=… or types.NAME.template=…"
             what = f"there is no task '{label}'"
             reader.problems.append(Problem("PST-C010", what, override.place, f"known: {known}"))
     if not all(section.whole or "outputs" in section.top for section in sections):
         raise_all(reader.problems)  # what such a task writes is not known: others would seem to lack it
-    types = {**declared, **prototype_types(reader, tasks)}
+    own = prototype_types(reader, tasks)
+    types = {**declared, **own}
     writers = check_wiring(reader, tasks, types)
     ordered = in_order(reader, tasks, writers)
-    types = with_templates(reader, types, writers, formats)
+    types, places = with_overrides(types, chosen, writers, own, formats, reader.problems)
+    types = with_templates(reader, types, writers, formats, places)
     clusters = _clusters(reader, top.get("clusters"), tasks)
     raise_all(reader.problems)
     code = bundle(files) if files else None
@@ -131,11 +137,16 @@ def _code(reader: Reader, directory: Path, section: object) -> tuple[dict[str, b
 
 def _overrides(
     reader: Reader, overrides: Mapping[str, str] | Sequence[str]
-) -> dict[str, dict[str, Override]]:
-    """Give values from the command line by task and key."""
+) -> tuple[dict[str, dict[str, Override]], list[TypeOverride]]:
+    """Give values from the command line: of tasks, by task and key, and of dataset types."""
     lines = [f"{k}={v}" for k, v in overrides.items()] if isinstance(overrides, Mapping) else overrides
     found: dict[str, dict[str, Override]] = {}
+    chosen: list[TypeOverride] = []
     for line in lines:
+        of_type = type_override(line)
+        if of_type is not None:
+            chosen.append(of_type)
+            continue
         place = f"--set {line}"
         target, equals, text = line.partition("=")
         label, dot, key = target.strip().partition(".")
@@ -151,7 +162,7 @@ def _overrides(
             reader.problems.append(Problem("PST-C011", what, place, "put text in quotes"))
             continue
         found.setdefault(label, {})[key] = Override(text, value, place)
-    return found
+    return found, chosen
 
 
 def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) -> tuple[Cluster, ...]:

@@ -150,7 +150,8 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
             pl.lit(None, pl.String).alias("path"),
             pl.lit(None, ROW).alias("producer"),
         ]
-        existing.append(_rows(wide, kinds[name], facts, schema).collect())
+        form = pl.coalesce("_format", pl.lit(kinds[name].format))  # of one type in several runs, each its own
+        existing.append(_rows(wide, kinds[name], form, facts, schema).collect())
     parts = [pl.concat(existing).sort("dataset")]
     for task in request.pipeline.tasks:
         for output in outputs_of(task):
@@ -171,7 +172,7 @@ def _datasets(state: State, numbers: _Numbers) -> pl.DataFrame:
                 pl.col("_path").alias("path"),
                 pl.col("producer"),
             ]
-            parts.append(_rows(wide, kind, facts, schema).collect())
+            parts.append(_rows(wide, kind, pl.lit(kind.format), facts, schema).collect())
     return _in_order(parts, "dataset")
 
 
@@ -188,14 +189,18 @@ def _in_order(parts: list[pl.DataFrame], key: str) -> pl.DataFrame:
 
 
 def _rows(
-    wide: pl.LazyFrame, kind: DatasetType, facts: list[pl.Expr], schema: Mapping[str, type[pl.DataType]]
+    wide: pl.LazyFrame,
+    kind: DatasetType,
+    form: pl.Expr,
+    facts: list[pl.Expr],
+    schema: Mapping[str, type[pl.DataType]],
 ) -> pl.LazyFrame:
     absent = [d for d in list(schema)[11:] if d not in kind.dimensions]
     return wide.select(
         "dataset",
         pl.lit(kind.name).alias("type"),
         pl.col("_data_id").alias("data_id"),
-        pl.lit(kind.format).alias("format"),
+        form.alias("format"),
         pl.col("_recipe").alias("recipe"),
         *facts,
         *kind.dimensions,

@@ -208,7 +208,7 @@ def refuse_removed(store: Store, target: Target) -> None:
 
 
 def refuse_other_types(registry: Registry, pipeline: Pipeline) -> None:
-    """Refuse dataset types that the registry knows with other dimensions or another format.
+    """Refuse dataset types that the registry knows with other dimensions; the format is each run's own.
 
     Raises
     ------
@@ -219,9 +219,9 @@ def refuse_other_types(registry: Registry, pipeline: Pipeline) -> None:
     problems = []
     for name, kind in pipeline.dataset_types.items():
         there = known.get(name)
-        if there is None or (there.dimensions, there.format) == (kind.dimensions, kind.format):
+        if there is None or there.dimensions == kind.dimensions:
             continue
-        has, wants = (f"{', '.join(k.dimensions) or 'none'} ({k.format})" for k in (there, kind))
+        has, wants = (", ".join(k.dimensions) or "none" for k in (there, kind))
         what = f"'{name}' is in the registry with dimensions {has}, and here it has {wants}"
         fix = "write it as the registry has it, or give it another name"
         problems.append(Problem("PST-C035", what, f"dataset type {name}", fix))

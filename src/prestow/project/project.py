@@ -193,7 +193,8 @@ class Project(ProjectWithResults):
         run : str, optional
             Where the outputs go; the pipeline's name, if not given.
         overrides : sequence of str
-            Configuration, as ``task.key=value``.
+            Configuration, as ``task.key=value``; of a dataset type ``types.NAME.format=…`` and
+            ``types.NAME.template=…``.
         inputs : sequence of str
             Collections to search inputs in before the raw runs, such as the run of an earlier plan.
         child_of : str, optional

@@ -104,26 +104,25 @@ class Registry:
     # --- small facts -------------------------------------------------------------------------
 
     def register_dataset_type(self, dataset_type: DatasetType) -> None:
-        """Make a dataset type known; known with other dimensions or format is PST-G004.
+        """Make a dataset type known; known with other dimensions is PST-G004.
 
-        Its template is not kept: names are the pipeline's.
+        Its template is not kept: names are the pipeline's. The format is the one in which it was seen
+        first; each artifact has its own.
         """
         dimensions = canonical_json(list(dataset_type.dimensions))
         facts = (dataset_type.name, dimensions, dataset_type.format)
         with self._db.transaction():
-            known = self._db.rows(
-                "SELECT name, dimensions, format FROM dataset_type WHERE name = $1", dataset_type.name
-            )
+            known = self._db.rows("SELECT dimensions FROM dataset_type WHERE name = $1", dataset_type.name)
             if not known:
                 self._db.execute(
                     "INSERT INTO dataset_type (name, dimensions, format) VALUES ($1, $2, $3)", *facts
                 )
-            elif known[0] != facts:
+            elif known[0][0] != dimensions:
                 raise ProjectError(
                     Problem(
                         "PST-G004",
-                        f"dataset type '{dataset_type.name}' is registered with dimensions {known[0][1]} and format "
-                        f"{known[0][2]}, not {dimensions} and {dataset_type.format}",
+                        f"dataset type '{dataset_type.name}' is registered with dimensions {known[0][0]}, "
+                        f"not {dimensions}",
                         self._db.path,
                         "give the new one another name",
                     )

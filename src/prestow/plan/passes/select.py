@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -15,7 +15,10 @@ from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
 
-PLACE = {"run": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "receipt": pl.String}
+PLACE = {
+    "run": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "receipt": pl.String,
+    "format": pl.String,
+}  # fmt: skip
 DIGITS = ("sha256", "content", "recipe")
 UUIDS = ("id", "quantum")
 
@@ -32,7 +35,7 @@ def select(state: State) -> State:
     return replace(
         state,
         selections=selections,
-        problems=(*state.problems, *problems),
+        problems=(*state.problems, *problems, *_other_formats(state, existing)),
         existing=existing,
         found={name: frame.height for name, frame in existing.items()},
         records={e: _records(state, e) for e in sorted(elements)},
@@ -44,6 +47,16 @@ def select(state: State) -> State:
             if elements.intersection(r.between)
         },
     )
+
+
+def _other_formats(state: State, existing: Mapping[str, pl.DataFrame]) -> Iterator[Problem]:
+    """Refuse a format that nothing of a type has; what is read is read in the format that it has."""
+    for name, frame in existing.items():
+        declared = state.request.pipeline.dataset_types[name].format
+        found = frame["_format"].drop_nulls().unique().sort().to_list()
+        if found and declared not in found:
+            what = f"'{name}' is read as {declared}, and what there is of it is {' or '.join(found)}"
+            yield Problem("PST-C035", what, f"dataset type {name}", f"write 'format: {found[0]}'")
 
 
 def _frame(table: object) -> pl.DataFrame:
