@@ -16,6 +16,9 @@ from astropy.table import Table
 from prestow.formats.fits_cards import damaged
 from prestow.formats.fits_story import TABLE
 
+PIXELS = ("uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+"""What the pixels of an image may be."""
+
 
 def read(path: Path, as_: str | None) -> Any:
     """Read a file as one of `READERS`."""
@@ -56,12 +59,30 @@ def _hdus(value: Any, path: Path) -> Any:
     if isinstance(value, Table):
         return fits.HDUList([fits.PrimaryHDU(), fits.table_to_hdu(value)])
     if isinstance(value, np.ndarray):
-        return fits.HDUList([fits.PrimaryHDU(value)])
+        return fits.HDUList([fits.PrimaryHDU(_plain(value, path))])
     raise damaged(
         f"a {type(value).__name__} cannot be written as FITS",
         str(path),
         "give an HDUList, HDU, array, CCDData or Table",
     )
+
+
+def _plain(value: Any, path: Path) -> Any:
+    """Give an array back if it can be an image, else say why not."""
+    if value.dtype.names:
+        raise damaged("a structured array is a table", str(path), "give astropy.table.Table(array)")
+    if isinstance(value, np.ma.MaskedArray):
+        fix = "fill it: array.filled(…), or give the mask in an HDU of its own"
+        raise damaged("an image cannot have a mask", str(path), fix)
+    if hasattr(value, "unit"):
+        fix = "give array.value, or a CCDData, which writes the unit"
+        raise damaged("an array cannot have a unit", str(path), fix)
+    if value.dtype.name not in PIXELS:
+        what = f"pixels cannot be {value.dtype.name}"
+        raise damaged(what, str(path), f"convert them: array.astype(…) to one of {', '.join(PIXELS)}")
+    if not value.ndim:
+        raise damaged("a single number is no image", str(path), "give an array of one or more dimensions")
+    return value
 
 
 def _first(hdus: Any, kind: str, path: Path) -> Any:

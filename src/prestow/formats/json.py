@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prestow.formats.plain import PlainDocument, damaged, mapping_of
+from prestow.formats.plain import PlainDocument, damaged, mapping_of, unsaid
 
 
 class JSON(PlainDocument):
@@ -37,7 +37,7 @@ class JSON(PlainDocument):
             )
             return f"{text}\n".encode()
         except (ValueError, TypeError, RecursionError) as error:
-            raise damaged(f"cannot be written as JSON: {error}", path, "give finite plain values") from error
+            raise unsaid("cannot be written as JSON", document, path, error) from error
 
 
 def _not_finite(text: str) -> NoReturn:

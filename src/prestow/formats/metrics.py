@@ -11,6 +11,15 @@ from prestow.errors import Problem, TaskError
 METRICS: Final = "metrics"
 """The top key of a document whose numbers can be asked for, once it is taken in."""
 
+_KINDS: Final = {
+    type(None): "nothing",
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+}
+
 
 def metrics_of(document: Mapping[str, Any], path: Path) -> dict[str, float]:
     """Give the numbers and truth values (as 0 and 1) under the key ``metrics``, if there is one.
@@ -33,7 +42,7 @@ def metrics_of(document: Mapping[str, Any], path: Path) -> dict[str, float]:
         return {}
     block = document[METRICS]
     if not isinstance(block, Mapping):
-        kind = "nothing" if block is None else f"a {type(block).__name__}"
+        kind = _KINDS.get(type(block), type(block).__name__)
         raise _refused(f"'{METRICS}' must be a mapping of names to numbers, not {kind}", path)
     result: dict[str, float] = {}
     for name, number in _flat(block, ""):
@@ -42,7 +51,7 @@ def metrics_of(document: Mapping[str, Any], path: Path) -> dict[str, float]:
         try:
             result[name] = float(number)
         except OverflowError as error:
-            raise _refused(f"the metric '{name}' is too large: {number}", path) from error
+            raise _refused(f"the metric '{name}' is too large: {str(number)[:20]}…", path) from error
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ def _of_columns(columns: Any) -> Any:  # Any: pairs of a name and a column
     for name, column in columns:
         if not isinstance(name, str):
             raise TypeError(f"the name of a column must be text, not {name!r}")
-        array = _array(name, column)
+        array = _named(name, column)
         unit = getattr(column, "unit", None)
         metadata = {"unit": str(unit)} if unit is not None and str(unit) else None
         fields.append(pa.field(name, array.type, metadata=metadata))
@@ -56,7 +57,7 @@ def _of_astropy(table: Any) -> Any:  # Any: astropy has no types
     fields, arrays = [], []
     for column in table.itercols():
         name = column.info.name
-        array = _array(name, column)
+        array = _named(name, column)
         facts = {key: str(found) for key in _KEPT if (found := getattr(column.info, key)) is not None}
         fields.append(pa.field(name, array.type, metadata={k: v for k, v in facts.items() if v} or None))
         arrays.append(array)
@@ -75,6 +76,17 @@ def _plain(value: Any) -> Any:
     if give is None:
         raise TypeError(f"a {type(value).__name__} in 'meta' is not a plain value")
     return give()
+
+
+def _named(name: str, column: Any) -> Any:  # Any: Arrow has no types
+    """Give the Arrow array of one column; what Arrow says against it, it says by its name."""
+    try:
+        return _array(name, column)
+    except pa.ArrowException as error:
+        dtype = getattr(column, "dtype", None)
+        of = f" of {dtype}" if dtype is not None and str(dtype) != "object" else ""
+        text = re.sub(r" at 0x[0-9a-f]+", "", str(error).partition("\n")[0])
+        raise ValueError(f"column '{name}'{of}: {text}") from error
 
 
 def _array(name: str, column: Any) -> Any:

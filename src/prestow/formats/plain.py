@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,13 +108,48 @@ class PlainDocument(ABC):
         try:
             return sha256_hex(canonical_json(document).encode())
         except (ValueError, TypeError, RecursionError) as error:
-            fix = "write text, finite numbers, lists and mappings"
-            raise damaged(f"{self.beyond}: {error}", path, fix) from error
+            raise unsaid(self.beyond, document, path, error) from error
 
 
 def damaged(what: str, path: Path, fix: str = "") -> TaskError:
     """Give the error for a file that is not of its format."""
     return TaskError(Problem("PST-N008", what, str(path), fix))
+
+
+def unsaid(what: str, document: object, path: Path, error: Exception) -> TaskError:
+    """Give the error for a document with a value that JSON cannot say, by its key."""
+    fix = "write text, finite numbers, lists and mappings"
+    return damaged(f"{what}: {culprit(document) or error}", path, fix)
+
+
+def culprit(value: object, at: str = "") -> str:
+    """Say which is the first value in a document that is not plain, or nothing.
+
+    Examples
+    --------
+    >>> culprit({"metrics": {"seeing": [1.0, float("nan")]}}), culprit({"a": {1}}), culprit({"a": [None]})
+    ("'metrics.seeing[1]' is nan", "'a' is a set", '')
+    """
+    give = getattr(value, "tolist", None)
+    value = value if give is None else give()
+    if isinstance(value, Mapping | list | tuple):
+        if at.count(".") + at.count("[") > _DEEP:
+            return f"'{at[:40]}…' is too deep"
+        items = (
+            ((f"{at}.{key}" if at else str(key), item) for key, item in value.items())
+            if isinstance(value, Mapping)
+            else ((f"{at}[{n}]", item) for n, item in enumerate(value))
+        )
+        return next((found for place, item in items if (found := culprit(item, place))), "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"'{at}' is {value}"
+    if value is None or isinstance(value, str | int | float):
+        return ""
+    name = type(value).__qualname__
+    return f"'{at}' is {'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+_DEEP = 100
 
 
 def mapping_of(document: object, path: Path, word: str) -> dict[str, Any]:

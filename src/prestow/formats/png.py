@@ -149,6 +149,8 @@ def _bytes_of(value: Any, path: Path) -> bytes:
     if dtype is None:
         what = f"a {type(value).__name__} cannot be written as PNG"
         raise damaged(what, path, "give bytes of a PNG, an array of uint8, or a figure of matplotlib")
+    if hasattr(value, "mask"):
+        raise damaged("an image cannot have a mask", path, "fill it: array.filled(…), or give it an alpha")
     if str(dtype) != "uint8":
         raise damaged(f"an array of {dtype} cannot be written as PNG", path, "scale it to 0…255, as uint8")
     try:

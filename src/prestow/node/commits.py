@@ -117,7 +117,7 @@ class Commits:
         """Stamp each output into its aside name: one pass for story, digest and durability."""
         outputs: list[ReceiptOutput] = []
         try:
-            for connection in quantum.outputs.values():
+            for label, connection in quantum.outputs.items():
                 for i in connection.datasets:
                     item = self.manifest.outputs[i]
                     base = ReceiptOutput(
@@ -128,7 +128,7 @@ class Commits:
                         base = replace(base, state=State.MADE, aside=name)
                         outputs.append(base)
                         story = self._story(quantum, item, seen, actual)
-                        stamped = self._stamp(name, made[item.id], item.format, story)
+                        stamped = self._stamp(name, label, made[item.id], item.format, story)
                         outputs[-1] = replace(
                             base, size=stamped.size, sha256=stamped.sha256, content=stamped.content
                         )
@@ -139,9 +139,13 @@ class Commits:
             raise
         return tuple(outputs)
 
-    def _stamp(self, name: str, path: Path, format_: str, story: Story) -> Stamped:
+    def _stamp(self, name: str, label: str, path: Path, format_: str, story: Story) -> Stamped:
         with self.store.create(name) as sink:
-            return open_format(format_).stamp(path, sink, story)
+            try:
+                return open_format(format_).stamp(path, sink, story)
+            except TaskError as error:
+                told = [replace(p, what=f"the output '{label}': {p.what}") for p in error.problems]
+                raise TaskError(*told) from error
 
     def drop(self, outputs: Sequence[ReceiptOutput]) -> None:
         """Remove the own asides of what this attempt did not commit and never will."""

@@ -134,3 +134,22 @@ def test_a_recipe_that_looks_like_a_number_is_quoted(tmp_path):
     sink = io.BytesIO()
     open_format("yaml").stamp(tmp_path / "a", sink, STORY)
     assert f"planned_recipe: '{STORY.planned_recipe}'" in sink.getvalue().decode()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"metrics": {"psf": {"fwhm": float("nan")}}}, "'metrics.psf.fwhm' is nan"),
+        ({"a": [1, {"b": np.float32("inf")}]}, "'a[1].b' is inf"),
+        ({"a": np.array([1.0, np.nan])}, "'a[1]' is nan"),
+        ({"a": {1, 2}}, "'a' is a set"),
+        ({"a": object()}, "'a' is an object"),
+        ({"a": 1j}, "'a' is a complex"),
+    ],
+)
+def test_a_value_that_cannot_be_written_is_named_by_its_keys(name, document, says, tmp_path):
+    problem = problem_of(lambda: open_format(name).write(tmp_path / "a", document))
+    assert says in problem.what
+    assert problem.fix == "write text, finite numbers, lists and mappings"
+    assert not (tmp_path / "a").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units
 from astropy.io import fits
 from astropy.io.fits.scripts import fitscheck
 from astropy.nddata import CCDData
@@ -21,6 +22,7 @@ from astropy.table import Table
 from prestow.errors import TaskError
 from prestow.formats import Story, StoryInput, open_format
 from prestow.formats.fits import FITS, inspect, read_cards
+from prestow.formats.fits_astropy import PIXELS
 from prestow.formats.fits_cards import MODULUS, encode_sum, ones_sum
 from prestow.testing.formats import BARE, STORY
 
@@ -506,6 +508,32 @@ def test_ccddata_comes_back(tmp_path):
     ccd = FORMAT.read(stamp(tmp_path / "a.fits"), "ccddata")
     assert np.array_equal(ccd.mask, RAMP > 3)
     assert ccd.unit == "adu"
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "fix"),
+    [
+        (np.zeros((2, 2), bool), "pixels cannot be bool", "uint8"),
+        (np.zeros((2, 2), np.float16), "pixels cannot be float16", "float32"),
+        (np.zeros((2, 2), complex), "pixels cannot be complex128", "astype"),
+        (np.array([object()]), "pixels cannot be object", "astype"),
+        (np.zeros(2, [("x", "f4")]), "a structured array is a table", "Table"),
+        (np.ma.masked_equal([[1.0, 2.0]], 2.0), "an image cannot have a mask", "filled"),
+        ([1.0, 2.0] * units.Jy, "an array cannot have a unit", "CCDData"),
+        (np.array(3.0), "a single number is no image", "dimensions"),
+    ],
+)
+def test_an_array_that_is_no_image_says_what_to_give(tmp_path, value, what, fix):
+    with pytest.raises(TaskError, match=what) as caught:
+        FORMAT.write(tmp_path / "a.fits", value)
+    assert fix in caught.value.problems[0].fix
+    assert not (tmp_path / "a.fits").exists()
+
+
+@pytest.mark.parametrize("dtype", PIXELS)
+def test_pixels_of_every_kind_come_back(tmp_path, dtype):
+    FORMAT.write(tmp_path / "a.fits", np.arange(6, dtype=dtype).reshape(2, 3))
+    assert (FORMAT.read(tmp_path / "a.fits", "array") == np.arange(6).reshape(2, 3)).all()
 
 
 def test_what_is_not_there_is_told(tmp_path):

@@ -14,8 +14,8 @@ from prestow.testing.formats import STORY
 BOTH = pytest.mark.parametrize("name", ["json", "yaml"])
 BAD = {
     "a list": ([1, 2], "a list"),
-    "a number": (3, "a int"),
-    "text": ("good", "a str"),
+    "a number": (3, "not a number"),
+    "text": ("good", "not text"),
     "nothing": (None, "nothing"),
     "one name twice": ({"a": {"b": 1}, "a.b": 2}, "'a.b' stands twice"),
     "beyond a double": ({"a": 10**400}, "'a' is too large"),

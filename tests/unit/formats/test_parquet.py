@@ -349,3 +349,19 @@ def test_opening_the_format_does_not_load_arrow():
     assert subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (np.zeros(2, complex), "column 'bad' of complex128: "),
+        ([1, "a"], "column 'bad': Could not convert 'a'"),
+        ([object()], "column 'bad': Could not convert <object object> "),
+        (2.5, "column 'bad' is a float, not a column"),
+    ],
+)
+def test_a_column_that_cannot_be_written_is_named(tmp_path, column, says):
+    with pytest.raises(TaskError) as caught:
+        FORM.write(tmp_path / "a", {"good": [1, 2], "bad": column})
+    assert says in caught.value.problems[0].what
+    assert not (tmp_path / "a").exists()

@@ -293,3 +293,9 @@ def test_arrays_that_are_not_contiguous_are_written_as_they_look(tmp_path):
     FORM.write(tmp_path / "a.png", array)
     assert (FORM.read(tmp_path / "a.png") == array).all()
     FORM.read(tmp_path / "a.png")[0, 0] = 1
+
+
+def test_a_mask_is_not_lost_in_silence(tmp_path):
+    masked = np.ma.masked_equal(picture("L"), picture("L")[0, 0])
+    assert "mask" in problem_of(lambda: FORM.write(tmp_path / "a.png", masked)).what
+    assert not (tmp_path / "a.png").exists()

@@ -67,5 +67,6 @@ def test_what_is_not_of_its_format_fails_the_quantum_with_its_code(jobs, entry, 
     found = failure(outcome)
     assert found.code == code
     assert words in found.message
+    assert f"the output '{next(iter(outputs))}': " in found.message
     (piece,) = made.values()
     assert jobs.store.size(piece.path) is None

@@ -97,7 +97,7 @@ def test_a_returned_mapping_is_put(jobs):
         ("lazy", "PST-N012", "returned a generator"),
         ("text", "PST-N012", "t_y as 'y' (json) cannot be a str of 2: a JSON document must be a mapping, not str"),
         ("some", "PST-N012", "cannot be a list of 2"),
-        ("nan", "PST-N012", "cannot be a dict of 1"),
+        ("nan", "PST-N012", "cannot be a dict of 1: cannot be written as JSON: 'v' is nan"),
     ],
 )  # fmt: skip
 def test_a_value_of_the_wrong_type_says_what_where_and_what_to_do(jobs, entry, code, said):
