@@ -18,6 +18,7 @@ from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.database import Mode, SQLite, sqlite_path
 from prestow.registry.following import Following
 from prestow.registry.holdings import Holdings
+from prestow.registry.listing import Listing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -541,6 +542,11 @@ class Registry:
     def following(self) -> Following:
         """What was made from what, along its steps; see `prestow.registry.following`."""
         return Following(self._db, self.universe)
+
+    @property
+    def listing(self) -> Listing:
+        """The first datasets of a type, and how many there are; see `prestow.registry.listing`."""
+        return Listing(self._db, self.universe)
 
     def dump(self) -> dict[str, list[list[Any]]]:
         """Give all logical content, sorted, without inner keys and order of arrival, to compare.

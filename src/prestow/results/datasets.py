@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FACTS = ("id", "run", "state", "store", "path", "url", "size")
 """Columns that follow type, data ID and dimensions; ``job`` is the last, where it is asked for."""
 
+READ_AT_ONCE = 20_000
+"""Made datasets that are read even if only the first are wanted: so few cost nothing."""
+
 READ_AT_MOST = 10_000
 """Receipts that `look` reads; of more datasets the registry alone tells the state."""
 
@@ -146,6 +149,58 @@ def collect(
     return frame.select(columns)
 
 
+def collect_first(
+    sources: Sources,
+    dataset_type: str,
+    equal: Mapping[str, str | int] | None = None,
+    *,
+    limit: int,
+    runs: Sequence[str] | None = None,
+    made: bool = True,
+    planned: bool = True,
+) -> tuple[pl.DataFrame, int]:
+    """Give the first rows of what `collect` gives, and how many it would give.
+
+    Of many datasets that are made only the first are read.
+    """
+    kind = sources.type_of(dataset_type)
+    wanted = {d: v for d, v in (equal or {}).items() if d in kind.dimensions}
+    registry = sources.registry
+    names = members(registry, _run_names(registry) if runs is None else runs)
+    count = 0 if registry is None else registry.listing.count(kind, names, wanted)
+    if count <= READ_AT_ONCE or registry is None:
+        frame = collect(sources, dataset_type, equal, runs=runs, made=made, planned=planned)
+        return frame.head(limit), frame.height
+    schema = _schema(kind, sources.universe)
+    frames = []
+    total = 0
+    if made:
+        table = pl.from_arrow(registry.listing.first(kind, names, wanted, limit))
+        assert isinstance(table, pl.DataFrame)
+        frames.append(_as_made(sources, kind, table).select(list(schema)))
+        total = count
+    if planned:
+        seen = pl.DataFrame(schema={"id": pl.Binary})
+        for plan in sources.plans:
+            if runs is not None and plan.run not in names:
+                continue
+            ids = pl.from_arrow(registry.listing.ids(kind, [plan.run], wanted))
+            assert isinstance(ids, pl.DataFrame)
+            seen = pl.concat([seen, ids.select(pl.col("id").cast(pl.Binary))])
+            new = _planned(sources, plan, kind, wanted, schema).join(seen, on="id", how="anti")
+            total += new.height
+            seen = pl.concat([seen, new.select("id")])
+            first = new.sort(*kind.dimensions, "run", "id").head(limit)
+            frames.append(_settled(sources, plan, first).select(list(schema)))
+    frame = pl.concat([pl.DataFrame(schema=schema), *frames])
+    frame = frame.with_columns(_url(frame, sources)).sort(*kind.dimensions, "run", "id").head(limit)
+    return frame.select("type", "data_id", *kind.dimensions, *FACTS), total
+
+
+def _run_names(registry: Registry | None) -> list[str]:
+    return [] if registry is None else [n for n, k in registry.collections().items() if k == "run"]
+
+
 def members(registry: Registry | None, names: Sequence[str]) -> tuple[str, ...]:
     """Give the runs of some runs and collections, in order; what the registry does not know is a run."""
     known = {} if registry is None else registry.collections()
@@ -229,7 +284,7 @@ def _made(
 ) -> pl.DataFrame:
     if sources.registry is None:
         return pl.DataFrame(schema=schema)
-    names = [n for n, k in sources.registry.collections().items() if k == "run"] if runs is None else runs
+    names = _run_names(sources.registry) if runs is None else runs
     table = sources.registry.datasets(
         [kind.name], names, first=first, equal=equal, facts=("store", "path", "member", "size")
     )
@@ -237,6 +292,11 @@ def _made(
     assert isinstance(frame, pl.DataFrame)
     if not set(kind.dimensions) <= set(frame.columns):  # the registry never heard of it
         return pl.DataFrame(schema=schema)
+    return _as_made(sources, kind, frame)
+
+
+def _as_made(sources: Sources, kind: DatasetType, frame: pl.DataFrame) -> pl.DataFrame:
+    """Give rows of a registry as rows of what is made."""
     typed = columns_of(kind.dimensions, sources.universe)
     frame = frame.with_columns(pl.col(d).cast(t) for d, t in typed.items())
     place = pl.when(pl.col("member").is_null()).then("path").otherwise(pl.format("{}#{}", "path", "member"))

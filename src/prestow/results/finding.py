@@ -193,17 +193,23 @@ def find(
     values = _values(pairs, kind, sources.universe)
     around = _Around(sources, kind, runs)
     selection = around.parse(where)
-    frame = datasets.collect(
-        sources, kind.name, values, runs=runs, first=first, made=only is not Only.PLANNED,
-        planned=only is not Only.MADE,
-    )  # fmt: skip
+    made, planned = only is not Only.PLANNED, only is not Only.MADE
     notes: tuple[str, ...] = ()
-    if store is not None and "state" in selection.columns:
-        frame, notes = datasets.look(frame, sources, store)
-    frame = around.choose(frame, {d: v for d, v in values.items() if d not in kind.dimensions}, selection)
-    if not frame.height:
+    implied = {d: v for d, v in values.items() if d not in kind.dimensions}
+    if limit is not None and not (first or implied or selection.tree is not None):
+        frame, total = datasets.collect_first(
+            sources, kind.name, values, limit=limit, runs=runs, made=made, planned=planned
+        )
+    else:
+        frame = datasets.collect(
+            sources, kind.name, values, runs=runs, first=first, made=made, planned=planned
+        )
+        if store is not None and "state" in selection.columns:
+            frame, notes = datasets.look(frame, sources, store)
+        frame = around.choose(frame, implied, selection)
+        total = frame.height
+    if not total:
         notes += tuple(_why_nothing(sources, pairs, values, kind))
-    total = frame.height
     if limit is not None:
         frame = frame.head(limit)
     if store is not None and "state" not in selection.columns:
@@ -393,7 +399,10 @@ def _why_nothing(
         identify(pairs, sources.universe, sources.registry)
     records = _Records(sources.registry, sources.universe)
     for name, value in values.items():
-        if name not in kind.dimensions or datasets.collect(sources, kind.name, {name: value}).height:
+        if (
+            name not in kind.dimensions
+            or datasets.collect_first(sources, kind.name, {name: value}, limit=1)[1]
+        ):
             continue
         there = [str(v) for v in records[name][name].unique().drop_nulls().sort()]
         near = difflib.get_close_matches(str(value), there, FEW) or there[:FEW]

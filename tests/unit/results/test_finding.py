@@ -11,6 +11,7 @@ from prestow.model import DatasetType
 from prestow.model.hashing import dataset_id
 from prestow.plan import build_plan
 from prestow.registry import DatasetBatch, Registry
+from prestow.results import datasets
 from prestow.results.datasets import Sources, collect, look, the_one
 from prestow.results.finding import Only, expand, find
 from prestow.stores import open_store
@@ -282,3 +283,46 @@ def test_the_one_that_is_meant(sources):
     for rows, says in ((frame.clear(), "no dataset"), (frame, "2 datasets")):
         with pytest.raises(PrestowError, match=says):
             the_one(rows, "isr{visit=1}")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"equal": {"detector": 0}},
+        {"equal": {"detector": 7}},
+        {"runs": ["demo"]},
+        {"runs": ["raw"]},
+        {"made": False},
+        {"planned": False},
+    ],
+)
+@pytest.mark.parametrize("kind", ["raw", "isr", "coadd", "flat"])
+def test_the_first_of_many_are_read_without_the_others(sources, monkeypatch, kind, asked, limit):
+    whole = collect(sources, kind, **asked)
+    monkeypatch.setattr(datasets, "READ_AT_ONCE", -1)
+    frame, total = datasets.collect_first(sources, kind, limit=limit, **asked)
+    assert total == whole.height
+    assert frame.equals(whole.head(limit))
+
+
+def test_of_a_dataset_in_two_stores_the_first_store_is_told_and_it_is_counted_once(tmp_path):
+    with Registry.open(f"sqlite:///{tmp_path}/registry.db", UNIVERSE, create=True) as registry:
+        fill(registry, Survey.make(visits=2, detectors=2))
+        registry.register_store("copies", "file:///copies")
+        there = registry.datasets(["raw"], ["raw"])
+        copies = pa.table({
+            "dataset": there["id"], "store": ["copies"] * there.num_rows, "path": [f"b/{n}.fits" for n in range(there.num_rows)],
+            "size": there["size"], "sha256": there["sha256"], "content": there["content"], "format": there["format"],
+        })  # fmt: skip
+        columns = ["id", "run", "recipe", *registry.dataset_types()["raw"].dimensions]
+        registry.insert_datasets(DatasetBatch({"raw": there.select(columns)}, copies))
+        kind = registry.dataset_types()["raw"]
+        first = registry.listing.first(kind, ["raw"], {}, 4)
+        assert registry.listing.count(kind, ["raw"], {}) == there.num_rows
+        assert first["id"].to_pylist() == there["id"].to_pylist()[:4]
+        assert first["store"].to_pylist() == ["archive"] * 4
+        assert sorted(registry.listing.ids(kind, ["raw"], {"detector": 1})["id"].to_pylist()) == sorted(
+            i for i, d in zip(there["id"].to_pylist(), there["detector"].to_pylist()) if d == 1
+        )
