@@ -82,6 +82,10 @@ def ingest(
                 fix="for raw files: prestow ingest --raw FILES --instrument NAME",
             )
         )
+    if words and os.path.isfile(words[0]):
+        what = f"a file, and not the plan whose outputs are taken in: {words[0]}"
+        fix = "prestow ingest --as TYPE FILE k=v …, or of raw files prestow ingest --raw FILES --instrument NAME"
+        raise ProjectError(Problem("PST-G005", what, words[0], fix))
     return _ingest_outputs(words[0] if words else None, run_, level, output, directory)
 
 

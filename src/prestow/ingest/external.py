@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,16 +95,17 @@ def ingest_files(
     Raises
     ------
     ProjectError
-        PST-I008 if a file cannot be taken in so; PST-C035 if the type has other dimensions, or
-        another format, in the pipeline or in the registry.
+        PST-I008 if a file cannot be taken in so, as for other columns than the pipeline declares;
+        PST-C035 if the type has other dimensions, or another format, in the pipeline or in the registry.
     IngestError
         PST-I004 for damaged files, PST-I005 for those that cannot be read, PST-I009 where the
         dataset is there with other bytes. In all cases nothing was written.
     """
     form = _format(files, dataset_type, format_name)
     kind = DatasetType(dataset_type, registry.universe.close(data_id), form.name)
+    declared = [other for other in declared if other.name == kind.name]
     _refuse_other_type(kind, declared, registry)
-    looked = _look_at(files, form)
+    looked = _look_at(files, form, next((other.columns for other in declared), ()))
     first = looked[0]
     dataset = Dataset(kind.name, data_id, f"{EXTERNAL_RUN}{kind.name}")
     raise_all(
@@ -175,7 +176,10 @@ def format_of_name(path: str) -> str | None:
     return None
 
 
-def _look_at(files: Sequence[str | os.PathLike[str]], form: Format) -> list[_File]:
+def _look_at(
+    files: Sequence[str | os.PathLike[str]], form: Format, columns: Sequence[tuple[str, str]]
+) -> list[_File]:
+    check_columns = getattr(form, "check_columns", None) if columns else None
     looked: list[_File] = []
     problems: list[Problem] = []
     for given in files:
@@ -190,6 +194,8 @@ def _look_at(files: Sequence[str | os.PathLike[str]], form: Format) -> list[_Fil
                 size = stream.tell()
             form.check(Path(path))
             looked.append(_File(path, size, sha256, form.content_digest(Path(path))))
+            if check_columns is not None:
+                problems += _other_columns(path, check_columns, columns)
         except OSError as error:
             problems.append(unreadable(path, error))
         except TaskError as error:
@@ -197,6 +203,17 @@ def _look_at(files: Sequence[str | os.PathLike[str]], form: Format) -> list[_Fil
             problems += [Problem("PST-I004", p.what, p.where or path, p.fix or fix) for p in error.problems]
     raise_all(problems, IngestError)
     return looked
+
+
+def _other_columns(
+    path: str, check: Callable[..., None], columns: Sequence[tuple[str, str]]
+) -> list[Problem]:
+    try:
+        check(Path(path), columns)
+    except TaskError as error:
+        fix = "write it with the columns that the pipeline declares, or take another type"
+        return [Problem("PST-I008", p.what, path, fix) for p in error.problems]
+    return []
 
 
 def _two_files(file: _File, first: _File, dataset: Dataset) -> Problem:
@@ -238,7 +255,7 @@ def type_conflicts(kind: DatasetType, other: DatasetType, who: str) -> list[Prob
                 what,
                 f"dataset type {kind.name}",
                 f"convert the file (prestow convert FILE --to {other.format} --into NEW), or take another type",
-            )  # fmt: skip
+            )
         )
     return problems
 
