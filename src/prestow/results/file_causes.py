@@ -62,7 +62,7 @@ def _debris(recorded: Recorded, found: Found, file: Path) -> Reason:
         raise ProjectError(
             Problem(
                 "PST-G012", "nothing here knows this file: it is in no registry, and carries no story", str(file),
-                "take it in: prestow ingest --raw FILE --instrument NAME",
+                "take it in: prestow ingest --as TYPE FILE k=v …, or of raw files prestow ingest --raw FILE --instrument NAME",
             )
         )  # fmt: skip
     lines = [f"{subject}  debris: no receipt commits it"]
