@@ -60,7 +60,8 @@ def compare(
     """Compare A and B: runs or chains, plans, files, or directories of files.
 
     Datasets of the same type and data ID are compared by content, without their stories: FITS plane
-    by plane and column by column, documents key by key. A value is close if
+    by plane and column by column, documents key by key; a table in another format by its columns. A
+    value is close if
     abs(a - b) <= X + R * max(abs(a), abs(b)).
     """
     project = open_project(directory)
@@ -90,6 +91,7 @@ def _text(found: Comparison, output: Output) -> str:
         f"A: {found.a}   B: {found.b}",
         table(header, [*rows, ("total", *found.counts.values())], total=True),
     ]
+    lines += [f"  {name}: {one} in A, {other} in B" for name, (one, other) in found.formats.items()]
     parts = None if output.verbosity > 0 else PARTS
     for difference in found.differences[: None if output.verbosity > 0 else WORST]:
         lines.append(f"  {difference.state}  {difference.type} {_data_id(difference.data_id)}")

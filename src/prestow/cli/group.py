@@ -14,6 +14,7 @@ from prestow import __version__
 from prestow.cli.output import Output, colour_wanted
 
 if TYPE_CHECKING:
+    from prestow.plan import Plan
     from prestow.project import Project
 
 COMMANDS = {
@@ -29,6 +30,7 @@ COMMANDS = {
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
     "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
     "compare": ("prestow.cli.compare:compare", "Compare two runs: what is equal, and how far the rest is apart."),
+    "convert": ("prestow.cli.convert:convert", "Write one product in another format, if it can be the same."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
@@ -92,6 +94,12 @@ def open_project(directory: Path) -> Project:
     project = Project.open(directory)
     click.get_current_context().call_on_close(project.close)
     return project
+
+
+def plan_word(project: Project, plan: Plan, before: str = " ") -> str:
+    """Give what names a plan in the next command, after ``before``; nothing where the newest is meant."""
+    newest = project.newest_plan_directory()
+    return "" if newest is not None and newest.name == plan.id else f"{before}{plan.id[:8]}"
 
 
 def _spoken(chosen: dict[str, Any]) -> dict[str, Any]:  # Any: click's values

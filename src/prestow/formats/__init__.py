@@ -15,6 +15,9 @@ from prestow.plugins import load
 
 STORY_SCHEMA = 1
 
+CONVERTED = "+convert"
+"""What the task of a story ends in where the file is a copy in another format, made by ``prestow convert``."""
+
 
 @frozen
 class StoryInput:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
+    from prestow.results.converting import Converted
     from prestow.results.datasets import Sources
     from prestow.results.finding import Found, Only
     from prestow.results.graph import Graph
@@ -131,23 +132,36 @@ class ProjectWithResults(OpenedProject):
             plans = [self.find_plan()] if self.plans() else []
         return Sources(self.universe, self.registry, tuple(plans), STORE, self.stores())
 
-    def recorded(self, plan: Plan | str | os.PathLike[str] | None = None) -> Recorded:
+    def recorded(
+        self, plan: Plan | str | os.PathLike[str] | None = None, *, run: str | None = None
+    ) -> Recorded:
         """Give what is recorded of datasets and quanta; without registry or plan, what is left of it.
 
-        The plan is that one, or the newest if there is one. A registry that cannot be used is only
-        less that can be told.
+        The plan is that one, or the one of ``run``, or the newest if there is one. A registry that
+        cannot be used is only less that can be told.
         """
         from prestow.results.recorded import Recorded
 
         found = None
+        of_run = None if run is None else plan_files.newest_of(self.plans_directory, run)
         if plan is not None:
             found = self._plan(plan)
+        elif of_run is not None:
+            found = self.find_plan(of_run)
         elif self.plans():
             found = self.find_plan()
+        newest = self.newest_plan_directory()
         registry = None
         with contextlib.suppress(PrestowError):
             registry = self.registry
-        return Recorded(self.universe, registry, found, self.store, name=STORE)
+        return Recorded(
+            self.universe,
+            registry,
+            found,
+            self.store,
+            name=STORE,
+            newest=None if newest is None else (newest.name, plan_files.run_of(newest)),
+        )
 
     def trace(
         self, *words: str, down: bool = False, depth: int | None = None, run: str | None = None
@@ -166,14 +180,14 @@ class ProjectWithResults(OpenedProject):
         from prestow.results.resolving import find_dataset, known_point
         from prestow.results.tracing import trace
 
-        recorded = self.recorded()
+        recorded = self.recorded(run=run)
         return trace(recorded, known_point(find_dataset(recorded, words, run=run)), down=down, depth=depth)
 
     def why(self, *words: str, run: str | None = None) -> Reason:
         """Say why a job, a dataset or a file is as it is; words as for `trace`, or a job's name."""
         from prestow.results.causes import why
 
-        return why(self.recorded(), words, run=run)
+        return why(self.recorded(run=run), words, run=run)
 
     def look(
         self,
@@ -202,8 +216,32 @@ class ProjectWithResults(OpenedProject):
         from prestow.results.looking_by_name import look_at_words
 
         return look_at_words(
-            self.recorded(), self.stores(), words, run=run, extension=extension, rows=rows, side=side
+            self.recorded(run=run), self.stores(), words, run=run, extension=extension, rows=rows, side=side
         )
+
+    def convert(
+        self, *words: str, to: str, into: str | os.PathLike[str], run: str | None = None
+    ) -> Converted:
+        """Write a dataset or file in another format to a new file, if it can be the same.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, as on the command line: a path, an id, ``type{k=v,…}``, or ``type``, ``k=v``, ….
+        to : str
+            A format: ``fits`` and ``parquet`` among each other, ``json`` and ``yaml`` among each other.
+        into : path
+            A new file, or a directory in which it keeps its name.
+
+        Raises
+        ------
+        ProjectError
+            PST-G030 if nothing converts this; PST-G031 if the copy would not be equal; PST-G032 or
+            PST-G004 if it cannot stand there.
+        """
+        from prestow.results.converting import convert_words
+
+        return convert_words(self.recorded(run=run), self.stores(), words, to=to, into=Path(into), run=run)
 
     def compare(
         self,

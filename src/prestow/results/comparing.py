@@ -1,12 +1,14 @@
 """Two runs, plans or directories compared: which datasets are equal, and how far the others are apart.
 
 Datasets of the same type and data ID are compared. Where the content digests agree nothing is read:
-equal content is equal pixels, columns and keys, whatever the run, the time and the place.
+equal content is equal pixels, columns and keys, whatever the run, the time and the place. Where the
+formats are not the same, tables are compared by columns and documents by keys.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError
 from prestow.notebook import html_table
+from prestow.results.across import compare_across
 from prestow.results.differences import Part, compare_files
 from prestow.results.numbers import Tolerance
 from prestow.results.places import Places
@@ -75,6 +78,8 @@ class Comparison:
         Worst first; those that are close come last.
     only_a, only_b : tuple of (type, data ID)
         What only one of them has.
+    formats : mapping of dataset type to two texts
+        Of types that A has in another format than B: both. They are equal where their data are.
     """
 
     a: str
@@ -83,6 +88,7 @@ class Comparison:
     differences: tuple[Difference, ...] = ()
     only_a: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     only_b: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    formats: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -106,6 +112,7 @@ class Comparison:
             "types": {name: dict(counts) for name, counts in self.types.items()},
             "differences": [difference.as_dict() for difference in self.differences],
             "only_a": [list(row) for row in self.only_a], "only_b": [list(row) for row in self.only_b],
+            "formats": {name: list(pair) for name, pair in self.formats.items()},
         }  # fmt: skip
 
     def _repr_html_(self) -> str:
@@ -161,11 +168,16 @@ def compare(
     equal = both.filter(pl.col("content") == pl.col("content_b"))
     rest = both.filter(~(pl.col("content") == pl.col("content_b")).fill_null(value=False))
     found = list[Difference]()
+    alike = Counter[str]()
     with Places(stores) as places:
         for done, row in enumerate(rest.iter_rows(named=True)):  # each is two files to read
             if progress is not None:
                 progress(done, rest.height)
-            found.append(_compared(row, places, tolerance or Tolerance(), keys))
+            difference = _compared(row, places, tolerance or Tolerance(), keys)
+            if difference is None:
+                alike[row["type"]] += 1
+            else:
+                found.append(difference)
     if progress is not None and rest.height:
         progress(rest.height, rest.height)
     found.sort(key=lambda d: (_ORDER[d.state], -d.badness, d.type, d.data_id))
@@ -176,11 +188,15 @@ def compare(
     for state, column in tables.items():
         for name, count in column.value_counts().iter_rows():
             states[name][state] = count
+    for name, count in alike.items():
+        states[name]["equal"] += count
     for difference in found:
         states[difference.type][difference.state] += 1
+    across = both.filter(pl.col("format") != pl.col("format_b")).select("type", "format", "format_b").unique()
     return Comparison(
-        a.name, b.name, states, tuple(found), tuple(lone[0].iter_rows()), tuple(lone[1].iter_rows())
-    )
+        a.name, b.name, states, tuple(found), tuple(lone[0].iter_rows()), tuple(lone[1].iter_rows()),
+        {kind: (one, other) for kind, one, other in across.sort("type").iter_rows()},
+    )  # fmt: skip
 
 
 _ORDER = {"unreadable": 0, "different": 1, "close": 2}
@@ -202,18 +218,23 @@ def _told(name: str, frame: pl.DataFrame) -> str:
 
 def _compared(
     row: Mapping[str, Any], places: Places, tolerance: Tolerance, keys: Sequence[str]
-) -> Difference:  # Any: a row
+) -> Difference | None:  # Any: a row
+    """Give how two datasets differ; None if they are equal in data, told in two formats."""
     kind, data_id, a, b = row["type"], row["data_id"], row["path"], row["path_b"]
-    if row["format"] != row["format_b"]:
-        part = Part("file", "format", f"{row['format']} / {row['format_b']}")
-        return Difference(kind, data_id, a, b, "different", (part,))
+    formats = row["format"] or "", row["format_b"] or ""
+    across = formats[0] != formats[1]
     try:
         with places.file(row["store"], a) as one, places.file(row["store_b"], b) as other:
-            parts = compare_files(row["format"], one, other, tolerance, keys)
+            if across:
+                parts = compare_across(formats, one, other, tolerance, keys)
+            else:
+                parts = compare_files(formats[0], one, other, tolerance, keys)
     except PrestowError as error:
         if error.problems[0].code == "PST-G005":  # the question is wrong, not the file
             raise
         return Difference(kind, data_id, a, b, "unreadable", (), error.problems[0].what)
+    if not parts and across:
+        return None
     if not parts:  # the order of cards, or bytes after the last HDU
         parts = (Part("file", "content", "equal values, written in another way"),)
     state = "close" if all(part.close for part in parts) else "different"

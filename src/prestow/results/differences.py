@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +106,13 @@ def compare_files(
     ProjectError
         PST-G005 if rows are to be matched by a key that stands twice.
     """
+    return gathered(_parts(format_name, a, b, tolerance, tuple(keys)), a, b)
+
+
+def gathered(found: Iterable[Part], a: Path, b: Path) -> tuple[Part, ...]:
+    """Give the parts in which two files differ, worst first, and not too many; errors as `compare_files` says."""
     try:
-        parts = list(_parts(format_name, a, b, tolerance, tuple(keys)))
+        parts = list(found)
     except (OSError, TypeError, ValueError) as error:
         if isinstance(error, TaskError | ProjectError):
             raise
@@ -128,9 +133,9 @@ def _parts(name: str, a: Path, b: Path, tolerance: Tolerance, keys: tuple[str, .
         return
     one, other = reader.read(a), reader.read(b)
     if hasattr(one, "column_names") and hasattr(other, "column_names"):
-        yield from _tables("", _arrow_columns(one), _arrow_columns(other), tolerance, keys)
+        yield from tables("", _arrow_columns(one), _arrow_columns(other), tolerance, keys)
     elif isinstance(one, Mapping) and isinstance(other, Mapping):
-        yield from _documents("", one, other, tolerance)
+        yield from documents("", one, other, tolerance)
     elif isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         yield from _planes("pixels", one, other, tolerance)
     elif one != other:
@@ -161,7 +166,7 @@ def _type(array: Array) -> str:
 def _fits(a: Path, b: Path, tolerance: Tolerance, keys: tuple[str, ...]) -> Iterator[Part]:
     from astropy.io import fits
 
-    with _quiet(), fits.open(a, memmap=True) as one, fits.open(b, memmap=True) as other:
+    with quiet(), fits.open(a, memmap=True) as one, fits.open(b, memmap=True) as other:
         left, right = _units(one), _units(other)
         for name in left.keys() ^ right.keys():
             yield Part("plane", name, "only in A" if name in left else "only in B")
@@ -175,11 +180,11 @@ def _fits(a: Path, b: Path, tolerance: Tolerance, keys: tuple[str, ...]) -> Iter
                 unit = f"unit {units[0] or 'none'} / {units[1] or 'none'}" if units[0] != units[1] else ""
                 yield from _planes(name, x.data, y.data, tolerance, unit)
             elif x.data is not None:
-                yield from _tables(f"{name}.", _fits_columns(x), _fits_columns(y), tolerance, keys)
+                yield from tables(f"{name}.", _fits_columns(x), _fits_columns(y), tolerance, keys)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep astropy's remarks on headers that tasks did not write to itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -238,9 +243,10 @@ def _arrow_columns(table: Any) -> Columns:  # Any: Arrow has no types
     }
 
 
-def _tables(
+def tables(
     prefix: str, a: Columns, b: Columns, tolerance: Tolerance, keys: tuple[str, ...]
 ) -> Iterator[Part]:
+    """Give the columns in which two tables differ."""
     rows = tuple(len(next(iter(columns.values()))[0]) if columns else 0 for columns in (a, b))
     place = prefix.rstrip(".") or "rows"
     for name in sorted(a.keys() ^ b.keys()):
@@ -293,12 +299,13 @@ def _frame(columns: Sequence[Array], keys: Sequence[str]) -> pl.DataFrame:
 # ---- documents
 
 
-def _documents(at: str, a: Any, b: Any, tolerance: Tolerance) -> Iterator[Part]:  # Any: plain values
+def documents(at: str, a: Any, b: Any, tolerance: Tolerance) -> Iterator[Part]:  # Any: plain values
+    """Give the keys in which two documents differ."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in sorted(a.keys() | b.keys(), key=str):
             name = f"{at}.{key}" if at else str(key)
             if key in a and key in b:
-                yield from _documents(name, a[key], b[key], tolerance)
+                yield from documents(name, a[key], b[key], tolerance)
             else:
                 yield Part("key", name, "only in A" if key in a else "only in B")
     elif isinstance(a, list) and isinstance(b, list):
@@ -310,7 +317,7 @@ def _documents(at: str, a: Any, b: Any, tolerance: Tolerance) -> Iterator[Part]:
                 yield Part("key", at, "", numbers)
         else:
             for place, (x, y) in enumerate(zip(a, b, strict=True)):
-                yield from _documents(f"{at}[{place}]", x, y, tolerance)
+                yield from documents(f"{at}[{place}]", x, y, tolerance)
     else:
         yield from _values("key", at, a, b, tolerance)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.errors import CODES, PrestowError, Problem, ProjectError
-from prestow.formats import Story, open_format
+from prestow.formats import CONVERTED, Story, open_format
 from prestow.plugins import names
 from prestow.results.lineage import ROOT, Point, Step
 from prestow.results.tracing import Trace
@@ -115,13 +115,15 @@ def compare(
     steps = [step for step in steps if step.reader == point.id]
     problems: list[Problem] = []
     notes: list[str] = []
-    if sha256 and point.sha256 and sha256 != point.sha256:
+    if story.task.endswith(CONVERTED):
+        notes.append(f"a converted copy of {point}: not the bytes that were committed")
+    elif sha256 and point.sha256 and sha256 != point.sha256:
         problems.append(
             Problem(
                 "PST-G010",
                 f"the file has sha256 {sha256[:12]}…, and {point} was committed with {point.sha256[:12]}…",
                 where,
-                f"look who changed it: prestow why {point.typed}",
+                f"look who changed it: prestow why {recorded.typed(point)}",
             )
         )
     if not steps:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestow.commit import ASIDE, ATTEMPTS, RECEIPTS
 from prestow.errors import Problem, ProjectError
+from prestow.formats import CONVERTED
 from prestow.results.lineage import Point
 from prestow.results.point_causes import of_point
 from prestow.results.reason import Reason
@@ -36,6 +37,9 @@ def of_file(recorded: Recorded, found: Found) -> Reason:
         reason = of_point(recorded, point)
         if committed:
             reason.lines.insert(1, f"  {file} is a copy of it")
+            return reason
+        if found.story is not None and found.story.task.endswith(CONVERTED):
+            reason.lines.insert(1, f"  {file} is a copy of it in another format")
             return reason
         reason.state = "changed"
         reason.lines.insert(
@@ -69,7 +73,7 @@ def _debris(recorded: Recorded, found: Found, file: Path) -> Reason:
     following = "prestow status"
     if point is not None and point.there:
         lines.append(f"  the same dataset, {point}, was committed at {place(point)}")
-        following = f"prestow why {point.typed}"
+        following = f"prestow why {recorded.typed(point)}"
     elif point is not None:
         lines.append(f"  {point} belongs there; it is {point.state_words}")
         inner = of_point(recorded, point)

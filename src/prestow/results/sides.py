@@ -130,7 +130,7 @@ def sides_of_files(a: Path, b: Path) -> tuple[Side, Side]:
     if a.is_dir():
         return side_of_directory(a), side_of_directory(b)
     kinds = format_of(a), format_of(b)
-    kind = kinds[0] or "file" if kinds[0] == kinds[1] else None
+    kind = (kinds[0] if kinds[0] == kinds[1] else "") or ("file" if all(kinds) or not any(kinds) else None)
     rows = [
         [(kind or k or "file", "{}", _content(p, k), k, None, str(p))]
         for p, k in zip((a, b), kinds, strict=True)
