@@ -1,11 +1,17 @@
 """The same products, byte for byte, under another environment; the same plan for any number of threads."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pyarrow.parquet
 import pytest
+from astropy.io.fits.scripts import fitscheck
+from astropy.table import Table
+from PIL import Image
 
 ELSEWHERE = {
     "PYTHONHASHSEED": "4711",
@@ -13,6 +19,49 @@ ELSEWHERE = {
     "OMP_NUM_THREADS": "2",
     "TZ": "Asia/Kathmandu",
 }
+
+
+MEASURE = '''
+"""A table, a plot and metrics of each coadd."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+import numpy as np
+from astropy.table import Table
+from astropy import units
+
+from prestow.tasks import Quantum, task
+
+
+@task(
+    dimensions=["instrument", "detector", "band"],
+    inputs={"coadd": "coadd"},
+    outputs={
+        "rows": {"type": "rows", "dimensions": ["instrument", "detector", "band"], "format": "parquet"},
+        "plot": {"type": "plot", "dimensions": ["instrument", "detector", "band"], "format": "png"},
+        "stars": {"type": "stars", "dimensions": ["instrument", "detector", "band"], "format": "fits"},
+        "quality": {"type": "quality", "dimensions": ["instrument", "detector", "band"], "format": "yaml"},
+    },
+)
+def run(quantum: Quantum) -> dict:
+    pixels = np.asarray(quantum.get("coadd", "array"), dtype=np.float64)
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.imshow(pixels)
+    axes.set_title("δ in arcsec")
+    names = sorted({f"row {n}" for n in range(len(pixels))})
+    table = Table({"name": names, "mean": pixels.mean(axis=1) * units.adu, "ok": pixels.mean(axis=1) > 0})
+    return {
+        "rows": table,
+        "plot": figure,
+        "stars": table,
+        "quality": {"metrics": {"mean": float(pixels.mean()), "names": {n: 1 for n in set(names)}}},
+    }
+'''
+KINDS = {".fits": 12, ".json": 4, ".parquet": 2, ".png": 2, ".yaml": 2}
 
 
 def line(prestow: Any, root: Path, *, cwd: Path, env: dict[str, str] | None = None) -> str:
@@ -32,7 +81,10 @@ def twice(
     here, there = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("there")
     for base in (here, there):
         prestow("init", "demo", cwd=base)
-        small(base / "demo")
+        root = small(base / "demo")
+        (root / "tasks" / "measure.py").write_text(MEASURE)
+        with (root / "pipeline.yaml").open("a") as pipeline:
+            pipeline.write("  measure: tasks.measure:run\n")
     first = line(prestow, here / "demo", cwd=here / "demo")
     before = os.umask(0o077)
     try:
@@ -51,7 +103,7 @@ def test_products_are_equal_to_the_byte(twice: list[tuple[Path, str]]) -> None:
         }
         for root, _ in twice
     ]
-    assert len(products[0]) == 14
+    assert Counter(Path(name).suffix for name in products[0]) == KINDS
     assert products[0] == products[1]
 
 
@@ -67,3 +119,23 @@ def test_the_plan_has_the_same_id_and_tables(twice: list[tuple[Path, str]]) -> N
     ]
     assert len(tables[0]) >= 7
     assert tables[0] == tables[1]
+
+
+def test_tables_and_plots_are_what_other_programs_expect(
+    twice: list[tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = twice[0][0] / "store" / "demo"
+    for path in store.rglob("*.parquet"):
+        arrow = pyarrow.parquet.read_table(path)
+        assert arrow.schema.field("mean").metadata[b"unit"] == b"adu"
+        assert pl.read_parquet(path)["mean"].to_list() == arrow["mean"].to_pylist()
+        stars = Table.read(store / "stars" / path.with_suffix(".fits").name.replace("rows", "stars"), hdu=1)
+        assert str(stars["mean"].unit) == "adu"
+        assert stars["mean"].tolist() == arrow["mean"].to_pylist()
+    for path in store.rglob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+            assert image.size == (200, 200)
+            assert "prestow" in image.text
+    files = [str(path) for path in store.rglob("*.fits")]
+    assert fitscheck.main(files) == 0, capsys.readouterr().err
