@@ -291,3 +291,101 @@ def test_bad_words_are_refused(survey: Path, inside: Callable[..., Any]) -> None
     ):
         answer = inside(*words, "--json", cwd=survey, ok=False)
         assert (answer.codes, answer.code) == (codes, 3 if codes == ["PST-C023"] else 2), words
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory, inside: Callable[..., Any], small: Any) -> Path:
+    """Two runs of the same data IDs, in which one frame's task fails."""
+    root = tmp_path_factory.mktemp("runs") / "demo"
+    inside("init", root, cwd=root.parent)
+    small(root)
+    task = root / "tasks" / "calibrate.py"
+    line = "    noise = 1.4826"
+    assert task.read_text().count(line) == 1
+    bad = '    if quantum.data_id["visit"] == 202611010002:\n        raise ValueError("no stars\\nat all")\n'
+    task.write_text(task.read_text().replace(line, bad + line))
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    for run in ("demo", "strict"):
+        inside("plan", "--run", run, cwd=root)
+        inside("run", "--engine", "local", "-q", cwd=root, ok=False)
+        inside("ingest", cwd=root)
+    return root
+
+
+def test_the_run_that_is_asked_for_is_the_one_that_answers(
+    two_runs: Path, inside: Callable[..., Any]
+) -> None:
+    bad = ("calexp", "visit=202611010002", "detector=0")
+    for words in (bad, ("calibrate-0-202611010002",)):
+        for run in ("demo", "strict"):
+            answer = inside("why", *words, "--run", run, "--json", cwd=two_runs).json
+            assert (answer["state"], answer["point"]["run"]) == ("failed", run)
+            assert answer["same_error"] == {"count": 1, "of": 4}  # not those of the other run
+        assert inside("why", *words, "--json", cwd=two_runs).json["point"]["run"] == "strict"  # the newest
+
+
+def test_a_next_command_stays_with_its_run_and_its_plan(two_runs: Path, inside: Callable[..., Any]) -> None:
+    there = ("isr", "visit=202611010003", "detector=0")
+    for command in ("trace", "why"):
+        old = inside(command, *there, "--run", "demo", cwd=two_runs)
+        again = following(old.out)
+        assert again[again.index("--run") + 1] == "demo"
+        assert "demo/isr" in inside(*again, "--json", cwd=two_runs).out
+        assert "--run" not in following(inside(command, *there, cwd=two_runs).out)
+    plan = {run: next(p.parent.name[:8] for p in (two_runs / "plans").glob("*/plan.yaml") if f"run: {run}\n" in p.read_text()) for run in ("demo", "strict")}  # fmt: skip
+    job = "calibrate-0-202611010002"
+    for words, said in (
+        (("status", plan["demo"]), ["run", plan["demo"]]),
+        (("show", plan["demo"]), ["show", plan["demo"], "coadd", "--files"]),
+        (("show", plan["demo"], job), ["debug", job, "--plan", plan["demo"]]),
+        (("show", plan["demo"], job, "--log"), ["why", job, "--plan", plan["demo"]]),
+        (("why", job, "--run", "demo"), ["debug", job, "--plan", plan["demo"]]),
+        (("why", job), ["debug", job]),
+        (("status", plan["strict"]), ["run"]),
+    ):
+        assert following(inside(*words, cwd=two_runs).out) == said
+
+
+def test_a_message_of_several_lines_stays_in_its_place(two_runs: Path, inside: Callable[..., Any]) -> None:
+    lines = inside("why", "calibrate-0-202611010002", cwd=two_runs).out.splitlines()
+    assert any(line.startswith("    at all") for line in lines)
+
+
+def test_a_job_that_was_taken_in_is_not_told_to_be_taken_in(
+    two_runs: Path, inside: Callable[..., Any]
+) -> None:
+    answer = inside("why", "isr-0-202611010003", cwd=two_runs)
+    assert "not taken in" not in answer.out
+    assert following(answer.out)[0] == "trace"
+
+
+def test_a_line_that_is_cut_at_once_does_not_end_there(survey: Path, inside: Callable[..., Any]) -> None:
+    text = inside("trace", "coadd", "band=g", "--depth", 0, cwd=survey).out
+    assert "cut at 1 branch:" in text
+    assert "where the line begins" not in text
+
+
+def test_words_that_mean_nothing_in_a_plan_are_answered_with_near_ones(
+    survey: Path, inside: Callable[..., Any]
+) -> None:
+    for words, says in (
+        (("show", "coad"), "did you mean 'coadd'"),
+        (("show", "isr-0-20261101000"), "did you mean 'isr-0-2026110100"),
+        (
+            ("trace", "coaddband=r", "coadddetector=0"),
+            "quotes",
+        ),  # what a shell makes of coadd{band=r,detector=0}
+        (("find", "raw{detector=0}", "exposure=202611010001"), "into the braces"),
+    ):
+        answer = inside(*words, "--json", cwd=survey, ok=False)
+        assert answer.code == 2
+        assert says in answer.json["problems"][0]["fix"]
+
+
+def test_show_takes_a_dataset_in_every_way(survey: Path, inside: Callable[..., Any]) -> None:
+    name = inside("show", "coadd", "--files", cwd=survey).out.strip()
+    expected = inside("show", name, "--json", cwd=survey).json
+    assert len(expected["quanta"]) == 1
+    for words in (("coadd", "band=g", "detector=0"), ("coadd{band=g,detector=0}",), (f"store/{name}",)):
+        assert inside("show", *words, "--json", cwd=survey).json == expected
+    assert inside("show", "coadd", "band=z", cwd=survey, ok=False).code == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from prestow.cli import completing
-from prestow.cli.group import open_project, shared_options
+from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, is_terminal, size_text
 from prestow.errors import Exit, Problem, ProjectError
 
@@ -36,7 +36,8 @@ def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory:
             Problem("PST-G005", "a debugger needs somebody to talk to", fix="leave --pdb away")
         )
     project = open_project(directory)
-    found = project.debug(project.find_plan(plan), job, debugger=pdb, keep=keep)
+    opened = project.find_plan(plan)
+    found = project.debug(opened, job, debugger=pdb, keep=keep)
     outcome = found.outcome
     failures = [failure.as_dict() for failure in outcome.failures]
     lines = [f"made first, here: {', '.join(found.first)}"] if found.first else []
@@ -63,7 +64,12 @@ def debug(job: str, plan: str, pdb: bool, keep: bool, output: Output, directory:
         "measures": {k: dict(r.measures) for k, r in outcome.receipts.items()},
     }  # fmt: skip
     if outcome.failures:
-        output.answer("debug", facts, "\n".join(lines), following=f"prestow debug {found.job} --pdb")
+        output.answer(
+            "debug",
+            facts,
+            "\n".join(lines),
+            following=f"prestow debug {found.job} --pdb{plan_word(project, opened, ' --plan ')}",
+        )
         return Exit.FAILED
-    output.answer("debug", facts, "\n".join(lines), following="prestow run")
+    output.answer("debug", facts, "\n".join(lines), following=f"prestow run{plan_word(project, opened)}")
     return Exit.OK

@@ -128,7 +128,7 @@ def _refuse_both(given: dict[str, bool]) -> None:
 def _asked(words: tuple[str, ...], universe: Universe) -> tuple[str, list[tuple[str, object]]]:
     from prestow.results.naming_words import parse_dataset, parse_pairs
 
-    if len(words) == 1 and ("{" in words[0] or "=" in words[0]):
+    if any(mark in words[0] for mark in "{="):
         named = parse_dataset(words, universe)
         return named.type, list(named.data_id.items())
     return words[0], list(parse_pairs(words[1:]))

@@ -29,7 +29,10 @@ COMMANDS = {
     "emit": ("prestow.cli.emit:emit", "Write a plan for another system: Pegasus."),
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
     "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
-    "compare": ("prestow.cli.compare:compare", "Compare two runs: what is equal, and how far the rest is apart."),
+    "compare": (
+        "prestow.cli.compare:compare",
+        "Compare two runs: what is equal, and how far the rest is apart.",
+    ),
     "convert": ("prestow.cli.convert:convert", "Write one product in another format, if it can be the same."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),

@@ -55,7 +55,7 @@ def look(
         lines.append(found.document_text)
     if into is not None:
         lines.append(f"picture: {into}")
-    named = shlex.join(words)
+    named = shlex.join([*words, *(["--run", run] if run is not None else [])])
     following = (
         f"prestow look {named} --into look.png" if found.png and into is None else f"prestow trace {named}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prestow.cli import completing
-from prestow.cli.group import open_project, shared_options
+from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, duration_text
 from prestow.errors import Exit
 
@@ -81,15 +81,20 @@ def run(
         "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "unasked": dict(result.unasked), "exit_code": int(code),
         "failures": [failure.as_dict() for failure in result.failures],
     }  # fmt: skip
-    output.answer("run", facts, text, following=_following(result))
+    output.answer(
+        "run",
+        facts,
+        text,
+        following=_following(result, plan_word(project, found), plan_word(project, found, " --plan ")),
+    )
     return code
 
 
-def _following(result: RunResult) -> str:
+def _following(result: RunResult, plan: str, option: str) -> str:
     if result.failures:
-        return f"prestow debug {result.failures[0].job}"
+        return f"prestow debug {result.failures[0].job}{option}"
     if not result.settled:
-        return "prestow run"
+        return f"prestow run{plan}"
     if result.losses:
         return f"prestow ingest          then make good what was lost: prestow plan --child-of {result.run}"
     return "prestow ingest"

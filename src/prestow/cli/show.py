@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prestow.cli import completing
-from prestow.cli.group import open_project, shared_options
+from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, count_text, table
 from prestow.cli.show_graph import show_graph
 from prestow.cli.show_papers import show_papers
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
     from prestow.plan import Plan
     from prestow.project import Project
+    from prestow.results.naming_words import Named
 
+MOST = 20_000  # names of jobs that are looked through for one that is near
+_BRACES = re.compile(r"[^\s{}=]+\{[^{}]*\}")
 LINES = 40  # of a listing for people; --files and --json have them all
 
 
@@ -55,8 +60,8 @@ def show(
 ) -> None:
     """Show what is in PLAN (an id or its beginning, a path, or latest, the default).
 
-    WHAT is a task, a dataset type, a job, a planned file, or a selection such as "visit=12 and
-    detector<5". Without it: the tasks, with their counts.
+    WHAT is a task, a dataset type, a job, a planned file, a dataset (coadd band=r), or a selection
+    such as "visit=12 and detector<5". Without it: the tasks, with their counts.
     """
     project = open_project(directory)
     if paper:
@@ -68,21 +73,23 @@ def show(
     plan, what = _plan_and_what(project, words)
     tables = plan.tables
     if not what and not where and not files:
-        _show_tasks(plan, output)
+        _show_tasks(project, plan, output)
         return
     jobs = tables["jobs"]
     job = jobs.filter(jobs["name"] == what) if what else jobs.head(0)
     if len(job) and not files and not where:
-        _show_job(plan, job.row(0, named=True), output)
+        _show_job(project, plan, job.row(0, named=True), output)
         return
     quanta, outputs = _select(project, plan, what, where)
     if files:
         _show_files(plan, quanta, outputs, output)
     else:
-        _show_quanta(plan, quanta, output)
+        _show_quanta(project, plan, quanta, output)
 
 
 def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]:
+    if len(words) > 1 and all("=" in word for word in words[1:]) and not project.plans_like(words[0]):
+        return project.find_plan(), f"{words[0]}{{{','.join(words[1:])}}}"
     if len(words) > 2:  # noqa: PLR2004 - PLAN and WHAT
         problem = Problem(
             "PST-G005",
@@ -100,6 +107,7 @@ def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]
 def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give the quanta, and the planned outputs, that are meant."""
     from prestow.query import parse_selection
+    from prestow.results.naming_words import parse_dataset
 
     quanta, datasets = plan.tables["quanta"], plan.tables["datasets"]
     planned = datasets.filter(datasets["planned"])
@@ -109,18 +117,18 @@ def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.Dat
         elif what in set(planned["type"]):
             planned = planned.filter(planned["type"] == what)
             quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
-        elif len(named := planned.filter(planned["path"] == what)):
+        elif len(named := planned.filter(planned["path"].is_in([what, _name_in_store(project, what)]))):
             planned = named
             quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
         elif len(job := plan.tables["jobs"].filter(plan.tables["jobs"]["name"] == what)):
             quanta = quanta.filter(quanta["job"].is_in(job["job"].implode()))
+        elif _BRACES.fullmatch(what):
+            planned = _of_data_id(planned, parse_dataset([what], project.universe))
+            if not len(planned):
+                raise _unknown(plan, what)
+            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
         elif _is_word(what):
-            problem = Problem(
-                "PST-R004",
-                f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}",
-                fix="prestow show --files",
-            )
-            raise ProjectError(problem)
+            raise _unknown(plan, what)
         else:
             where = f"({what}) and ({where})" if where else what
     if where:
@@ -129,11 +137,38 @@ def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.Dat
     return quanta, planned
 
 
+def _name_in_store(project: Project, what: str) -> str:
+    """Give the name that a path below the project's store stands for, or what was said."""
+    from prestow.results.resolving import name_in_store
+
+    return name_in_store(project.recorded(), Path(what)) or what if "/" in what else what
+
+
+def _of_data_id(planned: pl.DataFrame, named: Named) -> pl.DataFrame:
+    """Give the planned datasets of a type that have these values."""
+    if not set(named.data_id) <= set(planned.columns):
+        return planned.head(0)
+    found = planned.filter(planned["type"] == named.type)
+    for name, value in named.data_id.items():
+        found = found.filter(found[name] == value)
+    return found
+
+
+def _unknown(plan: Plan, what: str) -> ProjectError:
+    """Give the error for a word that means nothing in a plan, with the nearest that do."""
+    known = [*plan.tables["quanta"]["task"].unique(), *plan.tables["datasets"]["type"].unique()]
+    known += plan.tables["jobs"]["name"].head(MOST).to_list()
+    near = difflib.get_close_matches(what, dict.fromkeys(sorted(known)), 3)
+    fix = f"did you mean {', '.join(repr(n) for n in near)}?" if near else "prestow show --files"
+    problem = f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}"
+    return ProjectError(Problem("PST-R004", problem, fix=fix))
+
+
 def _is_word(text: str) -> bool:
     return not any(mark in text for mark in "=<> ")
 
 
-def _show_tasks(plan: Plan, output: Output) -> None:
+def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
     counts = _counts(plan)
     width = max(len(row["task"]) for row in counts)
     lines = [f"plan {plan.id[:8]}  run {plan.run}"]
@@ -149,7 +184,7 @@ def _show_tasks(plan: Plan, output: Output) -> None:
         "show",
         {"plan": plan.id, "run": plan.run, "tasks": counts},
         "\n".join(lines),
-        following=f"prestow show {counts[-1]['task']} --files",
+        following=f"prestow show{plan_word(project, plan)} {counts[-1]['task']} --files",
     )
 
 
@@ -205,7 +240,7 @@ def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output:
     output.answer("show", {"plan": plan.id, "run": plan.run, "files": files}, "")
 
 
-def _show_quanta(plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
+def _show_quanta(project: Project, plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
     shown = quanta if output.json else quanta.head(LINES)
     names = dict(plan.tables["jobs"].select("job", "name").iter_rows())
     rows = [
@@ -223,7 +258,7 @@ def _show_quanta(plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
     text = table(("task", "job", "reads", "writes"), lines, words=4)
     if len(shown) < len(quanta):
         text += f"\n  and {len(quanta) - len(shown):,} more: prestow show … --files"
-    following = f"prestow show {rows[0]['job']}" if rows else "prestow show"
+    following = f"prestow show{plan_word(project, plan)}" + (f" {rows[0]['job']}" if rows else "")
     output.answer("show", {"plan": plan.id, "run": plan.run, "quanta": rows}, text, following=following)
 
 
@@ -233,7 +268,7 @@ def _inputs_text(inputs: list[dict[str, Any]]) -> str:  # Any: rows for people
     return ", ".join(f"{n} {name}" for name, n in Counter(i["type"] for i in inputs).items())
 
 
-def _show_job(plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row
+def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row
     quanta = plan.tables["quanta"]
     own = quanta.filter(quanta["job"] == job["job"])
     edges, names = plan.tables["job_edges"], plan.tables["jobs"].select("job", "name")
@@ -270,7 +305,7 @@ def _show_job(plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: 
             "before": before,
         },
         "\n".join(lines),
-        following=f"prestow debug {job['name']}",
+        following=f"prestow debug {job['name']}{plan_word(project, plan, ' --plan ')}",
     )
 
 

@@ -34,5 +34,7 @@ def show_papers(project: Project, words: tuple[str, ...], kind: str, output: Out
         if paper.source and paper.missing:
             lines.append(f"    {paper.missing}")
     facts = {"job": job, kind: [paper.as_dict() for paper in found], "notes": list(recorded.notes)}
-    output.answer("show", facts, "\n".join(lines), following=f"prestow why {job}")
+    output.answer(
+        "show", facts, "\n".join(lines), following=f"prestow why {job}{recorded.plan_word(' --plan ')}"
+    )
     return Exit.OK

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from prestow.cli import completing
-from prestow.cli.group import open_project, shared_options
-from prestow.cli.output import Output, duration_text, table
+from prestow.cli.group import open_project, plan_word, shared_options
+from prestow.cli.output import Output, count_text, duration_text, table
 from prestow.errors import Exit
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     rows = list(standing.tasks.items())
     total = standing.counts
     failures = "".join(
-        f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {f.attempts} attempts) [{f.code}] {f.message}"
+        f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {count_text(f.attempts, 'attempt')}) [{f.code}] "
+        + f.message.replace("\n", "\n    ")
         for f in standing.failures
     )
     now = project.under_way(found)
@@ -51,7 +52,9 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         )
         + (_under_way(now) if now and now.alive else "")
         + failures,
-        following="prestow status" if now and now.alive else _following(project, found, total),
+        following=f"prestow status{plan_word(project, found)}"
+        if now and now.alive
+        else _following(project, found, total),
     )
     if not exit_code:
         return Exit.OK
@@ -71,10 +74,10 @@ def _under_way(now: UnderWay) -> str:
 
 def _following(project: Project, plan: Plan, total: dict[str, int]) -> str:
     if total["failed"] or total["pending"]:
-        return "prestow run"
+        return f"prestow run{plan_word(project, plan)}"
     settled_here = sum(total.values()) - total["reused"]
     return (
         "prestow ingest"
         if project.registry.quanta(plan.run).num_rows < settled_here
-        else "prestow show --files"
+        else f"prestow show{plan_word(project, plan)} --files"
     )

@@ -9,11 +9,12 @@ import click
 
 from prestow.cli import completing
 from prestow.cli.group import open_project, shared_options
-from prestow.cli.output import Output
+from prestow.cli.output import Output, count_text
 from prestow.errors import Exit, PrestowError, Problem, ProjectError
 
 if TYPE_CHECKING:
     from prestow.project import Project
+    from prestow.results.recorded import Recorded
     from prestow.results.resolving import Found
     from prestow.results.tracing import Trace
 
@@ -92,7 +93,7 @@ def _in_project(
     from prestow.results.resolving import find_dataset
     from prestow.results.tracing import trace, tree_lines
 
-    recorded = project.recorded(plan)
+    recorded = project.recorded(plan, run=run)
     found = find_dataset(recorded, words, run=run)
     if found.point is None and found.story is None:
         raise no_story(found.file or Path(words[0]))
@@ -119,7 +120,7 @@ def _in_project(
             lines += [*(["went into:"] if one.direction == "down" and up else []), *tree_lines(one)]
             facts[one.direction] = one.as_dict()
         lines += _endings(directions[0])
-        following = _following(directions[0])
+        following = _following(recorded, directions[0])
     notes += recorded.notes
     facts |= {"problems": [p.as_dict() for p in problems], "notes": notes}
     lines += [*(f"note: {note}" for note in notes), *problem_lines(problems)]
@@ -141,23 +142,23 @@ def _endings(found: Trace) -> list[str]:
     from prestow.results.tracing import odd_lines
 
     lines = list(odd_lines(found))
-    if len(found.points) == 1:
+    if len(found.points) == 1 and not found.cut:
         lines.append(
             "nothing was made from it" if found.direction == "down" else "it is where the line begins"
         )
     if found.cut:
-        lines.append(f"cut at {found.cut} branches: give a greater --depth")
+        lines.append(f"cut at {count_text(found.cut, 'branch', 'branches')}: give a greater --depth")
     return lines
 
 
-def _following(found: Trace) -> str:
+def _following(recorded: Recorded, found: Trace) -> str:
     """Give the next command: to what stands out, else to what is absent, else the other way."""
     if found.odd:
-        return f"prestow why {found.odd[0].point.typed}"
+        return f"prestow why {recorded.typed(found.odd[0].point)}"
     if not found.start.there:
-        return f"prestow why {found.start.typed}"
+        return f"prestow why {recorded.typed(found.start)}"
     absent = [p for p in found.points.values() if not p.there]
     if absent:
-        return f"prestow why {absent[0].typed}"
+        return f"prestow why {recorded.typed(absent[0])}"
     way = "" if found.direction == "down" else " --down"
-    return f"prestow trace {found.start.typed}{way}" if found.start.type else "prestow status"
+    return f"prestow trace {recorded.typed(found.start)}{way}" if found.start.type else "prestow status"

@@ -43,7 +43,7 @@ def why(words: tuple[str, ...], run: str | None, plan: str | None, output: Outpu
     """
     from prestow.results.causes import why as explain
 
-    recorded = open_project(directory).recorded(plan)
+    recorded = open_project(directory).recorded(plan, run=run)
     reason = explain(recorded, words, run=run)
     lines = [*reason.lines, *(f"note: {note}" for note in recorded.notes)]
     output.answer("why", reason.as_dict(), "\n".join(lines), following=reason.following)

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from prestow.errors import ProjectError
 from prestow.project import plans as plan_files
 from prestow.project.configuration import Configuration, find_root, read_configuration
 
@@ -132,6 +133,13 @@ class OpenedProject:
     def plan_directory(self, text: str = plan_files.LATEST) -> Path:
         """Give the directory of a plan without opening it."""
         return plan_files.find_plan_directory(self.plans_directory, text)
+
+    def newest_plan_directory(self) -> Path | None:
+        """Give the directory of the plan that is meant where none is said; None if there is none, or no telling."""
+        try:
+            return plan_files.find_plan_directory(self.plans_directory, plan_files.LATEST)
+        except ProjectError:
+            return None
 
     def find_plan(self, text: str | os.PathLike[str] = plan_files.LATEST) -> Plan:
         """Open the plan of that id, beginning of an id, or path; the newest by default."""

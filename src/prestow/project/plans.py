@@ -100,6 +100,15 @@ def run_of(directory: Path) -> str:
     return run
 
 
+def newest_of(plans: Path, run: str) -> Path | None:
+    """Give the directory of the plan of a run: the newest of all if it is of that run, else the one written last."""
+    newest = meant(plans, LATEST) if (plans / LATEST).exists() else None
+    if newest is not None and run_of(newest) == run:
+        return newest
+    found = [path for path in plan_directories(plans) if run_of(path) == run]
+    return max(found, key=lambda path: (path / "plan.yaml").stat().st_mtime_ns, default=None)
+
+
 def point_to(plans: Path, plan: str) -> None:
     """Note which plan is the newest, in one step."""
     fresh = plans / f".{LATEST}-{os.getpid()}"

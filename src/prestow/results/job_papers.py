@@ -100,6 +100,9 @@ def _read(store: Store, product: Point) -> Mapping[str, Any]:  # Any: plain valu
 def _lines(kind: str, value: Mapping[str, Any]) -> tuple[str, ...]:  # Any: plain values
     if kind == "log" and isinstance(value.get("lines"), list):
         return tuple(map(str, value["lines"]))
+    if kind == "environment" and isinstance(value.get("packages"), Mapping):
+        packages = ", ".join(f"{name} {version}" for name, version in value["packages"].items())
+        value = {**value, "packages": packages}
     return tuple(f"{name}: {one}" for name, one in value.items())
 
 
@@ -131,7 +134,7 @@ def _config(recorded: Recorded, point: Point, subject: str) -> Paper:
 
 
 def _environment(recorded: Recorded, point: Point, subject: str) -> Paper:
-    reports = recorded.reports(point.job)
+    reports = [r for r in recorded.reports(point.job) if r.get("run", point.run) == point.run]
     mine = [r for r in reports if r.get("attempt") == point.attempt] or list(reports)
     if not mine:
         return Paper("environment", subject, missing="no report of an attempt is left")

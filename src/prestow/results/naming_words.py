@@ -86,7 +86,14 @@ def parse_dataset(words: Sequence[str], universe: Universe) -> Named:
     first, *others = words
     if others:
         if not _TYPE.fullmatch(first):
-            raise _refused(text, f"'{first}' is not a dataset type, and more words follow")
+            what = f"'{first}' is not a dataset type, and more words follow"
+            if "{" in first:
+                raise _refused(text, what, "put every k=v into the braces, or behind the type without braces")
+            if all("=" in word for word in words):
+                raise _refused(
+                    text, what, "a shell takes braces apart: write 'type{k=v,…}' in quotes, or: type k=v …"
+                )
+            raise _refused(text, what)
         return Named("dataset", text, type=first, data_id=plain_data_id(others, universe))
     if _UUID.fullmatch(first):
         return Named("id", text, id=first.lower())
@@ -207,5 +214,5 @@ def _is_text(universe: Universe, name: str) -> bool:
     return known is not None and universe.dimensions[known].type == "str"
 
 
-def _refused(text: str, what: str) -> ProjectError:
-    return ProjectError(Problem("PST-G006", what, text, POSSIBLE))
+def _refused(text: str, what: str, fix: str = "") -> ProjectError:
+    return ProjectError(Problem("PST-G006", what, text, fix or POSSIBLE))

@@ -30,7 +30,7 @@ def of_point(recorded: Recorded, point: Point) -> Reason:
         _made(recorded, point, reason)
     elif point.state == "deleted":
         reason.lines.append("  it was deleted on purpose, and nothing brings it back")
-        reason.following = f"prestow trace {point.typed} --down"
+        reason.following = f"prestow trace {recorded.typed(point)} --down"
     else:
         _absent(recorded, point, reason)
     reason.facts["notes"] = list(recorded.notes)
@@ -41,7 +41,7 @@ def _root(recorded: Recorded, point: Point, reason: Reason) -> None:
     reason.lines.append(f"  taken in as it is: nothing here made it; {place(point)}")
     _bytes(recorded, point, reason)
     _used(recorded, point, reason)
-    reason.following = f"prestow trace {point.typed} --down"
+    reason.following = f"prestow trace {recorded.typed(point)} --down"
 
 
 def _made(recorded: Recorded, point: Point, reason: Reason) -> None:
@@ -77,14 +77,14 @@ def _made(recorded: Recorded, point: Point, reason: Reason) -> None:
         reason.facts["roots"] = [root.as_dict() for root in found.roots]
     _used(recorded, point, reason)
     if changed:
-        reason.following = f"prestow trace {point.typed} --down"
+        reason.following = f"prestow trace {recorded.typed(point)} --down"
     elif odd and found.roots:
-        reason.following = f"prestow trace {found.roots[0].typed} --down"
+        reason.following = f"prestow trace {recorded.typed(found.roots[0])} --down"
     elif point.by == "receipt":
         reason.lines.append("  it is not taken in yet")
         reason.following = "prestow ingest"
     else:
-        reason.following = f"prestow trace {point.typed}" if point.type else "prestow status"
+        reason.following = f"prestow trace {recorded.typed(point)}" if point.type else "prestow status"
 
 
 def _where(recorded: Recorded, point: Point) -> str:
@@ -156,7 +156,7 @@ def _absent(recorded: Recorded, point: Point, reason: Reason) -> None:
             else f"  its input is {'' if whole else 'not '}there"
         )
     _blocked_lines(recorded, point, reason)
-    reason.following = _next(point, cause, own=own)
+    reason.following = _next(recorded, point, cause, own=own)
     if point.state == "failed":
         reason.lines.append(
             f"  other settings need a new run: prestow plan --run {point.run}2 --set {point.task}.KEY=VALUE"
@@ -204,9 +204,8 @@ def _chain_lines(recorded: Recorded, chain: chains.Chain, reason: Reason) -> Non
     found = recorded.failures(cause) if cause.state in ("failed", "lost") else []
     if found:
         report, failure = found[-1]
-        reason.lines.append(
-            f"    on host {report.get('host', '?')}: [{failure.get('code', '')}] {failure.get('message', '')}"
-        )
+        message = str(failure.get("message", "")).replace("\n", "\n      ")
+        reason.lines.append(f"    on host {report.get('host', '?')}: [{failure.get('code', '')}] {message}")
         reason.lines += [f"      {line}" for line in list(failure.get("log_tail", ()))[-FEW:]]
         reason.facts["cause"] = {
             "error": failure.get("code"),
@@ -231,11 +230,11 @@ def _blocked_lines(recorded: Recorded, point: Point, reason: Reason) -> None:
     reason.lines.append(f"  blocks {first_few(jobs)}{' (and nothing else)' if len(jobs) <= FEW else ''}")
 
 
-def _next(point: Point, cause: Point, *, own: bool) -> str:
+def _next(recorded: Recorded, point: Point, cause: Point, *, own: bool) -> str:
     if cause.state == "pending":
-        return "prestow run"
+        return f"prestow run{recorded.plan_word()}"
     if not own:
-        return f"prestow why {cause.typed}"
+        return f"prestow why {recorded.typed(cause)}"
     if point.state in ("failed", "lost"):
-        return f"prestow debug {point.job}"
-    return f"prestow trace {point.typed} --down" if point.type else "prestow status"
+        return f"prestow debug {point.job}{recorded.plan_word(' --plan ')}"
+    return f"prestow trace {recorded.typed(point)} --down" if point.type else "prestow status"

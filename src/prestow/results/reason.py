@@ -75,7 +75,8 @@ def tell_failure(recorded: Recorded, point: Point, reason: Reason) -> None:
         f"  failed {tries}, last on host {report.get('host', '?')} after {failure.get('seconds', 0):.2f} s "
         f"(attempt {str(report.get('attempt', ''))[:8]})"
     )
-    reason.lines.append(f"  [{failure.get('code', '')}] {failure.get('message', '')}")
+    message = str(failure.get("message", "")).replace("\n", "\n    ")
+    reason.lines.append(f"  [{failure.get('code', '')}] {message}")
     if tail:
         reason.lines.append(
             f"  the log's last {len(tail)} lines:" if len(tail) > 1 else "  the log's last line:"
@@ -103,6 +104,8 @@ def _same_error(recorded: Recorded, point: Point, failure: Mapping[str, Any]) ->
     for job in rows["name"].unique(maintain_order=True):  # a directory of reports for each that was tried
         last: dict[str, Mapping[str, Any]] = {}
         for report in recorded.reports(job):
+            if report.get("run", recorded.plan.run) != recorded.plan.run:
+                continue  # jobs of equal names in other runs
             for entry in report.get("quanta", ()):
                 if entry.get("task") != point.task:
                     continue

@@ -6,6 +6,7 @@ can be told, and `Recorded.notes` says what. A level of a line costs a fixed num
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,6 +46,8 @@ class Recorded(Papers):
         Where receipts, reports and products are.
     name : str
         The name of that store in the registry.
+    newest : tuple of str, optional
+        Id and run of the plan that a command takes where none is said; ``plan``, if not given.
     """
 
     def __init__(
@@ -55,8 +58,12 @@ class Recorded(Papers):
         store: Store | None,
         *,
         name: str = "archive",
+        newest: tuple[str, str] | None = None,
     ) -> None:
         super().__init__(store)
+        if newest is None and plan is not None:
+            newest = (plan.id, plan.run)
+        self._newest = newest
         self.universe = universe
         self.registry = registry
         self.plan = plan
@@ -73,6 +80,30 @@ class Recorded(Papers):
 
         plans = () if self.plan is None else (self.plan,)
         return Sources(self.universe, self.registry, plans, self.name)
+
+    # --- the next command --------------------------------------------------------------------
+
+    def typed(self, point: Point) -> str:
+        """Give the name of a point as words of a command line, with ``--run`` where another would be meant."""
+        return point.typed + (f" --run {shlex.quote(point.run)}" if self._ambiguous(point) else "")
+
+    def _ambiguous(self, point: Point) -> bool:
+        run = self._newest[1] if self._newest is not None else ""
+        if not point.run or point.run == run:
+            return False
+        if run and point.state != ROOT:
+            return True
+        kind = self.registry.known_type(point.type) if self.registry is not None else None
+        if self.registry is None or kind is None:
+            return False
+        runs = [name for name, what in self.registry.collections().items() if what == "run"]
+        return self.registry.listing.count(kind, runs, point.values) > 1
+
+    def plan_word(self, before: str = " ") -> str:
+        """Give what names the plan in a command, after ``before``; nothing where the newest is meant."""
+        if self.plan is None or (self._newest is not None and self._newest[0] == self.plan.id):
+            return ""
+        return f"{before}{self.plan.id[:8]}"
 
     # --- points ------------------------------------------------------------------------------
 
@@ -384,6 +415,7 @@ class Recorded(Papers):
             quanta = plan_rows.quanta_of_job(self.plan, job)
             if quanta.len():
                 points = self._planned(pl.col("producer").is_in(quanta.implode()))
+                points |= self._registered(points.keys())
                 first = {p.quantum: p for p in reversed(points.values())}
                 return [p for p in points.values() if first[p.quantum] is p]
         rows = [] if self.registry is None else plain_rows(self.registry.following.job(job))
