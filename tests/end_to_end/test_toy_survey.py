@@ -1,5 +1,6 @@
 """The line on the toy survey: raw frames in, plan, run, ingest, and all of it twice."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -175,7 +176,9 @@ def test_a_job_runs_in_the_sandbox_and_commits_nothing(done: dict[str, Any], ins
 
 def test_a_dry_run_writes_nothing(done: dict[str, Any], inside: Any, tree: Any) -> None:
     before, registry = tree(done["root"]), dump(done["root"])
-    inside("plan", "--dry-run", "--run", "other", cwd=done["root"])
+    request = ("--where", "band = 'r'", "--run", "other", "--set", "isr.gain=1.5", "--sample", "1")
+    answer = inside("plan", "--dry-run", *request, cwd=done["root"]).out
+    assert answer.splitlines()[-1] == f"next: prestow {shlex.join(('plan', *request))}"
     assert tree(done["root"]) == before
     assert dump(done["root"]) == registry
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +117,16 @@ def plan(
     look = f"look: prestow show {last} --files"
     if chosen is not None and last:
         look = f"try one job first: prestow debug {_one_job(made, last)}"
-    following = "prestow plan" if dry_run else f"prestow run          {look}"
+    again = (
+        [["--where", where]] if where else [],
+        [["--run", run]] if run else [],
+        (["--set", one] for one in overrides),
+        (["--input", one] for one in inputs),
+        [["--child-of", child_of]] if child_of else [],
+        [["--sample", str(sample)]] if sample else [],
+    )
+    same = shlex.join(["plan", *(word for option in chain(*again) for word in option)])
+    following = f"prestow {same}" if dry_run else f"prestow run          {look}"
     output.answer("plan", facts, "\n".join(lines), following=following)
 
 

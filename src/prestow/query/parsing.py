@@ -72,6 +72,7 @@ class Scope:
     dimensions: tuple[str, ...]
     narrow: bool
     columns: Mapping[str, ValueType]
+    known: str = ""
 
     def names(self) -> list[str]:
         """Give all names that may stand alone, for suggestions."""
@@ -91,6 +92,7 @@ def parse_selection(
     columns: Mapping[str, ValueType] | None = None,
     dimensions: Iterable[str] | None = None,
     place: str = "selection",
+    known: str = "",
 ) -> Selection:
     """Parse a selection; an empty text chooses everything.
 
@@ -103,6 +105,8 @@ def parse_selection(
         a name must mean one of them alone.
     place : str
         Where the text stands, for errors.
+    known : str
+        What to say of further columns where a name is unknown.
 
     Raises
     ------
@@ -122,6 +126,7 @@ def parse_selection(
         tuple(universe.dimensions) if dimensions is None else universe.expand(dimensions),
         dimensions is not None,
         columns or {},
+        known,
     )
     if not text.strip():
         return Selection()
@@ -413,6 +418,7 @@ class _Parser:
             return Column("", "str")
         near = difflib.get_close_matches(name, scope.names(), 1)
         fix = f"{f'did you mean {near[0]}? ' if near else ''}if it is text, write {quote(token.text)}"
+        fix += f"; {scope.known}" if scope.known and not near else ""
         self._note(token.at, f"unknown name '{token.text}'", fix)
         return Column("", "str")
 

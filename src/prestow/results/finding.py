@@ -331,8 +331,15 @@ class _Around:
         for name in self.metrics["name"].unique(maintain_order=True):
             if name not in own:
                 columns[name] = "float"
+        measured = sorted(self.metrics["name"].unique())
+        known = f"metrics here: {', '.join(measured[:10])}{', …' if len(measured) > 10 else ''}"  # noqa: PLR2004 - one line
         return parse_selection(
-            where, self.universe, columns=columns, dimensions=self.kind.dimensions, place="--where"
+            where,
+            self.universe,
+            columns=columns,
+            dimensions=self.kind.dimensions,
+            place="--where",
+            known=known if measured else f"no {self.kind.name} with metrics was taken in: prestow ingest",
         )
 
     def _own_names(self) -> set[str]:
