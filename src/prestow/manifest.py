@@ -113,7 +113,7 @@ class ManifestQuantum:
     config: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever JSON holds
     tolerate: bool = False
     ignore: tuple[str, ...] = ()
-    prototypes: tuple[str, ...] = ()  # of config, metadata, log: outputs the node itself writes
+    prototypes: tuple[str, ...] = ()  # of config, metadata, log, environment: outputs the node itself writes
     # the dataset of prototype p is the output connection named "_p"
 
 

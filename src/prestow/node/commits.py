@@ -173,16 +173,29 @@ class Commits:
 
     def _compare(self, quantum: ManifestQuantum, receipt: Receipt, winner: Receipt) -> None:
         theirs = {o.id: o.sha256 for o in winner.outputs}
-        if winner.state != receipt.state or any(theirs.get(o.id) != o.sha256 for o in receipt.outputs):
+        mine = [o for o in receipt.outputs if o.id not in self._environments(quantum)]
+        if winner.state != receipt.state or any(theirs.get(o.id) != o.sha256 for o in mine):
             self.findings.append(
                 f"PST-N010 {in_words(quantum.task, quantum.data_id)}: attempt {receipt.attempt} came to {receipt.state} "
                 f"with other bytes than {winner.state} of {winner.attempt or winner.sealer}, which was committed"
             )
 
+    def _environments(self, quantum: ManifestQuantum) -> frozenset[str]:
+        """Give the outputs that say where they were made: they may well have other bytes elsewhere."""
+        connection = quantum.outputs.get("_environment")
+        return (
+            frozenset(self.manifest.outputs[i].id for i in connection.datasets) if connection else frozenset()
+        )
+
     def _restore(self, quantum: ManifestQuantum, committed: Receipt, again: Receipt) -> None:
-        """Bytes of a committed product were gone: put them back, if the same were made again."""
+        """Bytes of a committed product were gone: put them back, if the same were made again.
+
+        What is the same is put back whatever else is not. An environment that is another one now is a
+        finding, not a failure: it stays lost, and the products are what counts.
+        """
         lost = self.restore[quantum.id]
         made = {o.id: o for o in again.outputs}
+        other: list[ReceiptOutput] = []
         try:
             for output in committed.outputs:
                 if output.id not in lost:
@@ -193,15 +206,25 @@ class Commits:
                     or twin.aside is None
                     or (twin.size, twin.sha256) != (output.size, output.sha256)
                 ):
-                    raise TaskError(
-                        Problem(
-                            "PST-N010",
-                            f"{output.path} was lost, and what is made again has other bytes",
-                            in_words(quantum.task, quantum.data_id),
-                            "make it again in a child run",
-                        )
-                    )
+                    other.append(output)
+                    continue
                 self.store.move(twin.aside, output.path)
+            where, environments = in_words(quantum.task, quantum.data_id), self._environments(quantum)
+            self.findings += [
+                f"PST-N010 {where}: {o.path} was lost, and the environment is another one now"
+                for o in other
+                if o.id in environments
+            ]
+            problems = [
+                Problem(
+                    "PST-N010", f"{o.path} was lost, and what is made again has other bytes", where,
+                    "make it again in a child run",
+                )
+                for o in other
+                if o.id not in environments
+            ]  # fmt: skip
+            if problems:
+                raise TaskError(*problems)
             self._keep(quantum, committed)
         finally:
             self.drop(again.outputs)

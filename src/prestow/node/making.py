@@ -186,7 +186,7 @@ class Making:
         )
 
     def prototypes(self, k: int, quantum: ManifestQuantum, view: Quantum) -> None:
-        """Write the outputs that are the node's own: configuration, measures, log."""
+        """Write the outputs that are the node's own: configuration, measures, log, environment."""
         for prototype in quantum.prototypes:
             connection = quantum.outputs.get(f"_{prototype}")
             for i in connection.datasets if connection is not None else ():
@@ -196,6 +196,10 @@ class Making:
                     value = dict(quantum.config)
                 elif prototype == "metadata":
                     value = dict(view.measures)
+                elif prototype == "environment":
+                    from prestow.node.environment import environment  # only where it is asked for
+
+                    value = environment(self.manifest.code.sha256 if self.manifest.code else None)
                 else:
                     value = {"lines": execute.all_lines(self.log(k))}
                 open_format(item.format).write(Path(self.repository.local(item.local)), value)

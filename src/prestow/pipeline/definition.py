@@ -63,7 +63,7 @@ class TaskDefinition:
     origin : mapping
         For each key that is said of the task its ``file:line``: in the pipeline, or beside the code.
     prototypes : tuple of str
-        Of ``config``, ``metadata``, ``log``: extra outputs that the node itself writes, under
+        Of ``config``, ``metadata``, ``log``, ``environment``: extra outputs that the node itself writes, under
         connections ``_config`` … and dataset types ``<label>_config`` …
     """
 

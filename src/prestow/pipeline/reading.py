@@ -17,7 +17,7 @@ from prestow.pipeline.decorator import KEYS
 from prestow.pipeline.definition import InputConnection, OnFailure, OutputConnection, TaskDefinition
 from prestow.pipeline.reader import Reader
 
-PROTOTYPES = ("config", "metadata", "log")
+PROTOTYPES = ("config", "metadata", "log", "environment")
 
 _UNITS = {
     "": 1, "B": 1,
