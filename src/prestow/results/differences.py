@@ -164,9 +164,7 @@ def _type(array: Array) -> str:
 
 
 def _fits(a: Path, b: Path, tolerance: Tolerance, keys: tuple[str, ...]) -> Iterator[Part]:
-    from astropy.io import fits
-
-    with quiet(), fits.open(a, memmap=True) as one, fits.open(b, memmap=True) as other:
+    with opened_fits(a) as one, opened_fits(b) as other:
         left, right = _units(one), _units(other)
         for name in left.keys() ^ right.keys():
             yield Part("plane", name, "only in A" if name in left else "only in B")
@@ -181,6 +179,33 @@ def _fits(a: Path, b: Path, tolerance: Tolerance, keys: tuple[str, ...]) -> Iter
                 yield from _planes(name, x.data, y.data, tolerance, unit)
             elif x.data is not None:
                 yield from tables(f"{name}.", _fits_columns(x), _fits_columns(y), tolerance, keys)
+
+
+@contextmanager
+def opened_fits(path: Path) -> Iterator[Any]:  # Any: astropy has no types
+    """Open a file in place, in memory where its values are scaled, such as unsigned integers.
+
+    Raises
+    ------
+    TaskError
+        PST-N008 where a header cannot be understood.
+    """
+    from astropy.io import fits
+
+    with quiet():
+        try:
+            with fits.open(path, memmap=True) as hdus:
+                scaled = any(key in hdu.header for hdu in hdus for key in ("BZERO", "BSCALE", "BLANK"))
+                if not scaled:
+                    yield hdus
+            if scaled:
+                with fits.open(path, memmap=False) as hdus:
+                    yield hdus
+        except fits.VerifyError as error:
+            fix = "make the file again, or take it from its source"
+            raise TaskError(
+                Problem("PST-N008", f"a header cannot be read: {error}", str(path), fix)
+            ) from error
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,18 +193,18 @@ def _fits(path: Path, title: str, extension: str | None, rows: int, side: int) -
     from astropy.io import fits
 
     from prestow.formats.fits_cards import damaged
+    from prestow.results.differences import opened_fits
 
     open_format("fits").check(path)  # astropy leaves out what a torn file lacks
     try:
-        with warnings.catch_warnings(), fits.open(path, memmap=True) as hdus:
-            warnings.simplefilter("ignore")  # remarks on headers that tasks did not write
+        with opened_fits(path) as hdus:
             hdu = _chosen(hdus, path, extension)
             name = hdu.name or str(hdus.index(hdu))
             if hdu.is_image:
                 return _plane(hdu.data, f"{title} [{name}]", hdu.header.get("BUNIT", ""), side)
             table = {c.name: native(hdu.data[c.name][:rows]).tolist() for c in hdu.columns}
             return _table(f"{title} [{name}]", table, len(hdu.data))
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, fits.VerifyError) as error:
         if isinstance(error, ProjectError):
             raise
         raise damaged(f"cannot be read: {error}", str(path)) from error

@@ -17,6 +17,7 @@ from prestow.errors import ProjectError, TaskError
 from prestow.formats import Story, open_format
 from prestow.results.comparing import compare
 from prestow.results.differences import compare_files
+from prestow.results.looking import look
 from prestow.results.numbers import Tolerance, compare_arrays
 from prestow.results.sides import sides_of_files
 
@@ -53,6 +54,30 @@ def story(**more) -> Story:
     facts = {"type": "isr", "id": "i", "run": "a", "data_id": '{"visit":1}', "task": "isr", "version": "v", "recipe": "r",
              "planned_recipe": "p", "planned": 0, "used": 0}  # fmt: skip
     return Story(**{**facts, **more})
+
+
+@pytest.mark.parametrize("make", [fits.ImageHDU, fits.CompImageHDU])
+@pytest.mark.parametrize(
+    ("kind", "cards"), [("u2", {}), ("u4", {}), ("i2", {"BLANK": 3}), ("i2", {"BSCALE": 2.0})]
+)
+def test_scaled_pixels_are_compared_by_their_values(tmp_path, make, kind, cards):
+    for name, last in (("a", 7), ("b", 9)):
+        hdu = make(np.array([[1, 2], [5, last]], kind), name="SCI")
+        hdu.header.update(cards)
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / name)
+    assert compare_files("fits", tmp_path / "a", tmp_path / "a", EXACT) == ()
+    part = told(compare_files("fits", tmp_path / "a", tmp_path / "b", EXACT))["plane SCI"]
+    assert (part.numbers.differing, part.numbers.max_abs) == (1, 2.0 * cards.get("BSCALE", 1))
+    assert look(tmp_path / "a", "fits", "isr").png
+
+
+def test_a_header_that_cannot_be_understood_is_told(tmp_path):
+    path = plane(tmp_path / "a.fits", np.zeros((2, 2)))
+    torn = tmp_path / "b.fits"
+    torn.write_bytes(path.read_bytes().replace(b"XTENSION= 'IMAGE ", b"XTENSION= xIMAGE "))
+    with pytest.raises(TaskError, match="header") as caught:
+        compare_files("fits", path, torn, EXACT)
+    assert caught.value.problems[0].where == str(torn)
 
 
 # ---- numbers
