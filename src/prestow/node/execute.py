@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from prestow.errors import PrestowError, Problem, TaskError
 from prestow.manifest import ManifestQuantum
-from prestow.node.outcome import in_words
+from prestow.node.outcome import in_words, printable
 from prestow.tasks import NothingToDo, Quantum, value_in_words
 
 TAIL = 20
@@ -219,7 +219,7 @@ def tail(log: str, lines: int = TAIL) -> tuple[str, ...]:
             text = file.read().decode(errors="replace")
     except OSError:
         return ()
-    return tuple(text.splitlines()[-lines:])
+    return tuple(printable(line) for line in text.splitlines()[-lines:])
 
 
 def all_lines(log: str) -> list[str]:
@@ -270,7 +270,7 @@ def _fit(value: Any, annotation: object) -> Any:
 
 def _failed(error: BaseException, code: str) -> TaskError:
     place = _own_line(error, code)
-    text = str(error).strip()
+    text = printable(str(error).strip())
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return TaskError(Problem("PST-N007", f"{what} ({place})" if place else what, place))
 

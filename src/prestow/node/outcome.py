@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import field
@@ -170,3 +171,18 @@ def versions() -> dict[str, str]:
         if isinstance(version, str):
             found[name] = version
     return found
+
+
+def printable(text: str) -> str:
+    r"""Give text that no terminal takes for orders: without colours, other control characters spelt out.
+
+    Examples
+    --------
+    >>> printable("\x1b[31mred\x1b[0m\ttwo\nlines\x07")
+    'red\ttwo\nlines\\x07'
+    """
+    return _CONTROL.sub(lambda match: repr(match[0])[1:-1], _COLOUR.sub("", text))
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

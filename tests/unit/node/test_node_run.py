@@ -84,6 +84,10 @@ def child(quantum):
     print("after")
     return 1 / 0
 
+def coloured(quantum):
+    print("\\x1b[1mbold\\x1b[0m")
+    raise ValueError("\\x1b[31mred\\x1b[0m, then\\x1b]0;a title\\x07")
+
 def closes(quantum):
     os.close(1)
     os.close(2)
@@ -322,6 +326,14 @@ def test_what_other_processes_and_libraries_say_is_in_the_log_and_nowhere_else(j
 
     assert failure.log_tail[:5] == ("before", "said", "complained", "by descriptor", "after")
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_task_said_gives_the_terminal_no_orders(jobs, raw):
+    [failure] = one(jobs, raw, "coloured").failures
+
+    assert "ValueError: red, then\\x1b]0;a title\\x07" in failure.message
+    assert failure.log_tail[0] == "bold"
+    assert not [line for line in (*failure.log_tail, failure.message) if not line.isprintable()]
 
 
 def test_a_task_may_close_its_standard_streams(jobs, raw, capfd):
