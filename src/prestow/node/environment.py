@@ -26,12 +26,10 @@ def environment(code: str | None) -> dict[str, Any]:  # Any: what a file of valu
     """
     import sys
 
-    from prestow import __version__
-
     return {
         "python": ".".join(str(n) for n in sys.version_info[:3]),
         "implementation": sys.implementation.name,
-        "prestow_version": __version__,  # the key "prestow" is the story's
+        "prestow_version": sys.modules["prestow"].__version__,  # the key "prestow" is the story's
         "packages": dict(_packages()),
         "code": code,
     }
