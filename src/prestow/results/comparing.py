@@ -235,6 +235,9 @@ def _compared(
         return Difference(kind, data_id, a, b, "unreadable", (), error.problems[0].what)
     if not parts and across:
         return None
+    if not parts and keys and formats[0] in ("fits", "parquet"):
+        same = Part("file", "content", f"equal values, matched by {', '.join(keys)}")
+        return Difference(kind, data_id, a, b, "close", (same,))
     if not parts:  # the order of cards, or bytes after the last HDU
         parts = (Part("file", "content", "equal values, written in another way"),)
     state = "close" if all(part.close for part in parts) else "different"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.registry import Registry
 
+NAMED = 10
 _GONE = ".removed-"
 
 Progress = Callable[[int, int], None]
@@ -270,7 +271,11 @@ def _refuse(registry: Registry, store: Store, run: str) -> None:
             if k is CollectionKind.RUN and not n.startswith((RAW_RUN, EXTERNAL_RUN))
         ]
         near = difflib.get_close_matches(run, [n for n in runs if not is_removed(store, n)], 1)
-        fix = f"did you mean '{near[0]}'?" if near else f"runs: {', '.join(runs) or 'none'}"
+        fix = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else f"runs: {', '.join(runs[:NAMED]) or 'none'}{', …' if len(runs) > NAMED else ''}"
+        )
         raise ProjectError(Problem("PST-G003", f"there is no run '{run}'", "--run", fix))
 
 

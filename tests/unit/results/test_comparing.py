@@ -296,6 +296,18 @@ def test_two_that_share_nothing_are_one_clear_error(tmp_path):
         compare(*sides_of_files(a, a), {}, types=["jsno"])
 
 
+def test_rows_in_another_order_are_equal_where_a_key_matches_them(tmp_path):
+    for name, step in (("a", 1), ("b", -1)):
+        pq.write_table(
+            pa.table({"id": [1, 2, 3][::step], "v": [1.5, 2.5, None][::step]}), tmp_path / f"{name}.parquet"
+        )
+    sides = sides_of_files(tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert not compare(*sides, {}).same
+    found = compare(*sides, {}, keys=["id"])
+    assert (found.same, found.counts["close"]) == (True, 1)
+    assert found.differences[0].parts[0].note == "equal values, matched by id"
+
+
 def test_products_of_two_directories_are_known_by_their_stories(tmp_path):
     source = document(tmp_path / "s.json", {"x": 1})
     for run in ("one", "two"):
