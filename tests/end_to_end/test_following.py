@@ -389,3 +389,28 @@ def test_show_takes_a_dataset_in_every_way(survey: Path, inside: Callable[..., A
     for words in (("coadd", "band=g", "detector=0"), ("coadd{band=g,detector=0}",), (f"store/{name}",)):
         assert inside("show", *words, "--json", cwd=survey).json == expected
     assert inside("show", "coadd", "band=z", cwd=survey, ok=False).code == 2
+
+
+def test_a_torn_product_is_known_by_its_place_and_how_it_comes_back_is_told(
+    two_runs: Path, inside: Callable[..., Any]
+) -> None:
+    name = "demo/isr/simcam/202611010001/isr-202611010001-00.fits"
+    file = two_runs / "store" / name
+    whole = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(whole[: len(whole) // 2])
+    plan = next(
+        p.parent.name for p in (two_runs / "plans").glob("*/plan.yaml") if "run: demo\n" in p.read_text()
+    )
+    traced = inside("trace", file, "--json", cwd=two_runs, ok=False)
+    assert (traced.code, [p["code"] for p in traced.json["problems"]]) == (9, ["PST-G010"])
+    answer = inside("why", file, "--run", "demo", cwd=two_runs)
+    assert "CHANGED" in answer.out
+    ran = inside("run", plan, "--engine", "local", "--json", cwd=two_runs, ok=False).json
+    assert [note for note in ran["notes"] if f"prestow why {name}" in note]
+    command = answer.out.split("'prestow ")[1].split("'")[0].split()
+    kept = Path(inside(*command, "--json", cwd=two_runs).json["directory"])
+    file.unlink()
+    file.write_bytes((kept / "outputs" / name).read_bytes())
+    assert file.read_bytes() == whole
+    assert not inside("run", plan, "--engine", "local", "--json", cwd=two_runs, ok=False).json["notes"]

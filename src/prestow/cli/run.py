@@ -72,6 +72,7 @@ def run(
     code = result.exit_code
     if code is not Exit.OK:
         text += f"     exit {int(code)}"
+    text += "".join(f"\n  {note}" for note in result.notes)
     for failure in result.failures[:SHOWN]:
         text += "\n  " + str(failure).replace("\n", "\n  ")
     if len(result.failures) > SHOWN:
@@ -79,6 +80,7 @@ def run(
     facts = {
         "plan": result.plan, "run": result.run, "tasks": {t: dict(c) for t, c in result.tasks.items()}, "counts": counts,
         "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "unasked": dict(result.unasked), "exit_code": int(code),
+        "notes": list(result.notes),
         "failures": [failure.as_dict() for failure in result.failures],
     }  # fmt: skip
     output.answer(

@@ -89,7 +89,7 @@ def _in_project(
     project: Project, words: tuple[str, ...], output: Output, *, up: bool, down: bool, depth: int | None, run: str | None,
     plan: str | None,
 ) -> int:  # fmt: skip
-    from prestow.results.embedded import compare, no_story, problem_lines, worst
+    from prestow.results.embedded import changed, compare, no_story, problem_lines, worst
     from prestow.results.resolving import find_dataset
     from prestow.results.tracing import trace, tree_lines
 
@@ -113,6 +113,8 @@ def _in_project(
             problems, notes = compare(
                 recorded, found.story, found.point, sha256=found.sha256, where=str(found.file)
             )
+        elif found.point.quantum:
+            problems = changed(recorded, found.point, found.sha256, str(found.file))
         directions = [
             trace(recorded, found.point, down=d, depth=depth) for d in (False, True) if (down if d else up)
         ]

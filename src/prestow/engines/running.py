@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prestow.commit import promote
+from prestow.commit import Promoted, promote
 from prestow.engines import Engine
 from prestow.engines.flights import Flights
 from prestow.engines.journal import JOURNAL, Journal, run_lock
@@ -81,8 +82,7 @@ def run_plan(
             stack.enter_context(run_lock(directory))
         output = open_store(stores[store])
         settled = read_settled(plan, output, look=True)
-        for row in settled.unpromoted:
-            _promote(plan, output, row)
+        gone = [name for row in settled.unpromoted for name in _promote(plan, output, row)]
         submission = Submission.of(plan, settled, reuse=reuse, only=only)
         journal = None
         if submission.rows:
@@ -95,13 +95,25 @@ def run_plan(
         if submission.rows:
             stack.enter_context(_signals(stop))
             loop.run()
-        return loop.result()
+        result = loop.result()
+        return replace(result, notes=(*result.notes, *_gone_words(gone)))
 
 
-def _promote(plan: Plan, store: Store, row: int) -> None:
+def _promote(plan: Plan, store: Store, row: int) -> list[str]:
+    """Promote what a receipt commits; give the names whose bytes are nowhere."""
     found = read_settled(plan, store, rows=[row], keep=True).texts.get(row)
-    if found is not None:
-        promote(store, Receipt.from_json(found))
+    if found is None:
+        return []
+    return [
+        p.output.path for p in promote(store, Receipt.from_json(found)) if p.result is Promoted.TO_RESTORE
+    ]
+
+
+def _gone_words(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    what = "1 product that was made is" if len(names) == 1 else f"{len(names):,} products that were made are"
+    return [f"{what} gone or changed, such as {names[0]}: prestow why {names[0]}"]
 
 
 @contextmanager

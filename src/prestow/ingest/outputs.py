@@ -267,7 +267,7 @@ def _brought_home(
                 wrong.append(
                     Problem(
                         "PST-I003", "the committed bytes are neither at their name nor aside", promotion.output.path,
-                        f"make task {receipt.task} again: what has the committed digest is put back",
+                        f"how they come back: prestow why {promotion.output.path}",
                     )
                 )  # fmt: skip
     if not wrong:

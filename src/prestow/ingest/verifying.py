@@ -92,7 +92,7 @@ class Verifier:
             wrong = ["it is gone"]
         if not wrong:
             return Checked(metrics=metrics)
-        fix = "look who changed it; if its task is run again, equal bytes are put back"
+        fix = f"look who changed it; how the committed bytes come back: prestow why {output.path}"
         return Checked(tuple(Problem("PST-I003", what, output.path, fix) for what in wrong))
 
     def _inspected(self, output: ReceiptOutput, path: Path) -> Inspected:

@@ -103,6 +103,14 @@ def roots_told(story: Story) -> list[Point]:
     return [Point(r.id, r.type, r.data_id, state=ROOT, by="story") for r in story.roots]
 
 
+def changed(recorded: Recorded, point: Point, sha256: str, where: str) -> list[Problem]:
+    """Give the problem (PST-G010) of a file that has other bytes than were committed, if it has."""
+    if not sha256 or not point.sha256 or sha256 == point.sha256:
+        return []
+    what = f"the file has sha256 {sha256[:12]}…, and {point} was committed with {point.sha256[:12]}…"
+    return [Problem("PST-G010", what, where, f"look who changed it: prestow why {recorded.typed(point)}")]
+
+
 def compare(
     recorded: Recorded, story: Story, point: Point, *, sha256: str = "", where: str = ""
 ) -> tuple[list[Problem], list[str]]:
@@ -117,15 +125,8 @@ def compare(
     notes: list[str] = []
     if story.task.endswith(CONVERTED):
         notes.append(f"a converted copy of {point}: not the bytes that were committed")
-    elif sha256 and point.sha256 and sha256 != point.sha256:
-        problems.append(
-            Problem(
-                "PST-G010",
-                f"the file has sha256 {sha256[:12]}…, and {point} was committed with {point.sha256[:12]}…",
-                where,
-                f"look who changed it: prestow why {recorded.typed(point)}",
-            )
-        )
+    else:
+        problems += changed(recorded, point, sha256, where)
     if not steps:
         if story.inputs:
             notes.append("what it was made from is not recorded here any more: only the file tells")

@@ -113,10 +113,17 @@ def _bytes(recorded: Recorded, point: Point, reason: Reason) -> bool:
     what = f"CHANGED: sha256 {got[1][:12]}…, committed {point.sha256[:12]}…" if got is not None else "GONE"
     reason.lines.append(f"  its file is {what}  {place(point)}")
     if point.state != ROOT:
-        reason.lines.append(
-            "  remove what is there, then 'prestow run' makes it again, and puts back equal bytes only"
-        )
+        reason.lines.append(_again(recorded, point, there=got is not None))
     return True
+
+
+def _again(recorded: Recorded, point: Point, *, there: bool) -> str:
+    """Say how the committed bytes come back."""
+    if not point.job or recorded.plan is None or recorded.plan.run != point.run:
+        return "  the same plan, run elsewhere, makes equal bytes: put them at this name"
+    debug = f"prestow debug {point.job} --keep{recorded.plan_word(' --plan ')}"
+    remove = "remove what is there, and " if there else ""
+    return f"  '{debug}' makes equal bytes below its outputs/: {remove}copy them to this name"
 
 
 def _used(recorded: Recorded, point: Point, reason: Reason) -> None:

@@ -163,7 +163,7 @@ def find_file(recorded: Recorded, text: str) -> Found:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     at = recorded.at(path=name) if name else []
-    story = story_of(file) if not at or at[0].quantum else _quiet_story(file)
+    story = _quiet_story(file) if at else story_of(file)
     point = at[0] if at else None
     if point is None and story is not None:
         known = recorded.points([story.id])[story.id]
@@ -178,7 +178,7 @@ def _quiet_story(file: Path) -> Story | None:
     try:
         return story_of(file)
     except ProjectError:
-        return None  # a raw file may be anything
+        return None  # a raw file may be anything, and of a product its digest tells that it is torn
 
 
 def name_in_store(recorded: Recorded, path: Path) -> str:
