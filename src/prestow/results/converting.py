@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from prestow.errors import PrestowError, Problem, ProjectError
 from prestow.formats import CONVERTED, Story, open_format
 from prestow.plugins import names
 from prestow.results.across import NotOneTableError, compare_across, kind_of, table_of
-from prestow.results.differences import Part
+from prestow.results.differences import Part, quiet
 from prestow.results.numbers import Tolerance
 from prestow.results.places import Places
 from prestow.results.resolving import find_dataset, name_in_store
@@ -132,8 +131,7 @@ def convert(source: Path, form: str, to: str, into: Path) -> Converted:
     with tempfile.TemporaryDirectory(prefix="prestow-convert-") as directory:
         bare = Path(directory, f"bare{opened.suffix}")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is left behind is told below
+            with quiet():  # what is left behind is told below
                 opened.write(bare, value)
         except (PrestowError, ValueError, TypeError, NotImplementedError, OverflowError) as error:
             what = f"{to} cannot hold it: {_first(error)}"
@@ -196,7 +194,9 @@ def _value(source: Path, form: str, to: str) -> Any:  # Any: what a format write
     try:
         table_of(form, source)
     except NotOneTableError as error:
-        fix = f"a picture of a plane: prestow look {source} --into NEW.png" if form == "fits" else ""
+        plane = form == "fits" and not str(error).endswith("planes: 0")
+        picture = f"a picture of a plane: prestow look {source} --into NEW.png"
+        fix = picture if plane else "write a task that says which table it is"
         what = f"one table alone is converted to {to}; {error}"
         raise ProjectError(Problem("PST-G030", what, str(source), fix)) from error
     return astropy_table(source, form)
@@ -208,7 +208,7 @@ def astropy_table(path: Path, form: str) -> Any:  # Any: astropy has no types
     from astropy.table import Table
 
     if form == "fits":
-        with fits.open(path, memmap=False) as hdus:
+        with quiet(), fits.open(path, memmap=False) as hdus:
             index = next(n for n, h in enumerate(hdus) if not h.is_image and not h.name.startswith("PST"))
             table = Table.read(hdus, hdu=index, mask_invalid=False)
             table.meta = {k: v for k, v in table.meta.items() if k not in _STRUCTURE}
