@@ -272,6 +272,17 @@ def tables(
     prefix: str, a: Columns, b: Columns, tolerance: Tolerance, keys: tuple[str, ...]
 ) -> Iterator[Part]:
     """Give the columns in which two tables differ."""
+    parts = list(_tables(prefix, a, b, tolerance, keys))
+    yield from parts
+    unknown = [key for key in keys if key not in a and key not in b]
+    if unknown and any(not part.close for part in parts):
+        what = f"no column {', '.join(map(repr, unknown))} to match rows by: compared in order"
+        yield Part("table", prefix.rstrip(".") or "rows", what)
+
+
+def _tables(
+    prefix: str, a: Columns, b: Columns, tolerance: Tolerance, keys: tuple[str, ...]
+) -> Iterator[Part]:
     rows = tuple(len(next(iter(columns.values()))[0]) if columns else 0 for columns in (a, b))
     place = prefix.rstrip(".") or "rows"
     for name in sorted(a.keys() ^ b.keys()):

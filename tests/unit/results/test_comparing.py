@@ -308,6 +308,13 @@ def test_rows_in_another_order_are_equal_where_a_key_matches_them(tmp_path):
     assert found.differences[0].parts[0].note == "equal values, matched by id"
 
 
+def test_a_key_that_no_table_has_is_told_where_rows_differ(tmp_path):
+    a, b = table(tmp_path / "a.fits", flux=[1.0, 2.0]), table(tmp_path / "b.fits", flux=[2.0, 1.0])
+    parts = told(compare_files("fits", a, b, EXACT, ["idd"]))
+    assert parts["table CAT"].note == "no column 'idd' to match rows by: compared in order"
+    assert set(told(compare_files("fits", a, b, Tolerance(absolute=2.0), ["idd"]))) == {"column CAT.flux"}
+
+
 def test_products_of_two_directories_are_known_by_their_stories(tmp_path):
     source = document(tmp_path / "s.json", {"x": 1})
     for run in ("one", "two"):
