@@ -1,6 +1,7 @@
 """Bad input: one clear error each, with its place; all at once; nothing half-written."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -367,6 +368,39 @@ def test_what_is_wrong_at_the_command_line_says_how_it_is_right(root: Path, insi
     assert "dask" in answer.json["problems"][0]["fix"]
     answer = inside("plan", "--child-of", "nobody", "--json", cwd=root, ok=False)
     assert (answer.code, answer.codes) == (4, ["PST-P001"])
+
+
+def test_a_word_that_nothing_knows_is_answered_with_the_nearest(root: Path, inside: Any) -> None:
+    inside("plan", cwd=root)
+    for words, code, says in (
+        (("stauts",), "PST-G005", "Did you mean 'status'?"),
+        (("ingest", "--run", "deno"), "PST-G003", "did you mean 'demo'?"),
+        (("-C", "nowhere", "status"), "PST-G001", "no such directory"),
+        (("-C", "prestow.yaml", "status"), "PST-G001", "no directory"),
+    ):
+        answer = inside(*words, "--json", cwd=root, ok=False)
+        assert (answer.code, answer.codes) == (2, [code])
+        assert says in f"{answer.json['problems'][0]['what']} {answer.json['problems'][0]['fix']}"
+    # a run that is planned, and has no receipt yet, is no mistake
+    assert inside("ingest", "--run", "demo", "--json", cwd=root).json["added"] == 0
+    assert "deno" not in inside("find", "raw", "--run", "deno", cwd=root, ok=False).err.split("help")[
+        1
+    ].split("'")
+
+
+def test_a_next_command_can_be_typed_as_it_stands(inside: Any, tmp_path: Path) -> None:
+    root = tmp_path / "my survey"
+    answer = inside("init", root.name, cwd=tmp_path)
+    assert f"cd '{root.name}' && prestow ingest" in answer.out
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("plan", cwd=root)
+    for typed in ("detector=1", "visit=202611010001", "band=g"):
+        last = inside("id", typed, cwd=root).out.splitlines()[-1]
+        words = shlex.split(last.removeprefix("next: prestow "))
+        assert inside(*words, "--json", cwd=root).json["count"] > 0
+    (root / "registry.db").unlink()
+    raw = next((root / "store" / "raw").rglob("*.fits"))
+    assert "int16" in inside("look", raw, cwd=root).out
 
 
 def test_a_child_of_a_run_that_was_not_taken_in_is_refused(root: Path, refused: Any, inside: Any) -> None:

@@ -161,5 +161,11 @@ def _following(found: Found, words: list[str]) -> str:
     if not found.total:
         return f"prestow find {words[0]}" if len(words) > 1 else "prestow show"
     if states.get("committed"):
-        return "prestow ingest"
+        waiting = found.frame.filter(found.frame["state"] == "committed")["run"].unique().to_list()
+        said = {"--run", "--plan", "--collection"} & set(words)
+        return (
+            f"prestow ingest --run {shlex.quote(waiting[0])}"
+            if said and len(waiting) == 1
+            else "prestow ingest"
+        )
     return "prestow run" if states.get("planned") else f"prestow find {shlex.join(words)} --urls"

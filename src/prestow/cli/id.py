@@ -12,6 +12,7 @@ from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, table
 
 if TYPE_CHECKING:
+    from prestow.project import Project
     from prestow.results.identifying import Identified
 
 
@@ -38,7 +39,7 @@ def id(  # noqa: A001 - the command's name
 
     project = open_project(directory)
     found = project.identify(parse_pairs(words), dataset_type)
-    output.answer("id", found.as_dict(), _text(found, explain=explain), following=_following(found))
+    output.answer("id", found.as_dict(), _text(found, explain=explain), following=_following(found, project))
 
 
 def _text(found: Identified, *, explain: bool) -> str:
@@ -63,9 +64,13 @@ def _text(found: Identified, *, explain: bool) -> str:
     return "\n".join(lines)
 
 
-def _following(found: Identified) -> str:
+def _following(found: Identified, project: Project) -> str:
     words = " ".join(
         f"{name}='{value}'" if isinstance(value, str) and not value.isalnum() else f"{name}={value}"
         for name, value in found.data_id.items()
     )
-    return f"prestow find {found.type or 'TYPE'} {words}"
+    fitting = [
+        kind for kind in project.sources().types().values() if set(found.data_id) <= set(kind.dimensions)
+    ]  # one that every value is of, and little else
+    nearest = min(fitting, key=lambda kind: (len(kind.dimensions), kind.name), default=None)
+    return f"prestow find {found.type or (nearest.name if nearest else 'TYPE')} {words}"

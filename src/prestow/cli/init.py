@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -38,5 +39,5 @@ def init(target: str | None, dry_run: bool, output: Output, directory: Path) -> 
         f"{verb} pipeline.yaml ({count_text(example.tasks, 'task')}), prestow.yaml, tasks/, "
         f"raw/ ({count_text(example.exposures, 'exposure')}, {count_text(example.detectors, 'detector')}: "
         f"{count_text(example.raw_files, 'file')})",
-        following=f"cd {target} && {steps}" if target else steps,
+        following=f"cd {shlex.quote(str(target))} && {steps}" if target else steps,
     )

@@ -98,5 +98,5 @@ def _following(result: RunResult, plan: str, option: str) -> str:
     if not result.settled:
         return f"prestow run{plan}"
     if result.losses:
-        return f"prestow ingest          then make good what was lost: prestow plan --child-of {result.run}"
-    return "prestow ingest"
+        return f"prestow ingest{plan}          then make good what was lost: prestow plan --child-of {result.run}"
+    return f"prestow ingest{plan}"

@@ -77,7 +77,7 @@ def _following(project: Project, plan: Plan, total: dict[str, int]) -> str:
         return f"prestow run{plan_word(project, plan)}"
     settled_here = sum(total.values()) - total["reused"]
     return (
-        "prestow ingest"
+        f"prestow ingest{plan_word(project, plan)}"
         if project.registry.quanta(plan.run).num_rows < settled_here
         else f"prestow show{plan_word(project, plan)} --files"
     )

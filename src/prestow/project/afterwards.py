@@ -216,7 +216,13 @@ class ProjectWithResults(OpenedProject):
         from prestow.results.looking_by_name import look_at_words
 
         return look_at_words(
-            self.recorded(run=run), self.stores(), words, run=run, extension=extension, rows=rows, side=side
+            self.recorded(run=run),
+            self._known_stores(),
+            words,
+            run=run,
+            extension=extension,
+            rows=rows,
+            side=side,
         )
 
     def convert(
@@ -241,7 +247,9 @@ class ProjectWithResults(OpenedProject):
         """
         from prestow.results.converting import convert_words
 
-        return convert_words(self.recorded(run=run), self.stores(), words, to=to, into=Path(into), run=run)
+        return convert_words(
+            self.recorded(run=run), self._known_stores(), words, to=to, into=Path(into), run=run
+        )
 
     def compare(
         self,
@@ -342,6 +350,13 @@ class ProjectWithResults(OpenedProject):
                 self.registry, self.store, run, plans, self._own_chain(run),
                 store_name=STORE, even_so=even_so, progress=progress,
             )  # fmt: skip
+
+    def _known_stores(self) -> dict[str, str]:
+        """Give every store; without a registry the project's own."""
+        try:
+            return self.stores()
+        except PrestowError:
+            return {STORE: self.configuration.store}
 
     def _all_plans(self) -> dict[Path, Plan]:
         from prestow.plan import open_plan

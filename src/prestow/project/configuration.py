@@ -38,6 +38,9 @@ def find_root(start: Path) -> Path:
         PST-G001 if there is none.
     """
     start = start.absolute()
+    if not start.is_dir():
+        what = "this is no directory" if start.exists() else "there is no such directory"
+        raise ProjectError(Problem("PST-G001", what, str(start), "give the project's directory"))
     for directory in (start, *start.parents):
         if (directory / FILE).is_file():
             return directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prestow.commit import RECEIPTS
 from prestow.errors import (
     ConfigurationError,
     PlanRefusedError,
@@ -21,6 +23,7 @@ from prestow.errors import (
 from prestow.project import plans as plan_files
 from prestow.project.afterwards import ProjectWithResults
 from prestow.project.opened import STORE
+from prestow.stores import Walkable
 
 if TYPE_CHECKING:
     from prestow.engines.pegasus import Emission
@@ -391,6 +394,8 @@ class Project(ProjectWithResults):
         """
         from prestow.ingest import Level, ingest_outputs
 
+        if run:
+            self._check_run(run)
         runs = [run] if run else self._runs(plan)
         return ingest_outputs(
             self._make_registry(),
@@ -400,6 +405,18 @@ class Project(ProjectWithResults):
             store_name=STORE,
             progress=progress,
         )
+
+    def _check_run(self, run: str) -> None:
+        """Refuse a run that no plan, receipt or registry knows: it is a typing error (PST-G003)."""
+        if isinstance(self.store, Walkable) and next(iter(self.store.walk(f"{RECEIPTS}/{run}")), None):
+            return
+        known = {plan_files.run_of(path) for path in plan_files.plan_directories(self.plans_directory)}
+        known |= {name for name, kind in self._make_registry().collections().items() if kind == "run"}
+        if run in known:
+            return
+        near = difflib.get_close_matches(run, known, 1)
+        fix = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+        raise ProjectError(Problem("PST-G003", f"there is no run '{run}'", "--run", fix))
 
     def _runs(self, plan: Plan | str | os.PathLike[str] | None) -> list[str] | None:
         if plan is None:

@@ -82,7 +82,7 @@ def _made(recorded: Recorded, point: Point, reason: Reason) -> None:
         reason.following = f"prestow trace {recorded.typed(found.roots[0])} --down"
     elif point.by == "receipt":
         reason.lines.append("  it is not taken in yet")
-        reason.following = "prestow ingest"
+        reason.following = f"prestow ingest{recorded.run_word(point.run)}"
     else:
         reason.following = f"prestow trace {recorded.typed(point)}" if point.type else "prestow status"
 

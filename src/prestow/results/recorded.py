@@ -99,6 +99,10 @@ class Recorded(Papers):
         runs = [name for name, what in self.registry.collections().items() if what == "run"]
         return self.registry.listing.count(kind, runs, point.values) > 1
 
+    def run_word(self, run: str) -> str:
+        """Give `` --run NAME`` for a command that takes the run of the newest plan where none is said."""
+        return "" if self._newest is None or self._newest[1] == run else f" --run {shlex.quote(run)}"
+
     def plan_word(self, before: str = " ") -> str:
         """Give what names the plan in a command, after ``before``; nothing where the newest is meant."""
         if self.plan is None or (self._newest is not None and self._newest[0] == self.plan.id):
