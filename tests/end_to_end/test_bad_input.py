@@ -376,6 +376,7 @@ def test_a_word_that_nothing_knows_is_answered_with_the_nearest(root: Path, insi
         (("stauts",), "PST-G005", "Did you mean 'status'?"),
         (("ingest", "--run", "deno"), "PST-G003", "did you mean 'demo'?"),
         (("-C", "nowhere", "status"), "PST-G001", "no such directory"),
+        (("status", "demo"), "PST-P008", "'demo' is a run; its plan is"),
         (("-C", "prestow.yaml", "status"), "PST-G001", "no directory"),
     ):
         answer = inside(*words, "--json", cwd=root, ok=False)
@@ -394,6 +395,8 @@ def test_a_next_command_can_be_typed_as_it_stands(inside: Any, tmp_path: Path) -
     assert f"cd '{root.name}' && prestow ingest" in answer.out
     inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
     inside("plan", cwd=root)
+    answer = inside("ingest", "--as", "refcat", "pipeline.yaml", "detector=1", "--json", cwd=root, ok=False)
+    assert answer.json["problems"][0]["where"] == "data ID detector=1"
     for typed in ("detector=1", "visit=202611010001", "band=g"):
         last = inside("id", typed, cwd=root).out.splitlines()[-1]
         words = shlex.split(last.removeprefix("next: prestow "))

@@ -155,12 +155,14 @@ class Universe:
         if dimensions is not None and not problems:
             wanted = self.close(dimensions)
             problems += [
-                Problem("PST-C026", f"no value for {n}", f"data ID {values!r}", f"add {n}=…")
+                Problem("PST-C026", f"no value for {n}", f"data ID {_typed(values)}", f"add {n}=…")
                 for n in wanted
                 if n not in values
             ]
             problems += [
-                Problem("PST-C026", f"{n} does not belong here", f"data ID {values!r}", f"leave out {n}")
+                Problem(
+                    "PST-C026", f"{n} does not belong here", f"data ID {_typed(values)}", f"leave out {n}"
+                )
                 for n in values
                 if n not in wanted
             ]
@@ -199,3 +201,8 @@ class Universe:
                 "relations": sorted([r.name, *r.between] for r in self.relations.values()),
             }
         )
+
+
+def _typed(values: Mapping[str, str | int]) -> str:
+    """Give values as a person types them."""
+    return " ".join(f"{name}={value}" for name, value in values.items())

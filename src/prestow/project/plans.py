@@ -68,8 +68,14 @@ def find_plan_directory(plans: Path, text: str) -> Path:
                 "PST-P008", f"{len(found)} plans begin with '{text}': {names}", str(plans), "give more digits"
             )
         )
-    known = ", ".join(path.name[:8] for path in plan_directories(plans)[:10])
-    fix = f"plans here: {known}" if known else "make one: prestow plan"
+    of_runs = {path.name[:8]: run_of(path) for path in plan_directories(plans)}
+    known = [name for name, run in of_runs.items() if run == text]
+    if known:
+        fix = f"'{text}' is a run; its plan{'s are' if len(known) > 1 else ' is'} {', '.join(known[:10])}"
+    elif of_runs:
+        fix = f"plans here: {', '.join(f'{name} (run {run})' for name, run in list(of_runs.items())[:10])}"
+    else:
+        fix = "make one: prestow plan"
     raise ProjectError(Problem("PST-P008", f"no plan '{text}'", str(plans), fix))
 
 
