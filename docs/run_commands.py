@@ -27,6 +27,7 @@ BLOCK = re.compile(
 ADDED = ", added at the end"
 VARIES = [
     (r"\b\d+(\.\d+)?:?\d* (s|ms|min|h)\b", "T"),
+    (r"\b\d+\.\d+s\b", "T"),
     (r"\d+(\.\d+)? jobs/s", "RATE"),
     (r"\d+(\.\d+)? [kMGT]?B\b", "SIZE"),
     (r"\d{4}-\d\d-\d\dT[\d:]+", "WHEN"),

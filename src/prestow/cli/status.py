@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prestow.engines.journal import UnderWay
     from prestow.plan import Plan
     from prestow.project import Project
+    from prestow.results.status import Status
 
 
 @click.command(short_help="Show the state of every quantum of a plan.")
@@ -54,7 +55,7 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         + failures,
         following=f"prestow status{plan_word(project, found)}"
         if now and now.alive
-        else _following(project, found, total),
+        else _following(project, found, standing),
     )
     if not exit_code:
         return Exit.OK
@@ -72,12 +73,15 @@ def _under_way(now: UnderWay) -> str:
     return text + (f"; {now.rate:.1f} jobs/s, about {duration_text(now.left)} left" if now.rate else "")
 
 
-def _following(project: Project, plan: Plan, total: dict[str, int]) -> str:
+def _following(project: Project, plan: Plan, standing: Status) -> str:
+    total, other = standing.counts, plan_word(project, plan)
+    if standing.failures and not other:
+        return f"prestow why {standing.failures[0].job}          or again: prestow run"
     if total["failed"] or total["pending"]:
-        return f"prestow run{plan_word(project, plan)}"
+        return f"prestow run{other}"
     settled_here = sum(total.values()) - total["reused"]
     return (
-        f"prestow ingest{plan_word(project, plan)}"
+        f"prestow ingest{other}"
         if project.registry.quanta(plan.run).num_rows < settled_here
-        else f"prestow show{plan_word(project, plan)} --files"
+        else f"prestow show{other} --files"
     )
