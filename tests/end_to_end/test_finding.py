@@ -96,6 +96,8 @@ def test_the_table_says_how_many_more_there_are(root: Path, inside) -> None:
     assert text.splitlines()[-1] == "next: prestow find isr --paths"
     text = inside("find", "isr", "--where", "visit > 1", "--made", "--limit", 1, cwd=root).out
     assert text.splitlines()[-1] == "next: prestow find isr --where 'visit > 1' --made --paths"
+    text = inside("find", "isr", "--made", cwd=root).out
+    assert text.splitlines()[-1] == "next: prestow find isr --made --urls"
     nothing = inside("find", "isr", "visit=1", cwd=root)
     assert "no isr has visit=1" in nothing.out
     assert nothing.code == 0

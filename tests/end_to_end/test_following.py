@@ -341,7 +341,7 @@ def test_a_next_command_stays_with_its_run_and_its_plan(two_runs: Path, inside: 
         (("show", plan["demo"], job, "--log"), ["why", job, "--plan", plan["demo"]]),
         (("why", job, "--run", "demo"), ["debug", job, "--plan", plan["demo"]]),
         (("why", job), ["debug", job]),
-        (("status", plan["strict"]), ["run"]),
+        (("status", plan["strict"]), ["why", job, "or", "again:", "prestow", "run"]),
     ):
         assert following(inside(*words, cwd=two_runs).out) == said
 
@@ -414,3 +414,18 @@ def test_a_torn_product_is_known_by_its_place_and_how_it_comes_back_is_told(
     file.write_bytes((kept / "outputs" / name).read_bytes())
     assert file.read_bytes() == whole
     assert not inside("run", plan, "--engine", "local", "--json", cwd=two_runs, ok=False).json["notes"]
+
+
+def test_in_a_notebook_an_answer_reads_as_on_the_command_line(survey: Path) -> None:
+    import prestow
+
+    class Printer:
+        def text(self, text: str) -> None:
+            self.said = text
+
+    with prestow.open(survey) as project:
+        for answer in (project.trace("coadd", "band=g"), project.why("coadd", "band=g")):
+            answer._repr_pretty_(printer := Printer(), cycle=False)
+            assert printer.said == str(answer)
+            assert "coadd{band=g" in repr(answer)
+            assert len(repr(answer)) < 200

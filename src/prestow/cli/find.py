@@ -168,4 +168,7 @@ def _following(found: Found, words: list[str]) -> str:
             if said and len(waiting) == 1
             else "prestow ingest"
         )
-    return "prestow run" if states.get("planned") else f"prestow find {shlex.join(words)} --urls"
+    if states.get("planned"):
+        return "prestow run"
+    only = " --made" if set(states) - {"made"} and not {"--made", "--planned"} & set(words) else ""
+    return f"prestow find {shlex.join(words)}{only} --urls"

@@ -20,7 +20,7 @@ FEW = 5
 _NUMBERS = re.compile(r"\d+")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Reason:
     """An answer to *why*.
 
@@ -46,6 +46,12 @@ class Reason:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature; Any: its printer
+        printer.text("…" if cycle else str(self))
+
+    def __repr__(self) -> str:
+        return f"<Reason {self.subject}: {self.state}>"
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""

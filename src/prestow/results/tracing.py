@@ -42,7 +42,7 @@ class Odd:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """What was followed.
 
@@ -72,6 +72,12 @@ class Trace:
 
     def __str__(self) -> str:
         return "\n".join((*tree_lines(self), *odd_lines(self)))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature; Any: its printer
+        printer.text("…" if cycle else str(self))
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.direction} from {self.start}: {len(self.points):,} datasets>"
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""
