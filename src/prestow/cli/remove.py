@@ -19,9 +19,7 @@ SHOWN = 10
 
 
 @click.command(short_help="Remove a run for ever, or see what would go.")
-@click.option(
-    "--run", "run", required=True, metavar="RUN", help="Which run.", shell_complete=completing.runs
-)
+@click.option("--run", "run", required=True, metavar="RUN", help="Which run.", shell_complete=completing.runs)
 @click.option("--yes", is_flag=True, help="Do it; without this it only shows what would go.")
 @click.option("--even-so", is_flag=True, help="Also if something still depends on it.")
 @shared_options

@@ -7,6 +7,7 @@ task leaves behind is compared with what was planned.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -94,10 +95,8 @@ class Repository:
             return
         # A known directory in an unknown one would be removed with it, and still pass for known.
         self.directory(os.path.dirname(path))
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-        except FileExistsError:
-            pass
         self._made.add(path)
 
     def stage(self, name: str, sources: Iterable[Source], size: int, sha256: str) -> Staged | str:
