@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from prestow.documents import read_document
-from prestow.errors import Problem, ProjectError
+from prestow.errors import PrestowError, Problem, ProjectError
 
 LATEST = "latest"
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
@@ -68,7 +68,7 @@ def find_plan_directory(plans: Path, text: str) -> Path:
                 "PST-P008", f"{len(found)} plans begin with '{text}': {names}", str(plans), "give more digits"
             )
         )
-    of_runs = {path.name[:8]: run_of(path) for path in plan_directories(plans)}
+    of_runs = {path.name[:8]: _run_or_unknown(path) for path in plan_directories(plans)}
     known = [name for name, run in of_runs.items() if run == text]
     if known:
         fix = f"'{text}' is a run; its plan{'s are' if len(known) > 1 else ' is'} {', '.join(known[:10])}"
@@ -113,6 +113,14 @@ def newest_of(plans: Path, run: str) -> Path | None:
         return newest
     found = [path for path in plan_directories(plans) if run_of(path) == run]
     return max(found, key=lambda path: (path / "plan.yaml").stat().st_mtime_ns, default=None)
+
+
+def _run_or_unknown(directory: Path) -> str:
+    """Give the run of a plan for a hint: a damaged plan must not hide what is really wrong."""
+    try:
+        return run_of(directory)
+    except PrestowError:
+        return "?"
 
 
 def point_to(plans: Path, plan: str) -> None:

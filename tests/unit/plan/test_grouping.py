@@ -90,6 +90,28 @@ def test_packing_that_would_make_jobs_wait_for_each_other_is_refused():
     assert (problem.code, "wait for each other" in problem.what) == ("PST-P009", True)
 
 
+def test_a_task_without_quanta_has_no_job():
+    tasks = (
+        task("one", ("instrument",), [InputConnection("raw", "raw")], ["one"]),
+        task("per_band", ("band",), [InputConnection("one", "one")], ["per_band"]),  # nothing tells a band
+        task("all", ("instrument",), [InputConnection("per_band", "per_band")], ["all"]),
+    )
+    kinds = (
+        dataset_type("raw", "exposure", "detector", template=""),
+        dataset_type("one", "instrument"),
+        dataset_type("per_band", "band"),
+        dataset_type("all", "instrument"),
+    )
+    pipeline = Pipeline("bare", "", tasks, {kind.name: kind for kind in kinds})
+    plan = plan_of(Survey.make(1, 1), pipeline=pipeline)
+    assert plan.tables["jobs"]["name"].to_list() == ["one"]
+    assert {label: count["quanta"] for label, count in plan.counts.items()} == {
+        "one": 1,
+        "per_band": 0,
+        "all": 0,
+    }
+
+
 # ---- laws
 
 AXES = ("visit", "detector", "band", "physical_filter", "instrument", "day_obs")

@@ -101,7 +101,9 @@ def _jobs(
         if label.maximum > 1:
             title, distinct, members = _pack(label, title, distinct, members)
         depth = pl.lit(depths.get(label.name, 0), pl.UInt16).alias("depth")
-        jobs.append(distinct.select(title.alias("name"), pl.lit(label.name).alias("label"), depth))
+        # Not select alone: of constants it would give one row, also for no job or for two.
+        named = distinct.with_columns(title.alias("name"), pl.lit(label.name).alias("label"), depth)
+        jobs.append(named.select("name", "label", "depth"))
         quanta.append(members.select("task", "row", (pl.col("job") + first).cast(ROW)))
         first += distinct.height
     numbered = pl.concat(jobs).with_row_index("job").with_columns(pl.col("job").cast(ROW))
