@@ -18,7 +18,6 @@ from typing import Any, BinaryIO, Final, Self
 
 from prestow.errors import Problem, TaskError
 from prestow.formats import Stamped, Story
-from prestow.formats.columns import refuse_columns
 from prestow.formats.fits_cards import (
     BLOCK,
     Value,
@@ -31,7 +30,6 @@ from prestow.formats.fits_cards import (
     padded,
     values_of,
 )
-from prestow.formats.fits_columns import columns_of
 from prestow.formats.fits_story import (
     TABLE,
     read_cards_of_story,
@@ -121,6 +119,9 @@ class FITS:
 
     def check_columns(self, path: Path, columns: Sequence[tuple[str, str]]) -> None:
         """Raise PST-N008, with every difference, if the first table's columns are not those declared."""
+        from prestow.formats.columns import refuse_columns
+        from prestow.formats.fits_columns import columns_of
+
         with _Source(path) as file:
             for unit in file.units():
                 if unit.values.get("XTENSION") == "BINTABLE" and not unit.is_table:

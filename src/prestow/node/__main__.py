@@ -85,13 +85,14 @@ def _text(name: str, job: str) -> str:
 
 
 def _run(text: str, values: dict[str, str], flags: dict[str, bool], tries: int) -> int:
-    from prestow.node.packed import carried, carried_receipts, leave_receipts
     from prestow.node.run import parse, run_manifest
 
     manifest = parse(text)
     directory = Path(values["--carry"]) if values["--carry"] else None
     receipts = {}
     if directory is not None:
+        from prestow.node.packed import carried, carried_receipts
+
         manifest = carried(manifest, directory)
         receipts = carried_receipts(manifest, directory)
     for left in reversed(range(tries)):
@@ -107,6 +108,8 @@ def _run(text: str, values: dict[str, str], flags: dict[str, bool], tries: int) 
         if outcome.settled or outcome.not_yet:
             break
     if directory is not None:
+        from prestow.node.packed import leave_receipts
+
         leave_receipts(manifest, outcome.receipts.values(), directory)
     if outcome.not_yet:
         return NOT_YET
