@@ -163,6 +163,7 @@ class Quantum:
     absent: Mapping[str, tuple[Absent, ...]]
     outputs: Mapping[str, tuple[Output, ...]]
     measures: dict[str, Measure] = field(default_factory=dict)
+    _indices: dict[int, Any] = field(default_factory=dict)  # by connection; Any: of inputs or outputs
 
     def get(self, name: str, as_: str | None = None, **data_id: str | int) -> Any:
         """Read one input by its format.
@@ -270,7 +271,7 @@ class Quantum:
         self.measures[name] = plain
 
     def _input(self, name: str, data_id: Values) -> Input:
-        found = _matching(self.inputs, name, data_id)
+        found = _matching(self.inputs, name, data_id, self._indices)
         if len(found) == 1:
             return found[0]
         if found:
@@ -278,7 +279,7 @@ class Quantum:
                 f"{len(found)} inputs match {_text(name, data_id)}",
                 "say which by its data ID, or use paths()",
             )
-        elif gone := _matching(self.absent, name, data_id):
+        elif gone := _matching(self.absent, name, data_id, self._indices):
             code = f":{gone[0].code}" if gone[0].code else ""
             what = f"the input {_text(name, data_id)} is absent: {gone[0].state}{code}"
             fix = "look at quantum.absent before you get it"
@@ -287,7 +288,7 @@ class Quantum:
         raise NotInManifestError(Problem("PST-N001", what, self._where(), fix))
 
     def _output(self, name: str, data_id: Values) -> Output | None:
-        found = _matching(self.outputs, name, data_id)
+        found = _matching(self.outputs, name, data_id, self._indices)
         if len(found) > 1:
             raise NotInManifestError(
                 Problem(
@@ -330,26 +331,28 @@ def _text(name: str, data_id: Values) -> str:
     return f"{name}{{{','.join(f'{k}={data_id[k]}' for k in sorted(data_id))}}}" if data_id else name
 
 
-def _matching(table: Mapping[str, tuple[_Item, ...]], name: str, data_id: Values) -> list[_Item]:
-    pool = table.get(name)
-    if pool is None:
-        pool = tuple(item for items in table.values() for item in items if item.type == name)
-    if len(pool) > _MANY and data_id.keys() == pool[0].data_id.keys():
-        return _index(pool).get(frozenset(data_id.items()), [])
-    return [item for item in pool if all(item.data_id.get(k) == v for k, v in data_id.items())]
-
-
 _MANY = 32
-_indexed: tuple[Any, Any] = ((), {})  # of the pool that was asked last
+"""Inputs of one connection, from which on they are looked up and not looked through."""
 
 
-def _index(pool: tuple[_Item, ...]) -> dict[frozenset[tuple[str, str | int]], list[_Item]]:
-    """Give the items by their whole data IDs: a gather asks for each of its ten thousand by name."""
-    global _indexed  # noqa: PLW0603 - one process runs one quantum at a time
-    if _indexed[0] is not pool:
-        found: dict[frozenset[tuple[str, str | int]], list[_Item]] = {}
+def _matching(
+    table: Mapping[str, tuple[_Item, ...]], name: str, data_id: Values, indices: dict[int, Any]
+) -> list[_Item]:
+    """Give the items of a connection, or of the connections of a dataset type, that have these values."""
+    if name in table:
+        pools = [table[name]]
+    else:  # all items of a connection are of one type
+        pools = [items for items in table.values() if items and items[0].type == name]
+    return [item for pool in pools for item in _among(pool, data_id, indices)]
+
+
+def _among(pool: tuple[_Item, ...], data_id: Values, indices: dict[int, Any]) -> list[_Item]:
+    if len(pool) <= _MANY or data_id.keys() != pool[0].data_id.keys():
+        return [item for item in pool if all(item.data_id.get(k) == v for k, v in data_id.items())]
+    if id(pool) not in indices:  # a gather asks for each of its ten thousand by its whole data ID
+        index: dict[frozenset[tuple[str, str | int]], list[_Item]] = {}
         for item in pool:
-            found.setdefault(frozenset(item.data_id.items()), []).append(item)
-        _indexed = (pool, found)
-    result: dict[frozenset[tuple[str, str | int]], list[_Item]] = _indexed[1]
-    return result
+            index.setdefault(frozenset(item.data_id.items()), []).append(item)
+        indices[id(pool)] = index
+    found: list[_Item] = indices[id(pool)].get(frozenset(data_id.items()), [])
+    return found
