@@ -150,7 +150,11 @@ class ProjectWithResults(OpenedProject):
             found = self.find_plan(of_run)
         elif self.plans():
             found = self.find_plan()
-        newest = self.newest_plan_directory()
+        directory = self.newest_plan_directory()
+        newest = None
+        if directory is not None:  # most often it is the plan that is open already
+            same = found if found is not None and found.id == directory.name else None
+            newest = (directory.name, plan_files.run_of(directory) if same is None else same.run)
         registry = None
         with contextlib.suppress(PrestowError):
             registry = self.registry
@@ -160,7 +164,7 @@ class ProjectWithResults(OpenedProject):
             found,
             self.store,
             name=STORE,
-            newest=None if newest is None else (newest.name, plan_files.run_of(newest)),
+            newest=newest,
         )
 
     def trace(

@@ -169,15 +169,15 @@ def compare(
     rest = both.filter(~(pl.col("content") == pl.col("content_b")).fill_null(value=False))
     found = list[Difference]()
     alike = Counter[str]()
-    with Places(stores) as places:
-        for done, row in enumerate(rest.iter_rows(named=True)):  # each is two files to read
-            if progress is not None:
-                progress(done, rest.height)
-            difference = _compared(row, places, tolerance or Tolerance(), keys)
-            if difference is None:
-                alike[row["type"]] += 1
-            else:
-                found.append(difference)
+    places = Places(stores)
+    for done, row in enumerate(rest.iter_rows(named=True)):  # each is two files to read
+        if progress is not None:
+            progress(done, rest.height)
+        difference = _compared(row, places, tolerance or Tolerance(), keys)
+        if difference is None:
+            alike[row["type"]] += 1
+        else:
+            found.append(difference)
     if progress is not None and rest.height:
         progress(rest.height, rest.height)
     found.sort(key=lambda d: (_ORDER[d.state], -d.badness, d.type, d.data_id))

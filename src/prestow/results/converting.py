@@ -22,7 +22,7 @@ from prestow.plugins import names
 from prestow.results.across import NotOneTableError, compare_across, kind_of, table_of
 from prestow.results.differences import Part, quiet
 from prestow.results.numbers import Tolerance
-from prestow.results.places import Places
+from prestow.results.places import file_of
 from prestow.results.resolving import find_dataset, name_in_store
 from prestow.results.sides import format_of
 
@@ -95,13 +95,7 @@ def convert_words(
         known = point.format if point is not None and found.story is None else ""
         return convert(found.file, format_of(found.file) or known, to, into)
     assert point is not None, "what is no file is a dataset"
-    if not (point.there and point.store and point.path):
-        what = f"{point} is {point.state}: there is no file of it"
-        raise ProjectError(Problem("PST-G030", what, point.path, f"prestow why {' '.join(words)}"))
-    with Places(stores) as places, places.file(point.store, point.path) as path:
-        if not path.is_file():
-            what = f"the file of {point} is not at its place"
-            raise ProjectError(Problem("PST-G030", what, str(path), f"prestow ingest --run {point.run}"))
+    with file_of(point, stores, words, title=str(point), code="PST-G030") as path:
         return convert(path, point.format, to, into)
 
 

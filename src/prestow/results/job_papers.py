@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.errors import PrestowError
 from prestow.formats import open_format
 from prestow.results.lineage import Point
-from prestow.stores import Linkable, Store
+from prestow.results.places import local_file
+from prestow.stores import Store
 
 if TYPE_CHECKING:
     from prestow.results.recorded import Recorded
@@ -86,15 +85,9 @@ def _paper(recorded: Recorded, found: _Found, kind: str) -> Paper:
 
 
 def _read(store: Store, product: Point) -> Mapping[str, Any]:  # Any: plain values
-    format_ = open_format(product.format)
-    if isinstance(store, Linkable):
-        value: Mapping[str, Any] = format_.read(store.local_path(product.path))
-        return value
-    with tempfile.TemporaryDirectory(prefix="prestow-show-") as directory:
-        target = Path(directory, f"product{format_.suffix}")
-        store.fetch(product.path, target)
-        copy: Mapping[str, Any] = format_.read(target)
-    return copy
+    with local_file(store, product.path) as path:
+        value: Mapping[str, Any] = open_format(product.format).read(path)
+    return value
 
 
 def _lines(kind: str, value: Mapping[str, Any]) -> tuple[str, ...]:  # Any: plain values

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from prestow.errors import Problem, ProjectError
 from prestow.results.looking import Look, look
-from prestow.results.places import Places
+from prestow.results.places import file_of
 from prestow.results.resolving import find_dataset
 from prestow.results.sides import format_of
 
 if TYPE_CHECKING:
-    from prestow.results.lineage import Point
     from prestow.results.recorded import Recorded
 
 
@@ -35,7 +34,7 @@ def look_at_words(
     """
     found = find_dataset(recorded, words, run=run)
     point = found.point
-    title = str(found.file) if point is None else f"{point.type}{{{_plain(point)}}} of run {point.run}"
+    title = str(found.file) if point is None else f"{point} of run {point.run}"
     if found.file is not None:
         kind = format_of(found.file) or (point.format if point is not None else "")
         if not kind:
@@ -43,15 +42,5 @@ def look_at_words(
             raise ProjectError(Problem("PST-G024", what, str(found.file), "see: prestow formats"))
         return look(found.file, kind, title, extension=extension, rows=rows, side=side)
     assert point is not None, "what is no file is a dataset"
-    if not (point.there and point.store and point.path):
-        what = f"{title} is {point.state}: there is no file of it"
-        raise ProjectError(Problem("PST-G024", what, point.path, f"prestow why {' '.join(words)}"))
-    with Places(stores) as places, places.file(point.store, point.path) as path:
-        if not path.is_file():
-            what = f"the file of {title} is not at its place"
-            raise ProjectError(Problem("PST-G024", what, str(path), f"prestow ingest --run {point.run}"))
+    with file_of(point, stores, words, title=title, code="PST-G024") as path:
         return look(path, point.format, title, extension=extension, rows=rows, side=side)
-
-
-def _plain(point: Point) -> str:
-    return ",".join(f"{name}={value}" for name, value in point.values.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from prestow.commit import ATTEMPTS, read_receipt, receipt_name
@@ -73,15 +74,24 @@ class Papers:
 
 def _reports(store: Store, job: str) -> list[Row]:
     """Give the reports of a job's attempts, the oldest first where the files tell."""
-    if not isinstance(store, Walkable):
-        return []
     found: list[tuple[float, Row]] = []
+    for name, report in read_reports(store, job):
+        try:
+            written = store.local_path(name).stat().st_mtime if isinstance(store, Linkable) else 0.0
+        except OSError:
+            continue
+        found.append((written, report))
+    return [report for _, report in sorted(found, key=lambda pair: pair[0])]
+
+
+def read_reports(store: Store, job: str) -> Iterator[tuple[str, Row]]:
+    """Give names and reports of a job's attempts; one that cannot be read is only information less."""
+    if not isinstance(store, Walkable):
+        return
     for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
         try:
             report = json.loads(store.read(name))
-            written = store.local_path(name).stat().st_mtime if isinstance(store, Linkable) else 0.0
         except (OSError, ValueError):
             continue
         if isinstance(report, dict):
-            found.append((written, report))
-    return [report for _, report in sorted(found, key=lambda pair: pair[0])]
+            yield name, report

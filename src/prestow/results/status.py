@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from prestow.commit import ATTEMPTS
-from prestow.errors import StoreError
 from prestow.model import DataId
 from prestow.notebook import counted, states_table
 from prestow.plan.settled import read_settled
-from prestow.stores import Store, Walkable
+from prestow.results.papers import read_reports
+from prestow.stores import Store
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,25 +132,12 @@ def _failed(plan: Plan, store: Store, rows: list[int]) -> dict[int, StatusFailur
     jobs = plan.tables["jobs"]["name"].gather(part["job"].unique().sort()).to_list()
     entries: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}  # Any: JSON values
     for job in jobs:
-        for report in _reports(store, job):
+        for _, report in read_reports(store, job):
             for entry in report.get("quanta", ()):
                 row = row_of.get(entry.get("quantum"))
                 if row is not None and entry.get("state") == "failed":
                     entries.setdefault(row, []).append((job, entry))
     return {row: _failure(found) for row, found in entries.items()}
-
-
-def _reports(store: Store, job: str) -> Iterator[dict[str, Any]]:  # Any: JSON values
-    """Give the reports of a job's attempts; one that cannot be read is only information less."""
-    if not isinstance(store, Walkable):
-        return
-    for name, _ in store.walk(f"{ATTEMPTS}/{job}"):
-        try:
-            report = json.loads(store.read(name))
-        except (StoreError, ValueError):
-            continue
-        if isinstance(report, dict):
-            yield report
 
 
 def _failure(found: list[tuple[str, Mapping[str, Any]]]) -> StatusFailure:  # Any: JSON values
