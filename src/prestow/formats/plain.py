@@ -54,7 +54,7 @@ class PlainDocument(ABC):
 
     def read_story(self, path: Path) -> Story | None:
         """Give the story under the reserved key, or None."""
-        return self._story(self.load(path), path)
+        return story_under_key(self.load(path), path)
 
     def content_digest(self, path: Path) -> str:
         """Give the SHA-256 of the canonical JSON of all but the story."""
@@ -69,7 +69,7 @@ class PlainDocument(ABC):
     def inspect(self, path: Path) -> Inspected:
         """Give story, content digest and metrics, in one reading."""
         document = self.load(path)
-        story = self._story(document, path)
+        story = story_under_key(document, path)
         document.pop(KEY, None)
         return Inspected(story, self._content(document, path), metrics_of(document, path))
 
@@ -95,20 +95,22 @@ class PlainDocument(ABC):
         document.pop(KEY, None)
         return document
 
-    def _story(self, document: Mapping[str, Any], path: Path) -> Story | None:
-        plain = document.get(KEY)
-        if plain is None:
-            return None
-        try:
-            return story_from_plain(plain)
-        except (ValueError, TypeError) as error:
-            raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
-
     def _content(self, document: Mapping[str, Any], path: Path) -> str:
         try:
             return sha256_hex(canonical_json(document).encode())
         except (ValueError, TypeError, RecursionError) as error:
             raise unsaid(self.beyond, document, path, error) from error
+
+
+def story_under_key(document: Mapping[str, Any], path: Path) -> Story | None:
+    """Give the story under the reserved key of a document, or None if there is none."""
+    plain = document.get(KEY)
+    if plain is None:
+        return None
+    try:
+        return story_from_plain(plain)
+    except (ValueError, TypeError) as error:
+        raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
 
 
 def damaged(what: str, path: Path, fix: str = "") -> TaskError:

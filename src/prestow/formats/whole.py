@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from prestow.errors import TaskError
-from prestow.formats import Stamped, Story, story_from_plain, story_to_plain
-from prestow.formats.plain import damaged
+from prestow.formats import Stamped, Story, story_to_plain
+from prestow.formats.plain import KEY, damaged, story_under_key
 
-KEY: Final = "prestow"
 _NOT_ONE: Final = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, EOFError, OSError)
 
 
@@ -67,13 +66,7 @@ class WholeFile(ABC):
 
     def read_story(self, path: Path) -> Story | None:
         """Give the story of a file, or None if it has none."""
-        plain = self.meta(self._load(path)).get(KEY)
-        if plain is None:
-            return None
-        try:
-            return story_from_plain(plain)
-        except (ValueError, TypeError) as error:
-            raise damaged(f"the key '{KEY}' is reserved for the story: {error}", path) from error
+        return story_under_key(self.meta(self._load(path)), path)
 
     def content_digest(self, path: Path) -> str:
         """Give the SHA-256 of the value without its story, as `dump` writes it."""
