@@ -265,3 +265,9 @@ def _keys(
     aliases = [alias for name in known for alias in universe.dimensions[name].aliases]
     own = [f"{name}=" for name in known if name.startswith(incomplete)]
     yield from own or (f"{alias}=" for alias in aliases if alias.startswith(incomplete))
+
+
+of_run = click.option(
+    "--run", metavar="RUN", shell_complete=runs, help="Of several runs that have it, this one."
+)
+"""The option of commands that take one dataset."""

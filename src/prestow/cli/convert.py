@@ -23,9 +23,7 @@ from prestow.cli.output import Output, size_text
     "--into", required=True, type=click.Path(path_type=Path), metavar="PATH",
     help="A new file; or a directory, where it keeps its name.",
 )  # fmt: skip
-@click.option(
-    "--run", metavar="RUN", shell_complete=completing.runs, help="Of several runs that have it, this one."
-)
+@completing.of_run
 @shared_options
 def convert(
     words: tuple[str, ...], to: str, into: Path, run: str | None, output: Output, directory: Path

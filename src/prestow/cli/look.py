@@ -26,9 +26,7 @@ from prestow.cli.output import Output, table
 @click.option(
     "--side", type=click.IntRange(16, 8192), default=1024, metavar="N", help="Pixels of the longer side."
 )
-@click.option(
-    "--run", metavar="RUN", shell_complete=completing.runs, help="Of several runs that have it, this one."
-)
+@completing.of_run
 @shared_options
 def look(
     words: tuple[str, ...],

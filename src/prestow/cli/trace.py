@@ -28,13 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--depth", type=click.IntRange(min=0), metavar="N", help="At most so many steps; all, if not given."
 )
-@click.option(
-    "--run",
-    default=None,
-    metavar="NAME",
-    shell_complete=completing.runs,
-    help="Of several runs that have it, this one.",
-)
+@completing.of_run
 @click.option(
     "--plan",
     shell_complete=completing.plans,

@@ -20,13 +20,7 @@ from prestow.errors import Exit
     required=True,
     shell_complete=completing.dataset_or_job_words,
 )
-@click.option(
-    "--run",
-    default=None,
-    metavar="NAME",
-    shell_complete=completing.runs,
-    help="Of several runs that have it, this one.",
-)
+@completing.of_run
 @click.option(
     "--plan",
     shell_complete=completing.plans,
