@@ -37,13 +37,6 @@ tasks:
   double: {dimensions: [visit], run: "toytasks:double", inputs: {raw: raw}, outputs: {doubled: doubled}}
 """
 
-PROJECT = """
-schema: prestow.project/1
-registry: sqlite:///registry.db
-store: store
-pipeline: pipeline.yaml
-"""
-
 
 def bare_job(uri: str, n: int, receipt: str, report: str) -> int:
     """Do what the toy task does, and write as many files, each as durably."""
@@ -102,7 +95,6 @@ def texts(directory: Path) -> tuple[str, str]:
 
 def rerun(directory: Path) -> float:
     """Type ``prestow run`` again for the same plan; give its seconds."""
-    (directory / "prestow.yaml").write_text(PROJECT)
     (plan,) = (directory / "plans").iterdir()
     command = [sys.executable, "-m", "prestow", "-C", str(directory), "--json", "run", str(plan)]
     begin = time.monotonic()

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import psutil
-from dask_overhead import PROJECT, say
+from dask_overhead import say
 
 from prestow.testing.campaigns import Campaign
 
@@ -73,7 +73,6 @@ def main() -> None:
         campaign = Campaign(directory, visits=visits)
         plan = campaign.plan()
         total = plan.tables["quanta"].height
-        (directory / "prestow.yaml").write_text(PROJECT)
         command = [sys.executable, "-m", "prestow", "-C", str(directory), "run", plan.id, "--workers", "2"]
         begin = time.monotonic()
         with (directory / "err").open("wb") as err, (directory / "out").open("wb") as out:

@@ -11,13 +11,6 @@ from typing import Any
 
 from prestow.testing.campaigns import Campaign
 
-PROJECT = """
-schema: prestow.project/1
-registry: sqlite:///registry.db
-store: store
-pipeline: pipeline.yaml
-"""
-
 
 def status(directory: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "prestow", "-C", str(directory), "--json", "status"]
@@ -32,7 +25,6 @@ def test_status_tells_the_truth_while_a_run_is_under_way_and_afterwards(tmp_path
     campaign = Campaign(tmp_path / "toy", visits=4, do={3: {"shift": waits}})
     plan = campaign.plan()
     directory = campaign.directory
-    (directory / "prestow.yaml").write_text(PROJECT)
     assert status(directory)["run_under_way"] is None
     command = [sys.executable, "-m", "prestow", "-C", str(directory), "-q", "run", "--workers", "2"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL)

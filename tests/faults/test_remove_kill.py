@@ -11,10 +11,6 @@ from prestow.ingest import ingest_outputs
 from prestow.stores import open_store
 from prestow.testing.campaigns import Campaign
 
-PROJECT = (
-    "schema: prestow.project/1\nregistry: sqlite:///registry.db\nstore: store\npipeline: pipeline.yaml\n"
-)
-
 # One process imports all, and a fork of it does each removal: none of them had a thread before.
 REMOVALS = """
 import os, shutil, signal, sys, json
@@ -103,7 +99,6 @@ print(json.dumps({"total": total, "killed": killed, "wrong": wrong, "files": wan
 def campaign(root: Path) -> Campaign:
     """Give a run of which one product is taken in, one is committed and still aside, and one is planned."""
     made = Campaign(root, visits=1)
-    (root / "prestow.yaml").write_text(PROJECT)
     engine = open_engine("local")
     made.run(engine, only="double")
     store = open_store(made.stores["archive"])

@@ -28,6 +28,26 @@ class Panel:
     y_range: tuple[float, float] | None = None
 
 
+def width_panel(table: Any, x_label: str, *, zero_point: float = 0.0) -> Panel:
+    """Give the panel of widths over brightness, with a line where the stars are; stars lie along it.
+
+    Brightness is ``zero_point`` - 2.5 log10 of the flux within 5 pixels. Sources with masked pixels are left out.
+    """
+    from measuring import sources
+
+    good = table[(table["flux_r5"] > 0) & ((table["flags"] & sources.FLAG_MASKED) == 0)]
+    seeing = sources.seeing(table)
+    return Panel(
+        title=f"widths; stars have {seeing:.2f} pixels",
+        x_label=x_label,
+        y_label="FWHM [pixel]",
+        x=zero_point - 2.5 * np.log10(good["flux_r5"]),
+        y=good["fwhm"],
+        lines=(seeing,),
+        y_range=(0.0, max(4.0 * seeing, 1.0)),
+    )
+
+
 def qa_plot(
     data: Any, table: Any, title: str, panel: Panel, *, hidden: Any = None, circles: int = 400
 ) -> Any:

@@ -6,6 +6,7 @@ Pixels count from 0 at the centre of the first; sums over circles are in the ima
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,21 @@ def measure(
     table = table[np.lexsort((table["y"], table["x"], -table["flux"]))]
     table["id"] = np.arange(1, len(table) + 1)
     return table
+
+
+def measure_file(path: Path, *, threshold: float, minarea: int) -> Any:
+    """Measure the sky-subtracted image of a file, which has sky coordinates; see `measure`."""
+    from measuring import coordinates, images
+
+    image = images.read_image(path)
+    return measure(
+        image.data,
+        image.uncertainty.array,
+        image.mask,
+        wcs=coordinates.read_wcs(path),
+        threshold=threshold,
+        minarea=minarea,
+    )
 
 
 def _kron(pixels: Any, noise: Any, found: Any, circle: Any) -> tuple[Any, Any, Any]:

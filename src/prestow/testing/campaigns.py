@@ -103,6 +103,13 @@ tasks:
 {clusters}
 """
 
+PROJECT = """
+schema: prestow.project/1
+registry: sqlite:///registry.db
+store: store
+pipeline: pipeline.yaml
+"""
+
 
 class Campaign:
     """A project's worth of things in a directory: store, registry, pipeline, plan.
@@ -144,6 +151,7 @@ class Campaign:
         text = PIPELINE.format(double=double, shift=shift, minimum=minimum, tries=tries, clusters=clusters)
         (self.directory / "pipeline.yaml").write_text(pipeline or text)
         (self.directory / "toytasks.py").write_text(TASKS)
+        (self.directory / "prestow.yaml").write_text(PROJECT)
         if not (self.directory / "registry.db").exists():
             with self.registry(create=True) as registry:
                 self._take_in(registry, visits, do or {})

@@ -13,10 +13,6 @@ from prestow.registry.records import is_removed
 from prestow.stores import open_store
 from prestow.testing.campaigns import Campaign
 
-PROJECT = (
-    "schema: prestow.project/1\nregistry: sqlite:///registry.db\nstore: store\npipeline: pipeline.yaml\n"
-)
-
 AFTER = """
 schema: prestow.pipeline/1
 name: after
@@ -38,7 +34,6 @@ def take_in(campaign: Campaign, run: str) -> None:
 def made(tmp_path: Path) -> Campaign:
     """Give a run that is made and taken in."""
     campaign = Campaign(tmp_path, visits=2)
-    (tmp_path / "prestow.yaml").write_text(PROJECT)
     campaign.run(open_engine("local"))
     take_in(campaign, "toy")
     return campaign
@@ -137,7 +132,6 @@ def test_what_is_deleted_is_never_brought_back(made: Campaign) -> None:
 def test_an_attempt_that_slept_brings_nothing_back(tmp_path: Path) -> None:
     """What was only planned is deleted, too: a late commit finds its record."""
     campaign = Campaign(tmp_path, visits=2)
-    (tmp_path / "prestow.yaml").write_text(PROJECT)
     engine, plan = open_engine("local"), campaign.plan()
     aside = tmp_path / "elsewhere"
     plan.directory.rename(aside)

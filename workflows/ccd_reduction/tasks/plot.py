@@ -16,22 +16,11 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Draw the QA plot: stars lie on one line of width, however bright they are."""
-    import numpy as np
     from measuring import images, plots, sources
 
     image = images.read_image(quantum.path("image"))
     table = sources.from_arrow(quantum.get("sources"))
-    good = table[(table["flux_r5"] > 0) & ((table["flags"] & sources.FLAG_MASKED) == 0)]
-    seeing = sources.seeing(table)
-    panel = plots.Panel(
-        title=f"widths; stars have {seeing:.2f} pixels",
-        x_label="-2.5 log10(electrons within 5 pixels)",
-        y_label="FWHM [pixel]",
-        x=-2.5 * np.log10(good["flux_r5"]),
-        y=good["fwhm"],
-        lines=(seeing,),
-        y_range=(0.0, max(4.0 * seeing, 1.0)),
-    )
+    panel = plots.width_panel(table, "-2.5 log10(electrons within 5 pixels)")
     what = quantum.inputs["image"][0].type
     words = " ".join(str(value) for _, value in sorted(quantum.data_id.items()))
     figure = plots.qa_plot(

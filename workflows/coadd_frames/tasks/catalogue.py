@@ -17,18 +17,9 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Detect and measure; fluxes are in nanojansky, so a magnitude is 31.4 - 2.5 log10(flux)."""
-    from measuring import coordinates, images, sources
+    from measuring import sources
 
-    path = quantum.path("coadd")
-    coadd = images.read_image(path)
-    table = sources.measure(
-        coadd.data,
-        coadd.uncertainty.array,
-        coadd.mask,
-        wcs=coordinates.read_wcs(path),
-        threshold=config.threshold,
-        minarea=config.minarea,
-    )
+    table = sources.measure_file(quantum.path("coadd"), threshold=config.threshold, minarea=config.minarea)
     quantum.put("catalogue", sources.arrow_table(table, unit="nJy"))
     quantum.put("catalogue_table", sources.fits_table(table, unit="nJy"))
     quantum.measure("n_sources", len(table))

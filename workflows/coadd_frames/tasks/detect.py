@@ -17,18 +17,9 @@ class Config:
 
 def run(quantum: Quantum, config: Config) -> None:
     """Detect and measure; a frame without sources has an empty table."""
-    from measuring import coordinates, images, sources
+    from measuring import sources
 
-    path = quantum.path("frame")
-    frame = images.read_image(path)
-    table = sources.measure(
-        frame.data,
-        frame.uncertainty.array,
-        frame.mask,
-        wcs=coordinates.read_wcs(path),
-        threshold=config.threshold,
-        minarea=config.minarea,
-    )
+    table = sources.measure_file(quantum.path("frame"), threshold=config.threshold, minarea=config.minarea)
     quantum.put("sources", sources.arrow_table(table, unit="adu / s"))
     quantum.measure("n_sources", len(table))
     quantum.measure("seeing_pixels", sources.seeing(table))
