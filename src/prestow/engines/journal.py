@@ -66,11 +66,11 @@ class UnderWay:
     since, last : float
         When it began, and when it last wrote a line; seconds since 1970.
     jobs, ended : int
-        Jobs it began with, and those that ended since (tries of one job count once each).
+        Jobs it began with, and those of them that ended and are not tried again; each once.
     sent : frozenset of str
         Names of the jobs that the engine has: they run, or are next.
     rate : float
-        Jobs that ended each second, over the last minute of it.
+        Tries that ended each second, over the last minute of it.
     """
 
     submission: str
@@ -104,24 +104,27 @@ def under_way(directory: Path) -> UnderWay | None:
     alive = is_locked(directory)  # first: a run that ends meanwhile has written its last line
     begin: dict[str, Any] | None = None  # Any: JSON values
     sent: set[str] = set()
-    ends: list[float] = []
+    over: set[str] = set()
+    ends: list[float] = []  # of every try
     last = 0.0
     for line in read_journal(directory / JOURNAL):
         event, last = line.get("event"), line.get("at", last)
         if event == "begin":
-            begin, sent, ends = line, set(), []
+            begin, sent, over, ends = line, set(), set(), []
         elif event == "sent":
             sent.update(line["jobs"])
+            over.difference_update(line["jobs"])
         elif event in ("ended", "lost", "error", "returned"):
             sent.discard(line["job"])
-            if event == "ended":
+            if event in ("ended", "error"):
+                over.add(line["job"])
                 ends.append(last)
     if begin is None:
         return None
     recent = [at for at in ends if at >= last - MINUTE]
     span = max(last - max(begin["at"], last - MINUTE), 1e-3)
     return UnderWay(
-        begin["submission"], alive, begin["at"], last, begin["jobs"], len(ends),
+        begin["submission"], alive, begin["at"], last, begin["jobs"], len(over),
         frozenset(sent) if alive else frozenset(), len(recent) / span,
     )  # fmt: skip
 

@@ -68,6 +68,25 @@ def test_what_is_under_way_is_told_from_the_journal_and_the_lock(tmp_path: Path)
     assert (found.alive, found.sent) == (False, frozenset())
 
 
+def test_a_job_that_is_tried_again_counts_once(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("begin", submission="one", jobs=2)
+    journal.write("sent", jobs=["a", "b"])
+    journal.write("ended", job="a")
+    journal.write("sent", jobs=["a"])
+    journal.flush()
+    with run_lock(tmp_path):
+        now = under_way(tmp_path)
+        assert now is not None
+        assert (now.ended, now.sent, now.as_dict()["waiting"]) == (0, frozenset("ab"), 0)
+    journal.write("ended", job="a")
+    journal.write("error", job="b", error="it broke")
+    journal.close()
+    now = under_way(tmp_path)
+    assert now is not None
+    assert (now.ended, now.sent) == (2, frozenset())
+
+
 def test_asking_again_and_again_keeps_no_run_out(tmp_path: Path) -> None:
     (tmp_path / "run.lock").touch()
     script = "import sys; from pathlib import Path; from prestow.engines.journal import is_locked\nwhile True: is_locked(Path(sys.argv[1]))"
