@@ -54,6 +54,7 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
             "child_of": request.child_of,
             "pipeline": definition_digest(request.pipeline),
             "universe": request.universe.canonical_text(),
+            **({"identity": dict(state.identity)} if state.identity else {}),
         }
     )
     plan_id = tables_digest(header, tables)[:32]

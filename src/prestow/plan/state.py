@@ -37,12 +37,17 @@ class TaskPart:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Quanta of a task that were dropped for one reason: how many, and the first of them."""
+    """Quanta of a task that were dropped for one reason: how many, and the first of them.
+
+    ``severity`` is ``noted`` (asked for, or a consequence), ``waivable`` (refused, unless a person waives
+    it) or ``blocking``.
+    """
 
     task: str
     reason: str
     count: int
     examples: pl.DataFrame  # data_id, detail
+    severity: str = "noted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,10 @@ class State:
         Existing datasets of each external type; ``planned`` holds those that the plan makes.
     found : mapping of dataset type to int
         How many datasets of an external type there were before any selection.
+    extra : mapping of name to DataFrame
+        Further tables that are written beside the plan, outside its id.
+    identity : mapping of name to digest
+        What the plan's id covers besides its tables, such as the version of a relation.
     """
 
     request: Request
@@ -88,6 +97,8 @@ class State:
     grouping: Grouping | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    extra: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def frame(self, dataset_type: str) -> pl.DataFrame:
         """Give the datasets of a type, existing or planned."""
