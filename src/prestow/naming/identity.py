@@ -6,8 +6,8 @@ hold every twin equal to the function it mirrors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import polars as pl
 import polars_hash as plh
@@ -17,11 +17,7 @@ from prestow.model.hashing import NAMESPACE, SEPARATOR
 Text = str | pl.Expr
 """A text for all rows, or an expression (never the name of a column: a bare str is a value)."""
 
-NO_TERMS = "0" * 32
-"""What `sum_terms` gives for a quantum without inputs."""
-
 _NAMESPACE_TEXT = "-".join(NAMESPACE.hex()[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
-_WORDS = 4  # a 128-bit sum is taken in four 32-bit words, each with room for 2**32 terms in 64 bits
 
 
 def data_id_json(dimensions: Iterable[str], schema: Mapping[str, Any]) -> pl.Expr:
@@ -32,7 +28,7 @@ def data_id_json(dimensions: Iterable[str], schema: Mapping[str, Any]) -> pl.Exp
     dimensions : iterable of str
         Names of columns; their order does not matter. None gives ``{}``.
     schema : mapping of str to Polars data type
-        Of the frame: text columns are quoted, others are integers. A null gives null.
+        Of the frame: integers stand as they are, all else is quoted. A null gives null.
 
     Examples
     --------
@@ -44,7 +40,7 @@ def data_id_json(dimensions: Iterable[str], schema: Mapping[str, Any]) -> pl.Exp
     # plain concatenation.
     parts: list[pl.Expr] = []
     for name in sorted(dimensions):
-        quote = '"' if schema[name] == pl.String else ""
+        quote = "" if schema[name].is_integer() else '"'
         lead = "," if parts else "{"
         parts += [pl.lit(f'{lead}"{name}":{quote}'), pl.col(name).cast(pl.String)]
         if quote:
@@ -78,6 +74,25 @@ def dataset_ids(dataset_type: Text, run: Text, dimensions: Iterable[str]) -> pl.
 def quantum_ids(task: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
     """Give the UUIDv5 of quanta as 16 bytes; twin of `hashing.quantum_id`."""
     return _uuid5("quantum=", task, run, dimensions)
+
+
+def dataset_uuids(dataset_type: str, run: str, dimensions: Iterable[str]) -> pl.Expr:
+    """Give what `dataset_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
+    return _uuid5_text(f"dataset_type={dataset_type},run={run}", dimensions)
+
+
+def quantum_uuids(task: str, run: str, dimensions: Iterable[str]) -> pl.Expr:
+    """Give what `quantum_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
+    return _uuid5_text(f"quantum={task},run={run}", dimensions)
+
+
+def _uuid5_text(head: str, dimensions: Iterable[str]) -> pl.Expr:
+    parts: list[pl.Expr] = []
+    for name in sorted(dimensions):
+        parts += [pl.lit(f"{head},{name}="), pl.col(name).cast(pl.String)]
+        head = ""
+    ids: pl.Expr = plh.concat_str(parts or [pl.lit(head)]).uuidhash.uuid5(_NAMESPACE_TEXT)
+    return ids.alias("id")
 
 
 def _uuid5(head: str, name: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
@@ -123,49 +138,6 @@ def input_terms(connection: Text, dataset_type: Text, data_id: Text, recipe: Tex
     return digest128("input/1", connection, dataset_type, data_id, recipe).alias("term")
 
 
-def sum_terms(frame: pl.LazyFrame, by: str | Sequence[str], *, term: str = "term") -> pl.LazyFrame:
-    """Give one row for each value of ``by``, with the sum of terms modulo 2**128 as ``sum``.
-
-    ``sum`` is 32 hexadecimal digits; the order of rows, in and out, has no meaning.
-
-    Examples
-    --------
-    >>> terms = pl.LazyFrame({"quantum": [7, 7], "term": ["f" * 32, "0" * 31 + "3"]})
-    >>> sum_terms(terms, "quantum").collect().row(0)
-    (7, '00000000000000000000000000000002')
-    """
-    return sum_words(frame.select(*([by] if isinstance(by, str) else by), *term_words(pl.col(term))), by)
-
-
-def term_words(terms: pl.Expr) -> list[pl.Expr]:
-    """Give terms as four columns of 32 bits, for `sum_words`: what is read often is cut up once."""
-    return [
-        terms.str.slice(8 * i, 8).str.to_integer(base=16, dtype=pl.UInt32).alias(f"_word{i}")
-        for i in range(_WORDS)
-    ]
-
-
-def sum_words(frame: pl.LazyFrame, by: str | Sequence[str]) -> pl.LazyFrame:
-    """Give what `sum_terms` gives, from the columns of `term_words`."""
-    keys = [by] if isinstance(by, str) else list(by)
-    words = [pl.col(f"_word{i}").cast(pl.UInt64).sum() for i in range(_WORDS)]
-    sums = frame.group_by(keys).agg(words)
-    carry: pl.Expr = pl.lit(0, dtype=pl.UInt64)
-    result: list[pl.Expr] = []
-    for i in reversed(range(_WORDS)):
-        total = pl.col(f"_word{i}") + carry
-        result.insert(0, _big_endian_hex(total % (1 << 32)))
-        carry = total // (1 << 32)
-    return sums.select(*keys, pl.concat_str(result).alias("sum"))
-
-
-def _big_endian_hex(word: pl.Expr) -> pl.Expr:
-    # The plug-in's namespace is not known to type checkers on a plain expression.
-    column = cast("plh.HExpr", word.cast(pl.UInt32))
-    octets: pl.Expr = column.bytes.to_be()
-    return octets.bin.encode("hex")
-
-
 def planned_recipes(task: Text, data_id: Text, terms: Text) -> pl.Expr:
     """Give P as 32 hexadecimal digits; twin of `hashing.planned_recipe`.
 
@@ -176,7 +148,7 @@ def planned_recipes(task: Text, data_id: Text, terms: Text) -> pl.Expr:
     data_id : str or expression
         The quanta's canonical JSON.
     terms : str or expression
-        What `sum_terms` gave, or `NO_TERMS`.
+        The sum of all terms modulo 2**128, as 32 hexadecimal digits.
     """
     return digest128("recipe/1", task, data_id, terms).alias("recipe")
 

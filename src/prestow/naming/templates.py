@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import polars as pl
 
@@ -66,8 +67,21 @@ def encode_column(column: pl.Expr) -> pl.Expr:
 
 def _encode_series(values: pl.Series) -> pl.Series:
     # One Python call for each distinct odd value: a handful, such as the names of filters.
+    if isinstance(values.dtype, pl.Enum | pl.Categorical):
+        known = _values(values)
+        same = known == [encode(value) for value in known]
+        values = values.cast(pl.String)
+        if same:
+            return values
     odd = values.filter(values.str.contains(_ODD)).unique().to_list()
     return values.replace(odd, [encode(value) for value in odd]) if odd else values
+
+
+def _values(column: pl.Series) -> list[str]:
+    """Give the texts that a column can have, or has."""
+    if isinstance(column.dtype, pl.Enum | pl.Categorical):
+        return column.cat.get_categories().to_list()
+    return column.drop_nulls().unique().to_list()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +170,31 @@ class Template:
 
         What `path` would refuse is left to `bad_names`.
         """
-        return pl.concat_str(
-            pl.lit(part) if isinstance(part, str) else _shown(part, run) for part in self.parts
-        ).alias("path")
+        parts = [pl.lit(part) if isinstance(part, str) else _shown(part, run) for part in self.parts]
+        return pl.concat_str(parts or [pl.lit("")]).alias("path")
+
+    @cached_property
+    def directory(self) -> Template:
+        """The template of what stands above the last ``/``: it has no dimension that must be told apart."""
+        *above, _ = self._components()
+        parts: list[str | Field] = []
+        for component in above:
+            parts += ["/", *component] if parts else component
+        return Template(self.dataset_type, self.text.rpartition("/")[0], (), tuple(parts))
+
+    def surely_names(self, frame: pl.DataFrame, run: str) -> bool:
+        """Say whether every row surely gets a good name that reads back, by what its fields can hold.
+
+        If not, it is time to look row by row: `bad_names`, `reads_back`.
+        """
+        if any(frame[name].null_count() for name in self.columns):
+            return False
+        texts = {f.name: [run] if f.name == "run" else _values(frame[f.name]) for f in self.fields if not f.integer}
+        held = {name: [encode(value) for value in values] for name, values in texts.items()}
+        bounds = {
+            name: (frame[name].min() or 0, frame[name].max() or 0) for name in self.columns if name not in texts
+        }
+        return all(_surely(component, held, bounds) for component in self._components())
 
     def paths(self, frame: pl.DataFrame, run: str | pl.Expr) -> pl.Series:
         """Give the path of each row."""
@@ -226,6 +262,32 @@ def _doubtful(parts: list[str | Field]) -> bool:
     """Say whether a component holds a text beside another field: where it ends depends on its value."""
     fields = [part for part in parts if isinstance(part, Field)]
     return len(fields) > 1 and not all(field.integer for field in fields)
+
+
+def _surely(
+    parts: list[str | Field],
+    texts: Mapping[str, list[str]],
+    bounds: Mapping[str, tuple[Any, Any]],  # Any: integers
+) -> bool:
+    """Say whether a component is surely a good name and reads back, by what its fields can hold."""
+    longest, begins, solid = 0, True, False
+    for i, part in enumerate(parts):
+        following = parts[i + 1] if i + 1 < len(parts) else "/"
+        if isinstance(part, str):
+            longest += len(part)
+            solid = solid or part.strip(".") != ""
+        elif part.integer:
+            longest += max(part.width, *(len(str(bound)) for bound in bounds[part.name]))
+            begins = begins and (i > 0 or bounds[part.name][0] >= 0)
+            solid = True
+        else:
+            values = texts[part.name]
+            longest += max(map(len, values), default=0)
+            begins = begins and not (i == 0 and any(v[:1] in ("", "-") for v in values))
+            solid = solid or all(v.strip(".") for v in values)
+            if any(not v or str(following)[0] in v for v in values):
+                return False
+    return begins and solid and longest <= LONGEST_COMPONENT
 
 
 def _component_reads_back(parts: list[str | Field], run: str | pl.Expr) -> pl.Expr:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -16,15 +20,32 @@ from prestow.plan.document import (
     pipeline_to_plain,
     universe_to_plain,
 )
+from prestow.plan.emitting import emit
 from prestow.plan.passes import PASSES
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.request import DatasetSource, Request
+from prestow.plan.proof import NameProof
 from prestow.plan.state import State, outputs_of
-from prestow.plan.tables import make_tables, tables_digest
+from prestow.plan.spool import Spool
+from prestow.plan.tables import LOGICAL, TABLES
 
 
-def build_plan(request: Request, source: DatasetSource) -> Plan:
-    """Make the plan of a request, in memory; nothing is written, and the same always comes out.
+UNNAMED = frozenset({"PST-C030", "PST-P003"})
+"""Problems after which names cannot even be made."""
+
+IN_MEMORY = 50_000  # quanta: the tables of more are files from the first
+
+
+def build_plan(request: Request, source: DatasetSource, *, beside: Path | None = None) -> Plan:
+    """Make the plan of a request; the same always comes out.
+
+    Its tables are in memory, or, if they are large, in a temporary directory that `write_plan` moves to its
+    place and that is gone with the plan.
+
+    Parameters
+    ----------
+    beside : Path, optional
+        Where temporary directories are made: on the disk that the plan will be written to.
 
     Raises
     ------
@@ -43,39 +64,73 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
         state = step(state)
         if state.problems and not any(part.quanta.height for part in state.parts.values()):
             break  # nothing is left to prove
-    raise_all(state.problems, PlanRefusedError)
-    tables = make_tables(state)
-    where = state.selections[("", "")].canonical if ("", "") in state.selections else ""
+    quanta = sum(part.quanta.height for part in state.parts.values())
+    raise_all(state.problems if state.grouping is None else (), PlanRefusedError)
+    directory = _temporary(beside) if quanta > IN_MEMORY else None
+    try:
+        plan_id, tables, heights = _spool(state, directory)
+    except BaseException:
+        if directory is not None:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+    document: dict[str, Any] = {  # Any: plain values
+        "schema": SCHEMA,
+        "id": plan_id,
+        "run": request.run,
+        "request": {
+            "where": _where(state),
+            "chain": list(request.chain),
+            "child_of": request.child_of,
+            "mixed": request.mixed,
+        },
+        "pipeline_digest": pipeline_digest(request.pipeline),
+        "totals": {name: heights[name] for name in TABLES},
+        "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
+        "warnings": list(state.warnings),
+        "pipeline": pipeline_to_plain(request.pipeline),
+        "universe": universe_to_plain(request.universe),
+    }
+    plan = Plan.from_document(
+        document, Tables(tables, spool=directory), bundle=request.pipeline.code, extra=dict(state.extra)
+    )
+    if directory is not None:
+        weakref.finalize(plan.tables, shutil.rmtree, directory, ignore_errors=True)
+    return plan
+
+
+def _temporary(beside: Path | None) -> Path:
+    if beside is not None:
+        beside.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".plan-", dir=beside))
+
+
+def _spool(state: State, directory: Path | None) -> tuple[str, dict[str, pl.DataFrame], dict[str, int]]:
+    """Make all tables and prove all names; give the plan's id, tables in memory, and heights."""
+    proof = NameProof(state, () if state.directories is None else state.directories)
+    spool = Spool(directory, LOGICAL)
+    try:
+        if not any(problem.code in UNNAMED for problem in state.problems):
+            emit(state, spool, proof)
+    finally:
+        tables = spool.close()
+    raise_all((*state.problems, *proof.problems()), PlanRefusedError)
+    request = state.request
     header = canonical_json(
         {
             "schema": SCHEMA,
             "run": request.run,
-            "where": where,
+            "where": _where(state),
             "child_of": request.child_of,
             "pipeline": definition_digest(request.pipeline),
             "universe": request.universe.canonical_text(),
             **({"identity": dict(state.identity)} if state.identity else {}),
         }
     )
-    plan_id = tables_digest(header, tables)[:32]
-    document: dict[str, Any] = {  # Any: plain values
-        "schema": SCHEMA,
-        "id": plan_id,
-        "run": request.run,
-        "request": {
-            "where": where,
-            "chain": list(request.chain),
-            "child_of": request.child_of,
-            "mixed": request.mixed,
-        },
-        "pipeline_digest": pipeline_digest(request.pipeline),
-        "totals": {name: table.height for name, table in tables.items()},
-        "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
-        "warnings": list(state.warnings),
-        "pipeline": pipeline_to_plain(request.pipeline),
-        "universe": universe_to_plain(request.universe),
-    }
-    return Plan.from_document(document, Tables(tables), bundle=request.pipeline.code)
+    return spool.digest(header)[:32], tables, spool.heights
+
+
+def _where(state: State) -> str:
+    return state.selections[("", "")].canonical if ("", "") in state.selections else ""
 
 
 def _count(state: State, task: TaskDefinition) -> dict[str, Any]:  # Any: plain values

@@ -17,15 +17,22 @@ from prestow.pipeline.definition import CodeBundle, Pipeline
 from prestow.plan.document import pipeline_from_plain, universe_from_plain
 from prestow.plan.tables import TABLES
 
-SCHEMA = "prestow.plan/1"
+SCHEMA = "prestow.plan/2"
 
 
 class Tables(Mapping[str, pl.DataFrame]):
     """The tables of a plan by name; those of a directory are read at the first use."""
 
-    def __init__(self, frames: Mapping[str, pl.DataFrame], directory: Path | None = None) -> None:
+    def __init__(
+        self, frames: Mapping[str, pl.DataFrame], directory: Path | None = None, *, spool: Path | None = None
+    ) -> None:
         self._frames = dict(frames)
-        self._directory = directory
+        self._directory = directory or spool
+        self.spool = spool
+
+    def adopt(self, directory: Path) -> None:
+        """Read from here from now on: the temporary directory was moved."""
+        self._directory, self.spool = directory, None
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         if name not in self._frames:
@@ -107,6 +114,7 @@ class Plan:
     universe: Universe
     directory: Path | None = None
     bundle: CodeBundle | None = field(default=None, repr=False)
+    extra: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], tables: Tables, **more: Any) -> Plan:

@@ -49,8 +49,13 @@ class Request:
 class DatasetSource(Protocol):
     """What the planner asks of a registry; `prestow.registry.Registry` is one."""
 
-    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
-        """Give existing datasets, one row each; with ``first`` the first collection wins per data ID."""
+    def datasets(
+        self, types: Sequence[str], collections: Sequence[str], *, first: bool = True, digits: bool = True
+    ) -> pa.Table:
+        """Give existing datasets, one row each; with ``first`` the first collection wins per data ID.
+
+        Without ``digits`` digests may be octets.
+        """
 
     def dimension_records(self, element: str) -> pa.Table:
         """Give the records of a dimension: keys, implied values, metadata."""

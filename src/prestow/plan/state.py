@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -15,6 +16,9 @@ from prestow.errors import Problem
 from prestow.pipeline.definition import OutputConnection, TaskDefinition
 from prestow.plan.request import DatasetSource, Request
 from prestow.query import Selection
+
+if TYPE_CHECKING:
+    from prestow.naming.octets import Octets
 
 ROW = pl.UInt32
 
@@ -26,13 +30,16 @@ class TaskPart:
     Parameters
     ----------
     quanta : DataFrame
-        Sorted by data ID; expanded dimensions; later passes add ``data_id``, ``recipe``, ``id``.
+        Sorted by data ID; dimensions.
     inputs : mapping of connection to DataFrame
-        Pairs (quantum, dataset): rows of ``quanta``, and of the frame of the connection's type.
+        Pairs (quantum, dataset): rows of ``quanta``, and of the frame of the connection's type; sorted.
+    recipes : array of uint8, shape (quanta, 16), or None
+        The planned recipes, once that pass has run.
     """
 
     quanta: pl.DataFrame
     inputs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    recipes: Octets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,10 @@ class State:
         Further tables that are written beside the plan, outside its id.
     identity : mapping of name to digest
         What the plan's id covers besides its tables, such as the version of a relation.
+    kinds : mapping of dimension to data type
+        Of its column in every frame: a text dimension is an Enum of all values that it has anywhere.
+    directories : Series or None
+        Every directory that planned names are in.
     """
 
     request: Request
@@ -99,6 +110,12 @@ class State:
     warnings: tuple[str, ...] = ()
     extra: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, pl.DataType] = field(default_factory=dict)
+    directories: pl.Series | None = None
+
+    def makers(self) -> dict[str, str]:
+        """Give the label of the task that makes each planned type, what the node writes for it included."""
+        return {o.type: task.label for task in self.request.pipeline.tasks for o in outputs_of(task)}
 
     def frame(self, dataset_type: str) -> pl.DataFrame:
         """Give the datasets of a type, existing or planned."""

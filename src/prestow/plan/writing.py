@@ -17,7 +17,8 @@ import yaml
 from prestow.documents import Loader
 from prestow.errors import Problem, ProjectError, StoreError
 from prestow.plan.plan import SCHEMA, Plan, Tables
-from prestow.plan.tables import CHUNK, TABLES
+from prestow.plan.spool import write_table
+from prestow.plan.tables import TABLES
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -43,11 +44,12 @@ def write_plan(plan: Plan, directory: Path) -> Path:
     temporary: Path | None = None
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{plan.id}-", dir=directory))
+        temporary = _place(plan, directory)
         _fill(plan, temporary)
         temporary.chmod(0o777 & ~_umask())
         try:
             temporary.rename(target)
+            plan.tables.adopt(target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
@@ -61,9 +63,26 @@ def write_plan(plan: Plan, directory: Path) -> Path:
     return target
 
 
+def _place(plan: Plan, directory: Path) -> Path:
+    """Give a temporary directory there: that in which the tables are already, if it is on that disk."""
+    spool = plan.tables.spool
+    fresh = Path(tempfile.mkdtemp(prefix=f".{plan.id}-", dir=directory))
+    if spool is None:
+        return fresh
+    for path in sorted(spool.iterdir()):
+        try:
+            os.link(path, fresh / path.name)
+        except OSError:
+            shutil.copyfile(path, fresh / path.name)
+    return fresh
+
+
 def _fill(plan: Plan, directory: Path) -> None:
-    for name in TABLES:
-        _write_table(plan.tables[name], directory / f"{name}.parquet")
+    if plan.tables.spool is None:
+        for name in TABLES:
+            write_table(plan.tables[name], directory / f"{name}.parquet")
+    for name, table in plan.extra.items():
+        write_table(table, directory / f"{name}.parquet")
     if plan.code is not None:
         (directory / "code.zip").write_bytes(plan.code.data)
     (directory / "journal.jsonl").touch()
@@ -71,10 +90,6 @@ def _fill(plan: Plan, directory: Path) -> None:
     for path in sorted(directory.iterdir()):
         _sync(path)
     _sync(directory)
-
-
-def _write_table(table: pl.DataFrame, path: Path) -> None:
-    table.write_parquet(path, compression="zstd", compression_level=3, statistics=True, row_group_size=CHUNK)
 
 
 def _document_text(plan: Plan) -> str:
@@ -90,7 +105,7 @@ def _refresh(plan: Plan, directory: Path) -> None:
             beside.write_text(text, encoding="utf-8")
     if not pl.read_parquet(locations, memory_map=False, glob=False).equals(plan.tables["locations"]):
         with _replacing(locations) as beside:
-            _write_table(plan.tables["locations"], beside)
+            write_table(plan.tables["locations"], beside)
 
 
 @contextmanager

@@ -360,6 +360,7 @@ class Registry:
         first: bool = True,
         equal: Mapping[str, str | int] | None = None,
         facts: Collection[str] = FACTS,
+        digits: bool = True,
     ) -> pa.Table:
         """Give the datasets of some types in some collections, one row each.
 
@@ -369,7 +370,8 @@ class Registry:
         datasets of one type and data ID the first in the order of the collections; else all.
         Sorted by type as given, then by data ID. Unknown types and collections have no rows: a run
         is asked for before it is planned. ``equal`` asks only for these values of dimensions, where
-        a type has them; ``facts`` only for these of the columns after the dimensions.
+        a type has them; ``facts`` only for these of the columns after the dimensions. Digests are
+        text; without ``digits`` octets.
         """
         import pyarrow as pa
 
@@ -389,7 +391,8 @@ class Registry:
             if t in known
         ]
         empty = col.conform(pa.table({}), kinds)
-        return _digits(pa.concat_tables([empty, *parts]))
+        table = pa.concat_tables([empty, *parts])
+        return _digits(table) if digits else table
 
     def _datasets_of(
         self,

@@ -135,9 +135,11 @@ class Survey:
 
     # --- what the planner asks
 
-    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
+    def datasets(
+        self, types: Sequence[str], collections: Sequence[str], *, first: bool = True, digits: bool = True
+    ) -> pa.Table:
         """Give existing datasets; those of a run that is not asked for are not there."""
-        del first  # one run holds each dataset once
+        del first, digits  # one run holds each dataset once
         found = [self.existing[name] for name in types if name in self.existing]
         if not found:
             return pl.DataFrame(schema={"type": pl.String, "run": pl.String}).to_arrow()

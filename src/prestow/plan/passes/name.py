@@ -1,7 +1,11 @@
-"""Name: the id of every quantum, the id and path of every output, each path read back."""
+"""Name: that the template of every output can name each of its datasets, and read each name back.
+
+No name is made here: what fields can hold is looked at, and row by row only where that leaves a doubt.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import polars as pl
@@ -15,55 +19,42 @@ SHOWN = 5  # datasets named for one thing that is wrong
 
 
 def name(state: State) -> State:
-    """Add ``_id`` to quanta, ``_id`` and ``_path`` to planned datasets."""
+    """Find what cannot be named, or not be read back."""
     request = state.request
     problems: list[Problem] = []
-    parts, planned = dict(state.parts), dict(state.planned)
     for task in request.pipeline.tasks:
-        part = parts[task.label]
-        ids = identity.quantum_ids(task.label, request.run, task.dimensions).alias("_id")
-        parts[task.label] = replace(part, quanta=part.quanta.with_columns(ids))
         for output in outputs_of(task):
-            if "_data_id" in planned[output.type].columns:
-                planned[output.type], more = _named(state, output.type)
-                problems += more
-    return replace(state, parts=parts, planned=planned, problems=(*state.problems, *problems))
+            kind, frame = request.pipeline.dataset_types[output.type], state.planned[output.type]
+            if not set(kind.dimensions) <= set(frame.columns):
+                continue  # said when it was matched
+            try:
+                template = compile_template(
+                    kind.template, kind.dimensions, request.universe, dataset_type=output.type
+                )
+            except PrestowError as error:
+                problems += error.problems
+                continue
+            if not template.surely_names(frame, request.run):
+                problems += _wrong(template, frame, request.run)
+    return replace(state, problems=(*state.problems, *problems))
 
 
-def _named(state: State, dataset_type: str) -> tuple[pl.DataFrame, list[Problem]]:
-    request = state.request
-    kind = request.pipeline.dataset_types[dataset_type]
-    ids = identity.dataset_ids(dataset_type, request.run, kind.dimensions).alias("_id")
-    frame = state.planned[dataset_type].with_columns(ids)
-    try:
-        template = compile_template(
-            kind.template, kind.dimensions, request.universe, dataset_type=dataset_type
-        )
-    except PrestowError as error:
-        return frame.with_columns(pl.lit(None, pl.String).alias("_path")), list(error.problems)
-    named = frame.with_columns(template.column(request.run).alias("_path"))
-    return named, _wrong(template, named, request.run)
-
-
-def _wrong(template: Template, frame: pl.DataFrame, run: str) -> list[Problem]:
-    bad = bad_names(frame["_path"])
-    problems = [
-        Problem(
+def _wrong(template: Template, frame: pl.DataFrame, run: str) -> Iterator[Problem]:
+    data_id = identity.data_id_json(template.required, frame.schema)
+    named = frame.with_columns(data_id.alias("_data_id"), template.column(run).alias("_path"))
+    bad = bad_names(named["_path"])
+    for row, _, reason in bad.head(SHOWN).iter_rows():
+        yield Problem(
             "PST-P003",
             f"cannot name {bad.height} of {frame.height} {template.dataset_type} datasets: {reason}",
-            f"{template.dataset_type}{frame['_data_id'][row]}",
+            f"{template.dataset_type}{named['_data_id'][row]}",
             f"change the value, or the template '{template.text}'",
         )
-        for row, _, reason in bad.head(SHOWN).iter_rows()
-    ]
-    unread = frame.filter(~template.reads_back(run)).filter(pl.col("_path").is_not_null())
-    problems += [
-        Problem(
+    unread = named.filter(~template.reads_back(run)).filter(pl.col("_path").is_not_null())
+    for wrong, path in unread.select("_data_id", "_path").head(1).iter_rows():
+        yield Problem(
             "PST-P004",
             f"{unread.height} names cannot be read back, such as '{path}': another dataset could have it",
-            f"{template.dataset_type}{data_id}",
+            f"{template.dataset_type}{wrong}",
             f"put '/' between the fields of the template '{template.text}'",
         )
-        for data_id, path in unread.select("_data_id", "_path").head(1).iter_rows()
-    ]
-    return problems

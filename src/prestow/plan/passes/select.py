@@ -10,17 +10,15 @@ import polars as pl
 
 from prestow.errors import PrestowError, Problem
 from prestow.model.universe import Universe
-from prestow.naming import identity
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
 
 PLACE = {
-    "run": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "receipt": pl.String,
-    "format": pl.String,
+    "run": pl.Categorical, "store": pl.Categorical, "path": pl.String, "size": pl.Int64, "receipt": pl.String,
+    "format": pl.Categorical,
 }  # fmt: skip
-DIGITS = ("sha256", "content", "recipe")
-UUIDS = ("id", "quantum")
+OCTETS = ("id", "quantum", "sha256", "content", "recipe")
 
 
 def select(state: State) -> State:
@@ -32,28 +30,50 @@ def select(state: State) -> State:
     existing = {name: _existing(state, name) for name in external}
     selections, problems = _selections(state)
     elements = _elements(state)
+    records = {e: _records(state, e) for e in sorted(elements)}
+    relations = {
+        r.name: _typed(_frame(state.source.relation(r.name)), universe.close(r.between), universe).unique()
+        for r in universe.relations.values()
+        if elements.intersection(r.between)
+    }
+    enums = _enums(universe, (*existing.values(), *records.values(), *relations.values()))
     return replace(
         state,
         selections=selections,
         problems=(*state.problems, *problems, *_other_formats(state, existing)),
-        existing=existing,
+        existing={name: _in_order(_coded(frame, enums)) for name, frame in existing.items()},
         found={name: frame.height for name, frame in existing.items()},
-        records={e: _records(state, e) for e in sorted(elements)},
-        relations={
-            r.name: _typed(
-                _frame(state.source.relation(r.name)), universe.close(r.between), universe
-            ).unique()
-            for r in universe.relations.values()
-            if elements.intersection(r.between)
-        },
+        records={e: _coded(frame, enums).sort(*universe.close([e])) for e, frame in records.items()},
+        relations={name: _coded(frame, enums) for name, frame in relations.items()},
+        kinds={name: enums.get(name, pl.Int64()) for name in universe.dimensions},
     )
+
+
+def _enums(universe: Universe, frames: Iterable[pl.DataFrame]) -> dict[str, pl.Enum]:
+    """Give each text dimension all values that it has anywhere, in order: joins and sorts are of codes."""
+    found: dict[str, set[str]] = {d.name: set() for d in universe.dimensions.values() if d.type == "str"}
+    for frame in frames:
+        for name in found.keys() & set(frame.columns):
+            found[name].update(frame[name].drop_nulls().unique().to_list())
+    return {name: pl.Enum(sorted(values)) for name, values in found.items()}
+
+
+def _coded(frame: pl.DataFrame, enums: Mapping[str, pl.Enum]) -> pl.DataFrame:
+    return frame.with_columns(pl.col(name).cast(kind) for name, kind in enums.items() if name in frame.columns)
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Sort by data ID, then id; what comes in order, as from a registry, is not copied."""
+    keys = [name for name in frame.columns if not name.startswith("_")]
+    order = frame.select(pl.arg_sort_by(*keys, "_id", maintain_order=True)).to_series()
+    return frame if order.is_sorted() else frame[order]
 
 
 def _other_formats(state: State, existing: Mapping[str, pl.DataFrame]) -> Iterator[Problem]:
     """Refuse a format that nothing of a type has; what is read is read in the format that it has."""
     for name, frame in existing.items():
         declared = state.request.pipeline.dataset_types[name].format
-        found = frame["_format"].drop_nulls().unique().sort().to_list()
+        found = sorted(frame["_format"].drop_nulls().unique().to_list())
         if found and declared not in found:
             what = f"'{name}' is read as {declared}, and what there is of it is {' or '.join(found)}"
             yield Problem("PST-C035", what, f"dataset type {name}", f"write 'format: {found[0]}'")
@@ -72,37 +92,33 @@ def _existing(state: State, name: str) -> pl.DataFrame:
     """Give the dimensions of existing datasets, and their facts in columns that begin with ``_``."""
     request = state.request
     dimensions = request.pipeline.dataset_types[name].dimensions
-    frame = _frame(state.source.datasets([name], request.chain, first=True))
+    frame = _frame(state.source.datasets([name], request.chain, first=True, digits=False))
     # A source that never heard of a type does not know its dimensions, either.
     columns = [
         (pl.col(d) if d in frame.columns else pl.lit(None)).cast(kind).alias(d)
         for d, kind in columns_of(dimensions, request.universe).items()
     ]
-    columns += [_digits(frame, fact, uuid=True).alias(f"_{fact}") for fact in UUIDS]
-    columns += [_digits(frame, fact, uuid=False).alias(f"_{fact}") for fact in DIGITS]
+    columns += [_octets(frame, fact).alias(f"_{fact}") for fact in OCTETS]
     columns += [
         (pl.col(fact) if fact in frame.columns else pl.lit(None)).cast(kind).alias(f"_{fact}")
         for fact, kind in PLACE.items()
     ]
     # A root has no recipe of its own: its content stands for it.
-    content = pl.coalesce("_content", "_sha256").str.slice(0, 32)
+    content = pl.coalesce("_content", "_sha256").bin.slice(0, 16)
     root = pl.col("_quantum").is_null()
-    result = frame.select(columns).with_columns(
+    return frame.select(columns).with_columns(
         root.alias("_root"),
-        identity.recipe_bytes(pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content))).alias(
-            "_recipe"
-        ),
+        pl.when(root).then(content).otherwise(pl.coalesce("_recipe", content)).alias("_recipe"),
     )
-    return result.sort(*dimensions, "_id")
 
 
-def _digits(frame: pl.DataFrame, name: str, *, uuid: bool) -> pl.Expr:
-    """Give a column of bytes or digits as hexadecimal digits without dashes."""
+def _octets(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """Give a column of octets or of digits as octets."""
     if name not in frame.columns or frame.schema[name] == pl.Null:
-        return pl.lit(None, pl.String)
+        return pl.lit(None, pl.Binary)
     if frame.schema[name] == pl.String:
-        return pl.col(name).str.replace_all("-", "", literal=True) if uuid else pl.col(name)
-    return pl.col(name).cast(pl.Binary).bin.encode("hex")
+        return pl.col(name).str.replace_all("-", "", literal=True).str.decode("hex")
+    return pl.col(name).cast(pl.Binary)
 
 
 def _elements(state: State) -> set[str]:
@@ -125,7 +141,7 @@ def _records(state: State, element: str) -> pl.DataFrame:
     keys = universe.close([element])
     columns = [pl.col(d).cast(kind) for d, kind in columns_of((*keys, *dimension.implies), universe).items()]
     columns += [pl.col(m).cast(column_type(kind)) for m, kind in dimension.metadata.items()]
-    return frame.select(columns).unique(subset=keys, keep="any").sort(*keys)
+    return frame.select(columns).unique(subset=keys, keep="any")
 
 
 def _selections(state: State) -> tuple[dict[tuple[str, str], Selection], list[Problem]]:
