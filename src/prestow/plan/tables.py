@@ -11,6 +11,7 @@ import polars as pl
 from prestow.model import DatasetType
 from prestow.naming import identity
 from prestow.plan.frames import columns_of
+from prestow.plan.grouping.names import job_names
 from prestow.plan.state import ROW, Grouping, State, outputs_of
 
 CHUNK = 100_000  # rows hashed at a time, and rows of a row group
@@ -53,11 +54,21 @@ def make_tables(state: State) -> dict[str, pl.DataFrame]:
         "quanta": _quanta(state, grouping, numbers),
         "inputs": _inputs(state, numbers),
         "outputs": _outputs(state, numbers),
-        "jobs": grouping.jobs.select("job", "name", "label", "depth", "first", "count"),
+        "jobs": _jobs(state, grouping),
         "job_edges": grouping.edges.select("parent", "child", "soft"),
         "left_out": _left_out(state),
         "locations": _locations(state, numbers),
     }
+
+
+def _jobs(state: State, grouping: Grouping) -> pl.DataFrame:
+    labels = pl.Series("label", [label.name for label in grouping.labels], pl.String)
+    jobs = grouping.jobs.with_row_index("job").with_columns(
+        pl.col("job").cast(ROW),
+        job_names(state, grouping, 0, grouping.jobs.height).alias("name"),
+        labels.gather(grouping.jobs["label"]),
+    )
+    return jobs.select("job", "name", "label", "depth", "first", "count")
 
 
 def _number(state: State, grouping: Grouping) -> _Numbers:
