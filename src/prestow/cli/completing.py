@@ -258,8 +258,8 @@ def _keys(
     if dimensions is not None:
         names += [name for name in universe.expand(dimensions) if name not in names]
         for relation in universe.relations.values():
-            if set(relation.between) & set(dimensions):
-                names += [name for name in relation.between if name not in names]
+            if any(set(side) <= set(dimensions) for side in relation.between):
+                names += [name for name in relation.dimensions if name not in names]
     taken = {universe.canonical(name) for name in given}
     known = [name for name in names if name not in taken]
     aliases = [alias for name in known for alias in universe.dimensions[name].aliases]

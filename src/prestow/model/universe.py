@@ -34,6 +34,8 @@ class Dimension:
         Other names a person may type.
     metadata : mapping of str to ValueType
         Further columns of this dimension's records.
+    date : bool
+        Whether its integers are days as YYYYMMDD, so that a person may write '2026-11-21'.
     """
 
     name: str
@@ -42,14 +44,46 @@ class Dimension:
     implies: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     metadata: Mapping[str, ValueType] = field(default_factory=dict)
+    date: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A named many-to-many table between two dimensions (and what they require)."""
+    """A named many-to-many table between two sides: dimensions, and what they require.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    between : pair of tuples of str
+        The two sides, each one dimension or more.
+    version : int
+        Raised when the way its rows are found changes.
+    metadata : mapping of str to ValueType
+        Columns of a row besides the keys of both sides, such as a ``separation`` on the sky.
+
+    Examples
+    --------
+    >>> overlap = Relation("sky_overlap", (("visit", "detector"), ("patch",)))
+    >>> overlap.dimensions
+    ('visit', 'detector', 'patch')
+    """
 
     name: str
-    between: tuple[str, str]
+    between: tuple[tuple[str, ...], tuple[str, ...]]
+    version: int = 1
+    metadata: Mapping[str, ValueType] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions of both sides, in their order."""
+        return self.between[0] + self.between[1]
+
+    def plain(self) -> list[object]:
+        """Give the relation as plain values: its name and sides, and the rest only where it says more."""
+        sides = [side[0] if len(side) == 1 else list(side) for side in self.between]
+        more = [self.version, dict(sorted(self.metadata.items()))]
+        return [self.name, *sides, *(more if more != [1, {}] else ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +232,7 @@ class Universe:
                     [d.name, d.type, sorted(d.requires), sorted(d.implies), dict(d.metadata)]
                     for _, d in sorted(self.dimensions.items())
                 ],
-                "relations": sorted([r.name, *r.between] for r in self.relations.values()),
+                "relations": [r.plain() for _, r in sorted(self.relations.items())],
             }
         )
 

@@ -110,7 +110,7 @@ def _dimensions(
                 )
             )
         bad = document.check_keys(
-            path, body, required=("type",), optional=("requires", "implies", "aliases", "metadata")
+            path, body, required=("type",), optional=("requires", "implies", "aliases", "metadata", "date")
         )
         problems += bad
         if not isinstance(body, dict):
@@ -130,8 +130,20 @@ def _dimensions(
                 _names(document, (*path, "implies"), body.get("implies", []), problems),
                 _names(document, (*path, "aliases"), body.get("aliases", []), problems),
                 _metadata(document, (*path, "metadata"), body.get("metadata", {}), problems),
+                _date(document, path, body, problems),
             ),
         )
+
+
+def _date(document: Document, path: Key, body: Mapping[str, object], problems: list[Problem]) -> bool:
+    """Say whether a dimension's integers are days; only integers can be."""
+    value = body.get("date", False)
+    wrong = document.check_type((*path, "date"), value, bool)
+    if not wrong and value and body.get("type") != "int":
+        what = "only a dimension of type int can be a date, as YYYYMMDD"
+        wrong = [document.problem("PST-C013", (*path, "date"), what, "write 'type: int'")]
+    problems += wrong
+    return value is True and not wrong
 
 
 def _check_word(document: Document, path: Key, name: object, what: str) -> list[Problem]:
@@ -202,6 +214,7 @@ def _close_requires(
             dimension.implies,
             dimension.aliases,
             dimension.metadata,
+            dimension.date,
         )
     return closed
 
@@ -260,17 +273,56 @@ def _relations(
     for name, body in section.items() if isinstance(section, dict) else ():
         path: Key = ("relations", name)
         problems += _check_word(document, path, name, "a relation's name")
-        problems += document.check_keys(path, body, required=("between",))
+        problems += document.check_keys(path, body, required=("between",), optional=("version", "metadata"))
         if not isinstance(body, dict) or "between" not in body:
             continue
-        pair = _names(document, (*path, "between"), body["between"], problems)
-        problems += _unknown(document, (*path, "between"), pair, dimensions)
-        match pair:
-            case (first, second):
-                yield str(name), Relation(str(name), (first, second))
-            case _:
-                problems.append(
-                    document.problem(
-                        "PST-C013", (*path, "between"), "a relation is between two dimensions", "name two"
-                    )
-                )
+        version = body.get("version", 1)
+        problems += document.check_type((*path, "version"), version, int)
+        metadata = _metadata(document, (*path, "metadata"), body.get("metadata", {}), problems)
+        problems += [
+            document.problem(
+                "PST-C013", (*path, "metadata", column), f"'{column}' already means the dimension {column}",
+                "choose another name", at_key=True,
+            )
+            for column in metadata
+            if column in dimensions
+        ]  # fmt: skip
+        sides = _sides(document, (*path, "between"), body["between"], dimensions, problems)
+        if sides is not None:
+            yield str(name), Relation(str(name), sides, version if isinstance(version, int) else 1, metadata)
+
+
+def _sides(
+    document: Document, path: Key, value: object, dimensions: Mapping[str, Dimension], problems: list[Problem]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Give the two sides of a relation, each a dimension or a list of them."""
+    wrong = document.check_type(path, value, list)
+    problems += wrong
+    if wrong:
+        return None
+    found: list[tuple[str, ...]] = []
+    for i, side in enumerate(value if isinstance(value, list) else ()):
+        names = _names(document, (*path, i), side, problems) if isinstance(side, list) else (side,)
+        if not isinstance(side, list):
+            problems += document.check_type((*path, i), side, str)
+        problems += [
+            document.problem("PST-C023", (*path, i), f"unknown dimension '{name}'", _near(name, dimensions))
+            for name in names
+            if name not in dimensions
+        ]
+        found.append(tuple(str(name) for name in names))
+    match found:
+        case (first, second) if first and second:
+            twice = [name for name in second if name in first]
+            if not twice:
+                return first, second
+            what = f"'{twice[0]}' stands on both sides"
+            problems.append(document.problem("PST-C013", path, what, "leave one out"))
+        case _:
+            fix = "write 'between: [visit, exposure]', or a list of dimensions for a side"
+            problems.append(document.problem("PST-C013", path, "a relation is between two sides", fix))
+    return None
+
+
+def _near(name: object, dimensions: Mapping[str, Dimension]) -> str:
+    return Universe("", 0, dimensions, {}).suggest(str(name))

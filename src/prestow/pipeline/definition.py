@@ -22,13 +22,15 @@ class InputConnection:
     """What a task reads under one name.
 
     ``minimum`` is ``"all"``, a number, or a fraction below 1 of those planned; 0 is optional.
-    ``where`` is a selection over the input's dimensions and metadata.
+    ``where`` is a selection over the input's dimensions and metadata. ``padding`` is how far apart, in
+    degrees, the two sides of a relation on the sky may lie.
     """
 
     name: str
     type: str
     minimum: str | int | float = "all"
     where: str = ""
+    padding: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prestow.model import DatasetType
@@ -141,10 +141,11 @@ def universe_to_plain(universe: Universe) -> Plain:
                 "implies": list(d.implies),
                 "aliases": list(d.aliases),
                 "metadata": dict(d.metadata),
+                **({"date": True} if d.date else {}),
             }
             for d in universe.dimensions.values()
         },
-        "relations": {r.name: list(r.between) for r in universe.relations.values()},
+        "relations": {r.name: r.plain()[1:] for r in universe.relations.values()},
     }
 
 
@@ -161,8 +162,15 @@ def universe_from_plain(plain: Mapping[str, Any]) -> Universe:
                 tuple(d["implies"]),
                 tuple(d["aliases"]),
                 dict(d["metadata"]),
+                d.get("date", False),
             )
             for name, d in plain["dimensions"].items()
         },
-        {name: Relation(name, (between[0], between[1])) for name, between in plain["relations"].items()},
+        {name: _relation(name, values) for name, values in plain["relations"].items()},
     )
+
+
+def _relation(name: str, values: Sequence[Any]) -> Relation:  # Any: what `Relation.plain` gives
+    """Read the sides of a relation, and its version and metadata where they are told."""
+    here, there = ((side,) if isinstance(side, str) else tuple(side) for side in values[:2])
+    return Relation(name, (here, there), *values[2:])

@@ -14,7 +14,7 @@ from prestow.naming import identity, octets
 from prestow.naming.templates import Template, compile_template
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.numbers import CHUNK, Numbering, chunks, number
-from prestow.plan.passes.group import job_names
+from prestow.plan.grouping.names import job_names
 from prestow.plan.proof import NameProof, texts_of
 from prestow.plan.spool import Spool
 from prestow.plan.state import State, outputs_of

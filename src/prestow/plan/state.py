@@ -58,17 +58,54 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Grouping:
-    """Quanta in jobs.
+class JobLabel:
+    """A task alone, or the tasks of a cluster: jobs of one label have equal shape.
 
-    ``jobs`` has one row for each job, in order: name, label, depth, first, count. ``quanta`` has one
-    row for each quantum, in order: task (position in the pipeline), row (in that task), job.
-    ``edges`` has parent, child, soft.
+    Parameters
+    ----------
+    dimensions : tuple of str
+        Whose values name a job.
+    groups : DataFrame or None
+        Of a cluster one row for each job: ``dimensions`` of the first group in it, and ``more``, how
+        many groups more. None of a task alone: its quanta are its jobs.
     """
 
+    name: str
+    tasks: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    groups: pl.DataFrame | None = None
+
+
+def _no_jobs() -> pl.Series:
+    return pl.Series("job", [], ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Quanta in jobs; names of jobs are made when asked for, by `prestow.plan.passes.group.job_names`.
+
+    Parameters
+    ----------
+    labels : tuple of JobLabel
+        In the order of the plan.
+    jobs : DataFrame
+        One row for each job, in order: ``label`` (into ``labels``), ``depth``, ``first``, ``count``,
+        ``ordinal`` (among those of its label), then what its quanta come to (``priority`` …), outside the plan's id.
+    quanta : DataFrame
+        One row for each quantum, in order: ``task`` (position in the pipeline), ``row`` (in that
+        task), ``job``.
+    edges : DataFrame
+        ``parent``, ``child``, ``soft``; sorted.
+    renamed : Series
+        Jobs that their values cannot name, sorted; ``digits`` says how much of an id they have instead.
+    """
+
+    labels: tuple[JobLabel, ...]
     jobs: pl.DataFrame
     quanta: pl.DataFrame
     edges: pl.DataFrame
+    renamed: pl.Series = field(default_factory=_no_jobs)
+    digits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

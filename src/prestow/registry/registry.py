@@ -15,8 +15,10 @@ from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import loading, schema
 from prestow.registry.batches import DatasetBatch, Inserted
+from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Mode, SQLite, sqlite_path
 from prestow.registry.following import Following
+from prestow.registry.history import History
 from prestow.registry.holdings import Holdings
 from prestow.registry.listing import Listing
 
@@ -265,8 +267,8 @@ class Registry:
 
     def insert_relation(self, name: str, rows: pa.Table) -> int:
         """Add the rows of a relation that are not there; give how many."""
-        keys = self.universe.close(self.universe.relations[name].between)
-        return self._insert_keyed(f"relation_{name}", keys, self._key_kinds(keys), rows)
+        keys, kinds = self._relation_kinds(name)
+        return self._insert_keyed(f"relation_{name}", keys, kinds, rows)
 
     def insert_datasets(self, batch: DatasetBatch) -> Inserted:
         """Add what is absent and not deleted, in one transaction.
@@ -291,8 +293,8 @@ class Registry:
                     self._db, f"dimension_{element}", keys, self._record_kinds(element), records
                 )
             for name, rows in relations.items():
-                keys = self.universe.close(self.universe.relations[name].between)
-                loading.insert_keyed(self._db, f"relation_{name}", keys, self._key_kinds(keys), rows)
+                keys, kinds = self._relation_kinds(name)
+                loading.insert_keyed(self._db, f"relation_{name}", keys, kinds, rows)
             inserted = loading.insert_datasets(self._db, self.universe, types, batch)
             if inserted.contradictory:
                 raise IngestError(
@@ -348,9 +350,8 @@ class Registry:
         return rows[0][0] if len(rows) == 1 else None
 
     def relation(self, name: str) -> pa.Table:
-        """Give all rows of a relation, sorted."""
-        keys = self.universe.close(self.universe.relations[name].between)
-        return self._keyed(f"relation_{name}", keys, self._key_kinds(keys))
+        """Give all rows of a relation, sorted: the keys of both sides, and its metadata."""
+        return self._keyed(f"relation_{name}", *self._relation_kinds(name))
 
     def datasets(
         self,
@@ -536,10 +537,33 @@ class Registry:
         )
         return tuple((store, path) for store, path in rows)
 
+    def calibrations(
+        self, types: Sequence[str], collections: Sequence[str] = (), as_of: int | None = None
+    ) -> pa.Table:
+        """Give what is certified of some types: as `datasets`, a row for each validity that is known.
+
+        More columns: ``collection``, ``rank`` (a low one goes first), ``valid_begin``, ``valid_end``,
+        ``known_begin``, ``known_end``. All calibration collections, of equal rank, if none is given;
+        ``as_of`` a moment, else now.
+        """
+        return self.certified.known(
+            types, collections, as_of, lambda names, runs: self.datasets(names, runs, first=False)
+        )
+
+    @property
+    def certified(self) -> Calibrations:
+        """Calibrations in two times; see `prestow.registry.calibrations`."""
+        return Calibrations(self._db, self.dataset_types)
+
     @property
     def holdings(self) -> Holdings:
         """What a run has and who depends on it; see `prestow.registry.holdings`."""
         return Holdings(self._db)
+
+    @property
+    def history(self) -> History:
+        """What past runs came to; see `prestow.registry.history`."""
+        return History(self._db)
 
     @property
     def following(self) -> Following:
@@ -574,6 +598,11 @@ class Registry:
             if "id" in arrow.column_names and table in ("dataset_type", "collection", "store"):
                 arrow = arrow.drop_columns(["id"])
             result[table] = _rows(arrow, names)
+        calibration = self._db.query(
+            "SELECT c.dataset, n.name AS collection, c.valid_begin, c.valid_end, c.known_begin, c.known_end "
+            "FROM calibration c JOIN collection n ON n.id = c.collection"
+        )
+        result["calibration"] = _rows(calibration, {})
         result["collection_chain"] = _rows(self._db.query("SELECT * FROM collection_chain"), names)
         for name in self.universe.dimensions:
             result[f"dimension_{name}"] = _rows(self.dimension_records(name), {})
@@ -593,6 +622,12 @@ class Registry:
 
     def _key_kinds(self, names: Iterable[str]) -> dict[str, str]:
         return {name: self.universe.dimensions[name].type for name in names}
+
+    def _relation_kinds(self, name: str) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Give the keys of a relation, and the types of all its columns."""
+        relation = self.universe.relations[name]
+        keys = self.universe.close(relation.dimensions)
+        return keys, {**self._key_kinds(keys), **relation.metadata}
 
     def _record_kinds(self, element: str) -> dict[str, str]:
         dimension = self.universe.dimensions[element]

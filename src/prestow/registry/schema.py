@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from prestow.model.universe import Universe
+from prestow.model.universe import Universe, ValueType
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
@@ -31,7 +31,13 @@ def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
         facts = [sa.Column(m, _type(t)) for m, t in dimension.metadata.items()]
         sa.Table(f"dimension_{name}", metadata, *key, *implied, *facts)
     for relation in universe.relations.values():
-        _keyed(metadata, f"relation_{relation.name}", universe.close(relation.between), universe)
+        _keyed(
+            metadata,
+            f"relation_{relation.name}",
+            universe.close(relation.dimensions),
+            universe,
+            relation.metadata,
+        )
     return _render(metadata.sorted_tables, dialect)
 
 
@@ -72,13 +78,15 @@ def _type(name: str) -> TypeEngine[Any]:  # Any: of what Python type
     return kinds[name]
 
 
-def _keyed(metadata: MetaData, name: str, keys: Iterable[str], universe: Universe) -> Table:
+def _keyed(
+    metadata: MetaData, name: str, keys: Iterable[str], universe: Universe, facts: Mapping[str, ValueType]
+) -> Table:
     import sqlalchemy as sa
 
     columns = [
         sa.Column(k, _type(universe.dimensions[k].type), primary_key=True, autoincrement=False) for k in keys
     ]
-    return sa.Table(name, metadata, *columns)
+    return sa.Table(name, metadata, *columns, *(sa.Column(m, _type(t)) for m, t in facts.items()))
 
 
 def _fixed(metadata: MetaData) -> None:

@@ -275,8 +275,10 @@ def _related(kind: DatasetType, universe: Universe) -> dict[str, str]:
     found: dict[str, str] = {}
     for relation in universe.relations.values():
         for here, there in (relation.between, relation.between[::-1]):
-            if here in kind.dimensions and there not in universe.expand(kind.dimensions):
-                found.setdefault(there, relation.name)
+            if set(here) <= set(kind.dimensions):
+                for name in universe.close(there):
+                    if name not in universe.expand(kind.dimensions):
+                        found.setdefault(name, relation.name)
     return found
 
 
@@ -390,10 +392,11 @@ class _Around:
 
     def _relate(self, frame: pl.DataFrame, dimension: str) -> pl.DataFrame:
         """Add a dimension by its relation: a row for each value; `choose` takes each dataset once."""
-        if self.sources.registry is None:
+        if self.sources.registry is None or dimension in frame.columns:
             return frame
         pairs = pl.from_arrow(self.sources.registry.relation(self.related[dimension]))
         assert isinstance(pairs, pl.DataFrame)
+        pairs = pairs.select(name for name in pairs.columns if name in self.universe.dimensions)
         keys = [name for name in pairs.columns if name in frame.columns]
         return frame.join(pairs, on=keys, how="left", maintain_order="left")
 

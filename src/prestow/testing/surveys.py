@@ -155,8 +155,11 @@ class Survey:
         return pl.concat([empty, frame], how="diagonal_relaxed").to_arrow()
 
     def relation(self, name: str) -> pa.Table:
-        """Give the rows of a relation."""
-        return self.relations[name].to_arrow()
+        """Give the rows of a relation, with its metadata; of one that is not made up there are none."""
+        relation = UNIVERSE.relations[name]
+        kinds = columns_of(UNIVERSE.close(relation.dimensions), UNIVERSE)
+        kinds |= {column: column_type(kind) for column, kind in relation.metadata.items()}
+        return self.relations.get(name, pl.DataFrame(schema=kinds)).to_arrow()
 
     def quanta(self, run: str) -> pa.Table:
         """Give what is settled."""

@@ -23,7 +23,7 @@ def test_the_survey_universe_requires_implies_and_knows_aliases():
         "band",
         None,
     ]
-    assert universe.relations["visit_definition"].between == ("visit", "exposure")
+    assert universe.relations["visit_definition"].between == (("visit",), ("exposure",))
 
 
 def test_a_universe_of_ones_own_is_read_from_a_file(tmp_path):

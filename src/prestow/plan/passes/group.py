@@ -9,17 +9,22 @@ import polars as pl
 
 from prestow.errors import Problem
 from prestow.pipeline.definition import Pipeline
-from prestow.plan.frames import all_differ
-from prestow.plan.state import ROW, Grouping, State
+from prestow.plan.grouping.edges import find_edges, find_levels, inside_out, order_of
+from prestow.plan.grouping.names import job_names, with_unique_names
+from prestow.plan.state import ROW, Grouping, JobLabel, State
 
-LONGEST_NAME = 100
-DIGITS = 8  # of a quantum's id, in the name of a job that its values cannot name
+__all__ = ["group", "job_names"]
+
+DEEPEST = 65_535
 SHOWN = 5
+
+JOBS = {"label": pl.UInt16, "depth": pl.UInt16, "first": ROW, "count": ROW, "ordinal": ROW}
+QUANTA = {"task": pl.UInt16, "row": ROW, "job": ROW}
 
 
 @dataclass(frozen=True, slots=True)
-class _Label:
-    """A task alone, or the tasks of a cluster: jobs of one label have equal shape."""
+class _Shape:
+    """A label before its jobs are known."""
 
     name: str
     tasks: tuple[str, ...]
@@ -30,31 +35,34 @@ class _Label:
 
 def group(state: State) -> State:
     """Make jobs and edges between them; number jobs and quanta in the order of the plan."""
-    labels, problems = _labels(state)
-    depths = _depths(state.request.pipeline, labels)
-    labels.sort(key=lambda label: (depths[label.name] if depths else 0, label.name))
-    jobs, quanta = _jobs(state, labels, depths or {})
-    edges = _edges(state, quanta)
-    if depths is not None:
-        deep = jobs["depth"]
-    if depths is None or (deep.gather(edges["parent"]) >= deep.gather(edges["child"])).any():
+    shapes, problems = _shapes(state)
+    depths = _depths(state.request.pipeline, shapes)
+    shapes.sort(key=lambda shape: (depths[shape.name] if depths else 0, shape.name))
+    labels, jobs, quanta = _jobs(state, shapes, depths or {})
+    edges = find_edges(state, labels, quanta)
+    if depths is None or inside_out(edges, jobs["depth"]):
         # Jobs of one label, or of two that need each other, stand in line: levels job by job.
-        levels, knot = _levels(jobs.height, edges)
+        levels, knot = find_levels(jobs.height, edges)
         if knot:
-            names = ", ".join(jobs["name"].gather(knot[:SHOWN]))
+            names = _shown(state, Grouping(labels, jobs, quanta, edges), knot)
             what = f"{len(knot)} jobs wait for each other: {names}"
             fix = "leave a task out of its cluster, or give the cluster other dimensions"
             problems.append(Problem("PST-P009", what, "clusters", fix))
-        jobs, quanta, edges = _reorder(jobs.with_columns(levels.alias("depth")), quanta, edges)
-    counts = quanta.group_by("job", maintain_order=True).agg(count=pl.len().cast(ROW))["count"]
-    jobs = jobs.with_columns(counts, (counts.cum_sum() - counts).cast(ROW).alias("first"))
-    grouping = Grouping(_unique_names(state, jobs, quanta), quanta, edges)
+        elif (deepest := int(levels.to_numpy().max(initial=0))) > DEEPEST:
+            what = f"{deepest} jobs wait for each other in one line; {DEEPEST} may"
+            problems.append(Problem("PST-P009", what, "clusters", "let fewer jobs wait: group more coarsely"))
+        jobs, quanta, edges = _reorder(labels, jobs.with_columns(levels.clip(0, DEEPEST)), quanta, edges)
+    grouping = with_unique_names(state, Grouping(labels, jobs, quanta, edges))
     return replace(state, grouping=grouping, problems=(*state.problems, *problems))
 
 
-def _labels(state: State) -> tuple[list[_Label], list[Problem]]:
+def _shown(state: State, grouping: Grouping, jobs: Sequence[int]) -> str:
+    return ", ".join(job_names(state, grouping, job, job + 1)[0] for job in jobs[:SHOWN])
+
+
+def _shapes(state: State) -> tuple[list[_Shape], list[Problem]]:
     pipeline, universe = state.request.pipeline, state.request.universe
-    labels, problems = [], []
+    shapes, problems = [], []
     inside: set[str] = set()
     for cluster in pipeline.clusters:
         dimensions = universe.close(cluster.dimensions)
@@ -70,84 +78,92 @@ def _labels(state: State) -> tuple[list[_Label], list[Problem]]:
                 )
         if any(lacking.values()):
             continue
-        labels.append(_Label(cluster.name, tasks, dimensions, alone=False, maximum=cluster.maximum))
+        shapes.append(_Shape(cluster.name, tasks, dimensions, alone=False, maximum=cluster.maximum))
         inside.update(tasks)
-    labels += [
-        _Label(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside
+    shapes += [
+        _Shape(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside
     ]
-    return labels, problems
+    return shapes, problems
 
 
 def _jobs(
-    state: State, labels: Sequence[_Label], depths: Mapping[str, int]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give jobs (job, name, label, depth) and quanta (task, row, job), label by label, each by data ID."""
+    state: State, shapes: Sequence[_Shape], depths: Mapping[str, int]
+) -> tuple[tuple[JobLabel, ...], pl.DataFrame, pl.DataFrame]:
+    """Give labels, jobs and quanta, label by label, each by data ID."""
     order = {task.label: i for i, task in enumerate(state.request.pipeline.tasks)}
-    jobs = [pl.DataFrame(schema={"name": pl.String, "label": pl.String, "depth": pl.UInt16})]
-    quanta = [pl.DataFrame(schema={"task": pl.UInt16, "row": ROW, "job": ROW})]
-    first = 0
-    for label in labels:
-        members = pl.concat(
-            state.parts[task].quanta.select(
-                pl.lit(order[task], pl.UInt16).alias("task"), pl.col("_row").alias("row"), *label.dimensions
+    labels: list[JobLabel] = []
+    jobs, quanta = [pl.DataFrame(schema=JOBS)], [pl.DataFrame(schema=QUANTA)]
+    first_job = first = 0
+    for number, shape in enumerate(shapes):
+        if shape.alone:
+            height = state.parts[shape.name].quanta.height
+            rows = pl.int_range(height, dtype=ROW, eager=True).alias("row")
+            members = pl.select(pl.lit(order[shape.name], pl.UInt16).alias("task"), rows, rows.alias("job"))
+            counts = pl.select(pl.repeat(1, height, dtype=ROW).alias("count")).to_series()
+            labels.append(JobLabel(shape.name, shape.tasks, shape.dimensions))
+        else:
+            groups, members = _gather(state, shape, order)
+            counts = members["job"].rle().struct.field("len").cast(ROW).alias("count")
+            labels.append(JobLabel(shape.name, shape.tasks, shape.dimensions, groups))
+        quanta.append(members.select("task", "row", (pl.col("job") + first_job).cast(ROW)))
+        jobs.append(
+            counts.to_frame().select(
+                pl.repeat(number, pl.len(), dtype=pl.UInt16).alias("label"),
+                pl.repeat(depths.get(shape.name, 0), pl.len(), dtype=pl.UInt16).alias("depth"),
+                (pl.col("count").cum_sum() - pl.col("count") + first).cast(ROW).alias("first"),
+                "count",
+                pl.int_range(pl.len(), dtype=ROW).alias("ordinal"),
             )
-            for task in label.tasks
         )
-        distinct, members = (
-            (members, members.with_columns(job="row")) if label.alone else _gather(label, members)
+        first_job += counts.len()
+        first += members.height
+    return tuple(labels), pl.concat(jobs, rechunk=True), pl.concat(quanta, rechunk=True)
+
+
+def _gather(state: State, shape: _Shape, order: Mapping[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give the groups that name a cluster's jobs, and its quanta by job; a null is a value here."""
+    members = pl.concat(
+        state.parts[task].quanta.select(
+            pl.lit(order[task], pl.UInt16).alias("task"), pl.int_range(pl.len(), dtype=ROW).alias("row"),
+            *shape.dimensions,
         )
-        values = [pl.col(d).cast(pl.String).fill_null("none") for d in label.dimensions if d != "instrument"]
-        title = pl.concat_str([pl.lit(label.name), *values], separator="-")
-        if label.maximum > 1:
-            title, distinct, members = _pack(label, title, distinct, members)
-        depth = pl.lit(depths.get(label.name, 0), pl.UInt16).alias("depth")
-        # Not select alone: of constants it would give one row, also for no job or for two.
-        named = distinct.with_columns(title.alias("name"), pl.lit(label.name).alias("label"), depth)
-        jobs.append(named.select("name", "label", "depth"))
-        quanta.append(members.select("task", "row", (pl.col("job") + first).cast(ROW)))
-        first += distinct.height
-    numbered = pl.concat(jobs).with_row_index("job").with_columns(pl.col("job").cast(ROW))
-    return numbered, pl.concat(quanta)
-
-
-def _gather(label: _Label, members: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give the distinct data IDs of a cluster's jobs, and its quanta by job; a null is a value here."""
-    if not label.dimensions:
-        return members.head(1), members.with_columns(job=pl.lit(0, ROW))
-    on = list(label.dimensions)
-    distinct = members.select(on).unique().sort(on).with_columns(job=pl.int_range(pl.len(), dtype=ROW))
-    return distinct, members.join(distinct, on=on, how="left", nulls_equal=True).sort("job", "task", "row")
-
-
-def _pack(
-    label: _Label, title: pl.Expr, distinct: pl.DataFrame, members: pl.DataFrame
-) -> tuple[pl.Expr, pl.DataFrame, pl.DataFrame]:
-    """Let so many data IDs in a row share a job; its name is that of the first, and how many more."""
-    more = pl.min_horizontal(pl.lit(label.maximum), pl.len() - pl.int_range(pl.len())) - 1
-    added = pl.when(more > 0).then(pl.concat_str([pl.lit("+"), more.cast(pl.String)])).otherwise(pl.lit(""))
-    named = distinct.select(title.alias("title") + added).gather_every(label.maximum)
-    packed = members.with_columns((pl.col("job") // label.maximum).cast(ROW)).sort("job", "task", "row")
-    return pl.col("title"), named, packed
+        for task in shape.tasks
+    )  # fmt: skip
+    on = list(shape.dimensions)
+    if on:
+        groups = members.select(on).unique().sort(on).with_columns(job=pl.int_range(pl.len(), dtype=ROW))
+        members = members.join(groups, on=on, how="left", nulls_equal=True).select("task", "row", "job")
+    else:
+        members = members.with_columns(job=pl.lit(0, ROW))
+        groups = members.head(1).select("job")
+    # So many groups in a row share a job; its name is that of the first, and how many more.
+    more = pl.min_horizontal(pl.lit(shape.maximum), pl.len() - pl.int_range(pl.len())) - 1
+    named = groups.select(*on, more.cast(ROW).alias("more")).gather_every(shape.maximum)
+    if shape.maximum > 1:
+        members = members.with_columns((pl.col("job") // shape.maximum).cast(ROW))
+    return named, members.sort("job", "task", "row")
 
 
 def _reorder(
-    jobs: pl.DataFrame, quanta: pl.DataFrame, edges: pl.DataFrame
+    labels: Sequence[JobLabel], jobs: pl.DataFrame, quanta: pl.DataFrame, edges: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Give jobs numbers again, now by their depths."""
-    jobs = jobs.sort("depth", "label", "job")
-    places = jobs.select(old="job").with_row_index("new").sort("old")["new"].cast(ROW)
-    quanta = quanta.with_columns(job=places.gather(quanta["job"])).sort("job", "task", "row")
-    edges = edges.with_columns(
-        parent=places.gather(edges["parent"]), child=places.gather(edges["child"])
-    ).sort("parent", "child")
-    return jobs.with_columns(job=pl.int_range(pl.len(), dtype=ROW)), quanta, edges
+    places = order_of(labels)
+    named = pl.col("label").replace_strict(list(places), list(places.values()), return_dtype=pl.UInt16)
+    jobs = jobs.with_row_index("job").sort("depth", named, "job")
+    new = jobs.select(old="job").with_row_index("new").sort("old")["new"].cast(ROW)
+    quanta = quanta.with_columns(job=new.gather(quanta["job"])).sort("job", "task", "row")
+    edges = edges.with_columns(parent=new.gather(edges["parent"]), child=new.gather(edges["child"]))
+    first = (pl.col("count").cum_sum() - pl.col("count")).cast(ROW).alias("first")
+    jobs = jobs.select("label", pl.col("depth").cast(pl.UInt16), first, "count", "ordinal")
+    return jobs, quanta, edges.sort("parent", "child")
 
 
-def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | None:
+def _depths(pipeline: Pipeline, shapes: Sequence[_Shape]) -> dict[str, int] | None:
     """Give the level of each label, or None if labels need each other."""
-    label_of = {task: label.name for label in labels for task in label.tasks}
+    label_of = {task: shape.name for shape in shapes for task in shape.tasks}
     producers = pipeline.producers()
-    needs: dict[str, set[str]] = {label.name: set() for label in labels}
+    needs: dict[str, set[str]] = {shape.name: set() for shape in shapes}
     for task in pipeline.tasks:
         for connection in task.inputs:
             if connection.type in producers:
@@ -159,70 +175,3 @@ def _depths(pipeline: Pipeline, labels: Sequence[_Label]) -> dict[str, int] | No
             return None
         depths.update({n: 1 + max((depths[p] for p in needs[n] - {n}), default=-1) for n in ready})
     return depths
-
-
-def _unique_names(state: State, jobs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    name = pl.col("name")
-    twin = pl.lit(value=False) if all_differ(jobs["name"]) else name.str.to_lowercase().is_duplicated()
-    bad = twin | ~name.str.contains(r"^[A-Za-z0-9._+-]*$") | (name.str.len_bytes() > LONGEST_NAME)
-    flags = jobs.select(bad).to_series()
-    if not flags.any():
-        return jobs
-    firsts = rows.gather(jobs.filter(flags)["first"])
-    tasks = state.request.pipeline.tasks
-    ids = [
-        part.with_columns(
-            digits=state.parts[tasks[index[0]].label].quanta["_id"].gather(part["row"]).bin.encode("hex")
-        )
-        for index, part in firsts.partition_by("task", as_dict=True).items()
-    ]
-    digits = pl.concat(ids).sort("job").select("job", "digits")
-    jobs = jobs.join(digits, on="job", how="left", maintain_order="left")
-    for length in (DIGITS, 32):
-        stem = name.str.replace_all(r"[^A-Za-z0-9._+-]", "_").str.slice(0, LONGEST_NAME - length - 1)
-        better = pl.concat_str([stem, pl.lit("-"), pl.col("digits").str.slice(0, length)])
-        renamed = jobs.with_columns(name=pl.when(pl.col("digits").is_null()).then(name).otherwise(better))
-        if not renamed["name"].str.to_lowercase().is_duplicated().any():
-            break
-    return renamed.drop("digits")
-
-
-def _edges(state: State, rows: pl.DataFrame) -> pl.DataFrame:
-    """Give the pairs of jobs of which one reads what the other makes."""
-    pipeline = state.request.pipeline
-    job_of = {
-        pipeline.tasks[index[0]].label: part.sort("row")["job"]
-        for index, part in rows.partition_by("task", as_dict=True).items()
-    }
-    producers = pipeline.producers()
-    found = [pl.DataFrame(schema={"parent": ROW, "child": ROW, "soft": pl.Boolean})]
-    for task in pipeline.tasks:
-        for connection in task.inputs:
-            pairs = state.parts[task.label].inputs[connection.name]
-            if connection.type not in producers or not pairs.height:
-                continue
-            edges = pl.DataFrame(
-                {
-                    "parent": job_of[producers[connection.type]].gather(pairs["dataset"]),
-                    "child": job_of[task.label].gather(pairs["quantum"]),
-                }
-            )
-            soft = connection.minimum != "all"
-            found.append(edges.filter(pl.col("parent") != pl.col("child")).with_columns(soft=pl.lit(soft)))
-    every = pl.concat(found)
-    return every.group_by("parent", "child").agg(pl.col("soft").all()).sort("parent", "child")
-
-
-def _levels(jobs: int, edges: pl.DataFrame) -> tuple[pl.Series, list[int]]:
-    """Give the longest way to each job from one that waits for nothing, and the jobs on a cycle."""
-    levels = pl.zeros(jobs, pl.UInt16, eager=True)
-    level = 0
-    while edges.height:
-        waiting = pl.col("parent").is_in(edges["child"].unique().implode())
-        free = edges.filter(~waiting)
-        if not free.height:
-            return levels, sorted(set(edges["parent"]) & set(edges["child"]))
-        level += 1
-        levels = levels.scatter(free["child"].unique().to_list(), level)
-        edges = edges.filter(waiting)
-    return levels, []

@@ -12,6 +12,7 @@ from prestow.model.universe import Universe
 from prestow.naming.identity import data_id_json
 from prestow.pipeline.definition import InputConnection, TaskDefinition
 from prestow.plan.frames import imply, join_keys, restrict
+from prestow.plan.linking import facts_of_relations, link, select_by_relation
 from prestow.plan.state import ROW, LeftOut, State, TaskPart, outputs_of
 
 EXAMPLES = 1000  # rows of left_out kept for each task and reason; the count is always whole
@@ -25,6 +26,7 @@ class _Side:
     connection: InputConnection
     frame: pl.DataFrame  # keys and ``_dataset``
     keys: tuple[str, ...]
+    relations: frozenset[str] = frozenset()  # those that were used
 
     @property
     def required(self) -> bool:
@@ -39,6 +41,8 @@ def match(state: State) -> State:
         what = "no quantum of any task matches the request"
         fix = "widen the selection, or search other collections"
         state = replace(state, problems=(Problem("PST-P001", what, _asked(state), fix),))
+    relations = [name.partition(":")[2] for name in state.identity if name.startswith("relation:")]
+    state = replace(state, identity={**state.identity, **facts_of_relations(state, relations)})
     return _narrow(state)
 
 
@@ -67,6 +71,7 @@ def _asked(state: State) -> str:
 
 def _match_task(state: State, task: TaskDefinition) -> State:
     sides = [_side(state, task, connection) for connection in task.inputs]
+    used = {f"relation:{name}": "" for side in sides for name in side.relations}
     quanta = _candidates(state, task, sides)
     candidates = quanta.height
     inputs = {side.connection.name: _edges(quanta, side) for side in sides}
@@ -79,6 +84,7 @@ def _match_task(state: State, task: TaskDefinition) -> State:
         planned={**state.planned, **planned},
         left_out=(*state.left_out, *left_out),
         problems=(*state.problems, *problems, *more),
+        identity={**state.identity, **used},
     )
 
 
@@ -88,26 +94,21 @@ def _match_task(state: State, task: TaskDefinition) -> State:
 def _side(state: State, task: TaskDefinition, connection: InputConnection) -> _Side:
     universe = state.request.universe
     frame = state.frame(connection.type).with_row_index("_dataset")
-    linked = _link(frame, task.dimensions, state)
-    if linked is not frame and ("", "") in state.selections and connection.type not in state.planned:
-        # A selection by visit says nothing about a raw until the raw is linked to its visit.
-        linked = restrict(linked, state.selections["", ""], state, keep_unknown=True)
+    linked, used = link(frame, task.dimensions, state, padding=connection.padding)
+    asked = state.selections.get(("", ""))
+    if asked is not None:
+        if linked is not frame:
+            # A selection by visit says nothing about a raw until the raw is linked to its visit.
+            linked = restrict(linked, asked, state, keep_unknown=True)
+        if connection.type not in state.planned:
+            near, more = select_by_relation(frame, asked, state)
+            linked, used = linked if near is None else linked.join(near, on="_dataset", how="semi"), used | more
     selection = state.selections.get((task.label, connection.name))
     if selection is not None:
         linked = restrict(linked, selection, state, keep_unknown=False)
     own = state.request.pipeline.dataset_types[connection.type].dimensions
     keys = join_keys(universe, task.dimensions, linked.columns, keep=own)
-    return _Side(connection, linked.select(pl.col("_dataset").cast(ROW), *keys), keys)
-
-
-def _link(frame: pl.DataFrame, dimensions: Sequence[str], state: State) -> pl.DataFrame:
-    """Add dimensions of the task that relations give: the visit of an exposure."""
-    for name, table in state.relations.items():
-        for here, there in (pair := state.request.universe.relations[name].between, pair[::-1]):
-            if there in dimensions and there not in frame.columns and here in frame.columns:
-                on = [c for c in table.columns if c in frame.columns]
-                frame = frame.join(table, on=on, how="inner", maintain_order="left_right")
-    return frame
+    return _Side(connection, linked.select(pl.col("_dataset").cast(ROW), *keys), keys, used)
 
 
 # ---- candidates

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
 import polars as pl
 
 from prestow.errors import PrestowError, Problem
-from prestow.model.universe import Universe
+from prestow.model.universe import Relation, Universe
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -32,9 +32,9 @@ def select(state: State) -> State:
     elements = _elements(state)
     records = {e: _records(state, e) for e in sorted(elements)}
     relations = {
-        r.name: _typed(_frame(state.source.relation(r.name)), universe.close(r.between), universe).unique()
+        r.name: _relation(state, r)
         for r in universe.relations.values()
-        if elements.intersection(r.between)
+        if _may_link(r, elements, selections)
     }
     enums = _enums(universe, (*existing.values(), *records.values(), *relations.values()))
     return replace(
@@ -67,6 +67,27 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     keys = [name for name in frame.columns if not name.startswith("_")]
     order = frame.select(pl.arg_sort_by(*keys, "_id", maintain_order=True)).to_series()
     return frame if order.is_sorted() else frame[order]
+
+
+def _may_link(
+    relation: Relation, elements: Collection[str], selections: Mapping[tuple[str, str], Selection]
+) -> bool:
+    """Say whether types, tasks and selections have dimensions of both sides: else there is nothing to link."""
+    named = {name for selection in selections.values() for name in selection.columns}
+    return all(
+        any(name in elements or name in named or any(c.startswith(f"{name}.") for c in named) for name in side)
+        for side in relation.between
+    )
+
+
+def _relation(state: State, relation: Relation) -> pl.DataFrame:
+    """Give the rows of a relation, with its metadata, each once."""
+    universe = state.request.universe
+    frame = _frame(state.source.relation(relation.name))
+    keys = universe.close(relation.dimensions)
+    columns = [pl.col(d).cast(kind) for d, kind in columns_of(keys, universe).items()]
+    columns += [pl.col(m).cast(column_type(kind)) for m, kind in relation.metadata.items()]
+    return frame.select(columns).unique()
 
 
 def _other_formats(state: State, existing: Mapping[str, pl.DataFrame]) -> Iterator[Problem]:

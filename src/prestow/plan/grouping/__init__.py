@@ -1,0 +1,1 @@
+"""Grouping in parts: names of jobs, edges between them, packing, priorities."""
