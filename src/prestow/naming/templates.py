@@ -67,7 +67,7 @@ def encode_column(column: pl.Expr) -> pl.Expr:
 
 def _encode_series(values: pl.Series) -> pl.Series:
     # One Python call for each distinct odd value: a handful, such as the names of filters.
-    if isinstance(values.dtype, pl.Enum | pl.Categorical):
+    if isinstance(values.dtype, pl.Enum):
         known = _values(values)
         same = known == [encode(value) for value in known]
         values = values.cast(pl.String)
@@ -79,8 +79,8 @@ def _encode_series(values: pl.Series) -> pl.Series:
 
 def _values(column: pl.Series) -> list[str]:
     """Give the texts that a column can have, or has."""
-    if isinstance(column.dtype, pl.Enum | pl.Categorical):
-        return column.cat.get_categories().to_list()
+    if isinstance(column.dtype, pl.Enum):
+        return column.dtype.categories.to_list()
     return column.drop_nulls().unique().to_list()
 
 

@@ -215,7 +215,7 @@ def _quanta(context: _Context) -> None:
     bounds = list(chunks(context.state, numbering)) or [(0, 0)]
     for start, stop in bounds:
         task, row = numbering.task[start:stop], numbering.row[start:stop]
-        present = [int(i) for i in np.unique(task)] if stop > start else [0]
+        present = np.flatnonzero(np.bincount(task)).tolist() or [0]
         made = [
             _Piece.of(context, tasks[i], np.flatnonzero(task == i).astype(np.uint32), row, start)
             for i in present

@@ -58,6 +58,7 @@ class NameProof:
     def __init__(self, state: State, directories: Iterable[str]) -> None:
         self._state = state
         self._hashes: list[Hashes] = []
+        self._every: Hashes = np.zeros(0, np.uint64)
         self._directories = pl.Series("directory", list(directories), pl.String)
         self._settled = _Known(_settled(state))
         self._settled_otherwise: dict[str, tuple[int, Problem]] = {}
@@ -101,6 +102,8 @@ class NameProof:
 
     def problems(self) -> Iterator[Problem]:
         """Give what was found wrong."""
+        self._every = np.sort(np.concatenate([self._every, *self._hashes]))
+        self._hashes = []
         yield from self._twins()
         yield from self._shadowed()
         if self._taken:
@@ -113,15 +116,16 @@ class NameProof:
                 yield Problem(problem.code, what, problem.where, problem.fix)
 
     def _twins(self) -> Iterator[Problem]:
-        every = np.sort(np.concatenate([np.zeros(0, np.uint64), *self._hashes]))
-        twice = np.unique(every[1:][every[1:] == every[:-1]])
+        every = self._every
+        twice = every[1:][every[1:] == every[:-1]]
         if len(twice):
             yield from _twin_problems(self._state, self._named(twice))
 
     def _shadowed(self) -> Iterator[Problem]:
-        directories = np.unique(folded_hashes(self._directories))
-        hit = [np.intersect1d(directories, hashes) for hashes in self._hashes]
-        suspects = np.unique(np.concatenate([np.zeros(0, np.uint64), *hit]))
+        directories = folded_hashes(self._directories)
+        at = np.searchsorted(self._every, directories)
+        at[at == len(self._every)] = 0
+        suspects = directories[self._every[at] == directories] if len(self._every) else directories[:0]
         if not len(suspects):
             return
         folded = self._directories.str.to_lowercase().unique()

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 ROWS = 1 << 15
 """Rows of a row group: what must be read to see one of them."""
 
-PLAIN = frozenset({"id", "recipe"})
-"""Columns of random octets: neither a dictionary nor compression helps."""
-
-COUNTING = frozenset({"quantum", "dataset", "producer", "job", "parent", "child", "first"})
-"""Columns of numbers that mostly grow: their differences are small."""
+FEW = frozenset({"run", "format", "store"})
+"""Columns of texts of which there are few."""
 
 
 class Spool:
@@ -139,18 +136,17 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:  # Any: a library wit
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    counting = [f.name for f in schema if f.name in COUNTING]
-    plain = [f.name for f in schema if f.name in PLAIN]
+    names = [f.name for f in schema if pa.types.is_dictionary(f.type) or f.name in FEW]
+    texts = [f.name for f in schema if pa.types.is_large_string(f.type) and f.name not in FEW]
+    counting = [f.name for f in schema if pa.types.is_integer(f.type) and f.type.bit_width >= 32]  # noqa: PLR2004
     return pq.ParquetWriter(
         path,
         schema,
-        compression={f.name: "none" if f.name in plain else "zstd" for f in schema},
-        compression_level={f.name: 1 for f in schema if f.name not in plain} or None,
+        compression={f.name: "lz4" if f.name in texts else "none" for f in schema},
         use_dictionary=names,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in counting},
         store_schema=False,
-        write_statistics=[f.name for f in schema if f.name not in plain],
+        write_statistics=counting,
         version="2.6",
         data_page_size=1 << 20,
     )
