@@ -11,6 +11,7 @@ import polars as pl
 from prestow.errors import PrestowError, Problem
 from prestow.model.universe import Relation, Universe
 from prestow.naming import identity
+from prestow.plan.calibrations import of_source
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -29,7 +30,15 @@ def select(state: State) -> State:
     universe = request.universe
     written = request.pipeline.producers()
     external = sorted({c.type for t in request.pipeline.tasks for c in t.inputs if c.type not in written})
-    existing = {name: _existing(state, name) for name in external}
+    existing, calibrations = {}, {}
+    for name in external:
+        if request.pipeline.dataset_types[name].calibration:
+            told = _frame(state.source.calibrations([name], request.calibrations, request.as_of))
+            existing[name] = _existing(state, name, told.unique("id", maintain_order=True))
+            calibrations[name] = of_source(told, existing[name], _digits(told, "id", uuid=True))
+        else:
+            told = _frame(state.source.datasets([name], request.chain, first=True))
+            existing[name] = _existing(state, name, told)
     selections, problems = _selections(state)
     elements = _elements(state)
     return replace(
@@ -37,6 +46,7 @@ def select(state: State) -> State:
         selections=selections,
         problems=(*state.problems, *problems, *_other_formats(state, existing)),
         existing=existing,
+        calibrations=calibrations,
         found={name: frame.height for name, frame in existing.items()},
         records={e: _records(state, e) for e in sorted(elements)},
         relations={
@@ -87,11 +97,10 @@ def _typed(frame: pl.DataFrame, dimensions: Iterable[str], universe: Universe) -
     return frame.select(pl.col(d).cast(kind) for d, kind in kinds.items())
 
 
-def _existing(state: State, name: str) -> pl.DataFrame:
+def _existing(state: State, name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Give the dimensions of existing datasets, and their facts in columns that begin with ``_``."""
     request = state.request
     dimensions = request.pipeline.dataset_types[name].dimensions
-    frame = _frame(state.source.datasets([name], request.chain, first=True))
     # A source that never heard of a type does not know its dimensions, either.
     columns = [
         (pl.col(d) if d in frame.columns else pl.lit(None)).cast(kind).alias(d)
