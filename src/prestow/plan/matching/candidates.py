@@ -9,7 +9,7 @@ import polars as pl
 from prestow.model.universe import Universe
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.frames import restrict
-from prestow.plan.matching.keys import ROW, ascending, distinct, find, pack
+from prestow.plan.keys import ROW, ascending, distinct, find, pack
 from prestow.plan.matching.sides import Side
 from prestow.plan.state import State
 

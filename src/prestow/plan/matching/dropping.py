@@ -10,7 +10,7 @@ import polars as pl
 from prestow.naming.identity import data_id_json
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.frames import restrict
-from prestow.plan.matching.keys import ROW
+from prestow.plan.keys import ROW
 from prestow.plan.matching.sides import Side
 from prestow.plan.state import LeftOut, State
 

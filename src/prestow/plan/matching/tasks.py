@@ -10,10 +10,11 @@ from prestow.errors import Problem
 from prestow.pipeline.definition import InputConnection, TaskDefinition
 from prestow.plan.calibrations import as_needed, choose, is_looked_up, table_of, without_moment
 from prestow.plan.hooks import apply_hook
+from prestow.plan.keys import ROW
+from prestow.plan.linking import facts_of_relations
 from prestow.plan.matching.candidates import find_candidates, find_pairs
 from prestow.plan.matching.dropping import Gone, Sieve, drop_missing, drop_too_few, drop_unselected
 from prestow.plan.matching.explaining import explain
-from prestow.plan.matching.keys import ROW
 from prestow.plan.matching.sides import ASKED, Side, make_side
 from prestow.plan.state import State, TaskPart, outputs_of
 
@@ -30,6 +31,7 @@ def match_all(state: State) -> State:
 
 def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame]) -> State:
     sides = [make_side(state, task, as_needed(state, task, connection), lost) for connection in task.inputs]
+    used = {f"relation:{name}": "" for side in sides for name in side.relations}
     quanta = find_candidates(state, task, sides)
     if "_row" not in quanta.columns:
         quanta = quanta.with_columns(pl.int_range(pl.len(), dtype=ROW).alias("_row"))
@@ -72,6 +74,7 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
         planned={**state.planned, **planned},
         left_out=(*state.left_out, *sieve.left_out),
         problems=(*state.problems, *problems, *more),
+        identity={**state.identity, **used},
     )
 
 
