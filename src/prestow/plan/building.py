@@ -72,6 +72,7 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
         "totals": {name: table.height for name, table in tables.items()},
         "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
         "warnings": list(state.warnings),
+        **({"identity": dict(state.identity)} if state.identity else {}),
         "pipeline": pipeline_to_plain(request.pipeline),
         "universe": universe_to_plain(request.universe),
     }
