@@ -3,6 +3,7 @@
 The rooms, in the order in which data flows; import downwards only:
 
 - ``errors``: one root; codes and exit codes in one table
+- ``verify``: a plan proved again, by a checker that shares nothing with the planner
 - ``model``: the nouns, frozen, and the one page of hashing
 - ``plugins``: one lazy table of formats, stores and engines
 - ``documents``: YAML files that a person wrote, with the place of every value

@@ -24,6 +24,7 @@ COMMANDS = {
     "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),
+    "verify": ("prestow.cli.verify:verify", "Prove a plan again, by an independent checker."),
     "find": ("prestow.cli.find:find", "Find datasets by part of their data ID, made or planned."),
     "id": ("prestow.cli.id:id", "Show the normal form of a data ID, and where each value came from."),
     "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),

@@ -53,6 +53,11 @@ class DatasetType:
         Path template; empty for what prestow does not name (raw and foreign files).
     columns : tuple of (str, str)
         For tables: names and types, of `COLUMN_TYPES`, that every dataset must have; none: not said.
+    calibration : bool
+        Whether it is chosen by its validity at the moment of each quantum.
+    certifies : tuple of (int, int) or None
+        Of a calibration that a plan makes: the interval in which it is valid for others of that plan,
+        half-open, in nanoseconds of TAI; None: at all times.
     """
 
     name: str
@@ -60,6 +65,8 @@ class DatasetType:
     format: str
     template: str = ""
     columns: tuple[tuple[str, str], ...] = ()
+    calibration: bool = False
+    certifies: tuple[int, int] | None = None
 
 
 @frozen

@@ -23,7 +23,8 @@ class InputConnection:
 
     ``minimum`` is ``"all"``, a number, or a fraction below 1 of those planned; 0 is optional.
     ``where`` is a selection over the input's dimensions and metadata. ``padding`` is how far apart, in
-    degrees, the two sides of a relation on the sky may lie.
+    degrees, the two sides of a relation on the sky may lie. A ``prerequisite`` does not say which
+    quanta there are: each needs it, and one without it must be waived.
     """
 
     name: str
@@ -31,6 +32,7 @@ class InputConnection:
     minimum: str | int | float = "all"
     where: str = ""
     padding: float = 0.0
+    prerequisite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,9 @@ class TaskDefinition:
         For each field where its value came from: ``default``, ``file:line`` or ``--set``.
     origin : mapping
         For each key that is said of the task its ``file:line``: in the pipeline, or beside the code.
+    preflight : str
+        ``module:function`` in the workflow's code: the hook that vetoes quanta and trims what they read,
+        or empty.
     prototypes : tuple of str
         Of ``config``, ``metadata``, ``log``, ``environment``: extra outputs that the node itself writes, under
         connections ``_config`` … and dataset types ``<label>_config`` …
@@ -86,6 +91,7 @@ class TaskDefinition:
     resources: Mapping[str, Any] = field(default_factory=dict)  # memory (bytes), cores
     hints: Mapping[str, float] = field(default_factory=dict)  # cpu_seconds, output_bytes a quantum
     origin: Mapping[str, str] = field(default_factory=dict)
+    preflight: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from prestow.plan.emitting import emit
 from prestow.plan.passes import PASSES
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.request import DatasetSource, Request
-from prestow.plan.proof import NameProof
+from prestow.plan.naming_proof import NameProof
 from prestow.plan.state import State, outputs_of
 from prestow.plan.spool import Spool
 from prestow.plan.tables import LOGICAL, TABLES
@@ -87,6 +87,7 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
         "totals": {name: heights[name] for name in TABLES},
         "counts": {task.label: _count(state, task) for task in request.pipeline.tasks},
         "warnings": list(state.warnings),
+        **({"identity": dict(state.identity)} if state.identity else {}),
         "pipeline": pipeline_to_plain(request.pipeline),
         "universe": universe_to_plain(request.universe),
     }

@@ -44,6 +44,10 @@ def _type_to_plain(kind: DatasetType) -> Plain:
     plain: Plain = {"dimensions": list(kind.dimensions), "format": kind.format, "template": kind.template}
     if kind.columns:
         plain["columns"] = [list(column) for column in kind.columns]
+    if kind.calibration:
+        plain["calibration"] = True
+    if kind.certifies:
+        plain["certifies"] = list(kind.certifies)
     return plain
 
 
@@ -82,6 +86,8 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
                 t["format"],
                 t["template"],
                 tuple((column, kind) for column, kind in t.get("columns", ())),
+                t.get("calibration", False),
+                (t["certifies"][0], t["certifies"][1]) if "certifies" in t else None,
             )
             for name, t in plain["dataset_types"].items()
         },

@@ -15,7 +15,7 @@ from prestow.naming.templates import Template, compile_template
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.numbers import CHUNK, Numbering, chunks, number
 from prestow.plan.grouping.names import job_names
-from prestow.plan.proof import NameProof, texts_of
+from prestow.plan.naming_proof import NameProof, texts_of
 from prestow.plan.spool import Spool
 from prestow.plan.state import State, outputs_of
 
@@ -71,7 +71,7 @@ def emit(state: State, spool: Spool, proof: NameProof) -> None:
         spool,
         proof,
         types=tuple(sorted(kinds)),
-        labels=tuple(sorted({t.label for t in pipeline.tasks} | {label.name for label in state.grouping.labels})),
+        labels=tuple(sorted({t.label for t in pipeline.tasks} | {c.name for c in pipeline.clusters})),
         connections=tuple(
             sorted({c.name for t in pipeline.tasks for c in (*t.inputs, *outputs_of(t))})
         ),

@@ -9,6 +9,7 @@ import polars as pl
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.model.universe import Relation, Universe
 from prestow.plan.frames import restrict
+from prestow.plan.keys import find, pack
 from prestow.plan.state import State
 from prestow.query import Selection
 
@@ -137,4 +138,9 @@ def _join(frame: pl.DataFrame, table: pl.DataFrame, padding: float) -> pl.DataFr
     if SEPARATION in table.columns:
         table = table.filter(pl.col(SEPARATION) <= padding).drop(SEPARATION)
     on = [c for c in table.columns if c in frame.columns]
-    return frame.join(table, on=on, how="inner", maintain_order="left_right")
+    (mine, known), below = pack([frame, table], on)
+    if known.null_count() or known.n_unique() != known.len():
+        return frame.join(table, on=on, how="inner", maintain_order="left_right")
+    rows = find(mine, known, below)  # one at most for each: nothing to join
+    linked = frame.with_columns(table[c].gather(rows) for c in table.columns if c not in on)
+    return linked.filter(rows.is_not_null()) if rows.null_count() else linked

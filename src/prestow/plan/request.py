@@ -34,6 +34,12 @@ class Request:
         Go on although the run is bound to another pipeline.
     store : str
         Name of the store that outputs go to; outside the plan's id.
+    calibrations : tuple of str
+        Calibration collections in the order of search, ``NAME`` or pinned as ``NAME@LABEL``; all, of
+        equal rank, if none is given. Outside the plan's id, as ``chain`` is.
+    as_of : int or None
+        Take only calibrations that were known at that moment, in nanoseconds of TAI; outside the
+        plan's id, so that a replay is the plan that it replays.
     """
 
     run: str
@@ -44,6 +50,8 @@ class Request:
     child_of: str | None = None
     mixed: bool = False
     store: str = "output"
+    calibrations: tuple[str, ...] = ()
+    as_of: int | None = None
 
 
 class DatasetSource(Protocol):
@@ -55,6 +63,14 @@ class DatasetSource(Protocol):
         """Give existing datasets, one row each; with ``first`` the first collection wins per data ID.
 
         Without ``digits`` digests may be octets.
+        """
+
+    def calibrations(
+        self, types: Sequence[str], collections: Sequence[str], as_of: int | None
+    ) -> pa.Table:
+        """Give calibrations, a row for each validity that is known: as `datasets`, with both intervals.
+
+        More columns: ``collection``, ``rank``, ``valid_begin``, ``valid_end``, ``known_begin``, ``known_end``.
         """
 
     def dimension_records(self, element: str) -> pa.Table:

@@ -122,6 +122,8 @@ class State:
         Existing datasets of each external type; ``planned`` holds those that the plan makes.
     found : mapping of dataset type to int
         How many datasets of an external type there were before any selection.
+    calibrations : mapping of dataset type to DataFrame
+        Of types that are calibrations: rows of ``existing`` with both intervals; see `prestow.plan.calibrations`.
     extra : mapping of name to DataFrame
         Further tables that are written beside the plan, outside its id.
     identity : mapping of name to digest
@@ -139,6 +141,7 @@ class State:
     relations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     existing: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     found: Mapping[str, int] = field(default_factory=dict)
+    calibrations: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     planned: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     parts: Mapping[str, TaskPart] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()

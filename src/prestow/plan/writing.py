@@ -16,6 +16,7 @@ import yaml
 
 from prestow.documents import Loader
 from prestow.errors import Problem, ProjectError, StoreError
+from prestow.model.hashing import canonical_json
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.spool import write_table
 from prestow.plan.tables import TABLES
@@ -86,6 +87,7 @@ def _fill(plan: Plan, directory: Path) -> None:
     if plan.code is not None:
         (directory / "code.zip").write_bytes(plan.code.data)
     (directory / "journal.jsonl").touch()
+    (directory / "proof.json").write_text(_proof_text(plan), encoding="utf-8")
     (directory / "plan.yaml").write_text(_document_text(plan), encoding="utf-8")
     for path in sorted(directory.iterdir()):
         _sync(path)
@@ -96,13 +98,19 @@ def _document_text(plan: Plan) -> str:
     return yaml.dump(dict(plan.document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
+def _proof_text(plan: Plan) -> str:
+    """Give the document as `prestow.verify` reads it: it knows no YAML."""
+    return canonical_json(dict(plan.document)) + "\n"
+
+
 def _refresh(plan: Plan, directory: Path) -> None:
     """Replace what the plan's id does not cover, where it changed; each file at once or not at all."""
-    locations, document = directory / "locations.parquet", directory / "plan.yaml"
-    text = _document_text(plan)
-    if document.read_text(encoding="utf-8") != text:
-        with _replacing(document) as beside:
-            beside.write_text(text, encoding="utf-8")
+    locations = directory / "locations.parquet"
+    for name, text in (("proof.json", _proof_text(plan)), ("plan.yaml", _document_text(plan))):
+        document = directory / name
+        if not document.is_file() or document.read_text(encoding="utf-8") != text:
+            with _replacing(document) as beside:
+                beside.write_text(text, encoding="utf-8")
     if not pl.read_parquet(locations, memory_map=False, glob=False).equals(plan.tables["locations"]):
         with _replacing(locations) as beside:
             write_table(plan.tables["locations"], beside)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from prestow.errors import PrestowError
 from prestow.project import plans as plan_files
-from prestow.project.opened import STORE, OpenedProject
+from prestow.project.keeping import ProjectWithPlans
+from prestow.project.opened import STORE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from prestow.results.tracing import Trace
 
 
-class ProjectWithResults(OpenedProject):
+class ProjectWithResults(ProjectWithPlans):
     """A project, and what became of its plans."""
 
     def status(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Status:

@@ -16,7 +16,7 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RECORD_SCHEMA = "prestow.record/1"
 KINDS = (
     "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted", "removed",
-    "pixels",
+    "pixels", "calibration", "certified", "calibration-tag",
 )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def put_record(store: Store, kind: str, key: str, facts: Mapping[str, Any]) -> P
 
 def read_record(store: Store, kind: str, key: str) -> dict[str, Any]:  # Any: JSON values
     """Give the facts of a record; absent is `ObjectNotFoundError`."""
-    return _facts(store, record_name(kind, key))[1]
+    return read_facts(store, record_name(kind, key))[1]
 
 
 def read_records(store: Store, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -58,7 +58,7 @@ def read_records(store: Store, kind: str) -> Iterator[tuple[str, dict[str, Any]]
         raise StoreError(Problem("PST-R001", "the store cannot list its names", store.uri))
     for name, _ in store.walk(f"_records/{kind}"):
         if name.endswith(".json"):
-            yield _facts(store, name)
+            yield read_facts(store, name)
 
 
 def is_removed(store: Store, run: str) -> bool:
@@ -66,7 +66,8 @@ def is_removed(store: Store, run: str) -> bool:
     return store.size(record_name("removed", run)) is not None
 
 
-def _facts(store: Store, name: str) -> tuple[str, dict[str, Any]]:
+def read_facts(store: Store, name: str) -> tuple[str, dict[str, Any]]:
+    """Give key and facts of the record of that name. Any: JSON values."""
     document = json.loads(store.read(name))
     if document.get("schema") != RECORD_SCHEMA:
         raise StoreError(Problem("PST-C014", f"not a record of schema {RECORD_SCHEMA}", name))

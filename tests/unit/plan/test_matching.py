@@ -172,7 +172,7 @@ def test_a_minimum_counts_what_is_planned():
     assert plan.tables["left_out"].filter(pl.col("task") == "coadd")["detail"].to_list() == [
         "1 of at least 2"
     ]
-    assert plan.counts["measure"]["left_out"] == {"missing:coadd": 1}
+    assert plan.counts["measure"]["left_out"] == {"upstream:coadd": 1}
 
 
 def test_an_optional_input_is_read_where_it_is():

@@ -14,7 +14,7 @@ def expand(state: State) -> State:
     frames = {}
     for name, frame in state.existing.items():
         wide = imply(frame, state.request.universe, state.records)
-        if selection is not None:
+        if selection is not None and name not in state.calibrations:  # these go by validity
             wide = restrict(wide, selection, state, keep_unknown=True)
         frames[name] = wide
     return replace(state, existing=frames)

@@ -13,7 +13,7 @@ import polars as pl
 from prestow.errors import Problem
 from prestow.naming.templates import CROWDED, OVERCROWDED, Template
 from prestow.plan.document import pipeline_digest
-from prestow.plan.proof import templates_of
+from prestow.plan.naming_proof import templates_of
 from prestow.plan.state import State
 
 SHOWN = 5

@@ -10,6 +10,7 @@ import polars as pl
 
 from prestow.errors import PrestowError, Problem
 from prestow.model.universe import Relation, Universe
+from prestow.plan.calibrations import of_source
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -27,7 +28,15 @@ def select(state: State) -> State:
     universe = request.universe
     written = request.pipeline.producers()
     external = sorted({c.type for t in request.pipeline.tasks for c in t.inputs if c.type not in written})
-    existing = {name: _existing(state, name) for name in external}
+    existing, validities = {}, {}
+    for name in external:
+        if request.pipeline.dataset_types[name].calibration:
+            told = _frame(state.source.calibrations([name], request.calibrations, request.as_of))
+            existing[name] = _existing(state, name, told.unique("id", maintain_order=True))
+            validities[name] = told
+        else:
+            told = _frame(state.source.datasets([name], request.chain, first=True, digits=False))
+            existing[name] = _existing(state, name, told)
     selections, problems = _selections(state)
     elements = _elements(state)
     records = {e: _records(state, e) for e in sorted(elements)}
@@ -37,11 +46,16 @@ def select(state: State) -> State:
         if _may_link(r, elements, selections)
     }
     enums = _enums(universe, (*existing.values(), *records.values(), *relations.values()))
+    existing = {name: _in_order(_coded(frame, enums)) for name, frame in existing.items()}
+    calibrations = {
+        name: of_source(told, existing[name], _octets(told, "id")) for name, told in validities.items()
+    }
     return replace(
         state,
         selections=selections,
         problems=(*state.problems, *problems, *_other_formats(state, existing)),
-        existing={name: _in_order(_coded(frame, enums)) for name, frame in existing.items()},
+        existing=existing,
+        calibrations=calibrations,
         found={name: frame.height for name, frame in existing.items()},
         records={e: _coded(frame, enums).sort(*universe.close([e])) for e, frame in records.items()},
         relations={name: _coded(frame, enums) for name, frame in relations.items()},
@@ -109,11 +123,10 @@ def _typed(frame: pl.DataFrame, dimensions: Iterable[str], universe: Universe) -
     return frame.select(pl.col(d).cast(kind) for d, kind in kinds.items())
 
 
-def _existing(state: State, name: str) -> pl.DataFrame:
+def _existing(state: State, name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Give the dimensions of existing datasets, and their facts in columns that begin with ``_``."""
     request = state.request
     dimensions = request.pipeline.dataset_types[name].dimensions
-    frame = _frame(state.source.datasets([name], request.chain, first=True, digits=False))
     # A source that never heard of a type does not know its dimensions, either.
     columns = [
         (pl.col(d) if d in frame.columns else pl.lit(None)).cast(kind).alias(d)
