@@ -26,7 +26,6 @@ from prestow.model import DataId
 from prestow.model.universe import Universe
 from prestow.naming.identity import data_id_json
 from prestow.pipeline.definition import Pipeline, TaskDefinition
-from prestow.plan.frames import columns_of
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.match import match
 from prestow.plan.passes.select import select
@@ -210,7 +209,7 @@ def _read(
     state: State, task: TaskDefinition, dimension: str, keys: Sequence[str], *, only_planned: bool = False
 ) -> pl.DataFrame:
     """Give which visits each quantum of a task reads: ``quantum`` and the keys."""
-    kinds = columns_of(keys, state.request.universe)
+    kinds = {key: state.kinds[key] for key in sorted(keys)}
     pairs = [pl.DataFrame(schema={**kinds, "quantum": ROW})]
     for connection in task.inputs:
         if dimension not in state.request.pipeline.dataset_types[connection.type].dimensions:

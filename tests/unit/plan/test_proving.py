@@ -9,7 +9,7 @@ from prestow.errors import Exit, PlanRefusedError
 from prestow.pipeline.definition import Cluster, Pipeline
 from prestow.plan import Request, build_plan
 from prestow.plan.document import pipeline_digest
-from prestow.plan.passes.prove import _crowded, _directories
+from prestow.plan.passes.prove import _crowded, _with_those_above
 from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, exist, reduction, task
 
 
@@ -128,13 +128,14 @@ def test_a_name_that_is_a_directory_of_others_is_refused():
 
 
 def test_entries_of_directories_are_counted_once():
-    paths = pl.Series("path", ["r/a/1", "r/a/2", "r/a/b/3", "r/c/4"])
-    assert dict(_directories(paths).iter_rows()) == {"r/a": 3, "r": 2, "": 1, "r/a/b": 1, "r/c": 1}
+    files = pl.DataFrame({"directory": ["r/a", "r/a/b", "r/c", "r/a"], "entries": [1, 1, 1, 1]})
+    found = _with_those_above(files.with_columns(pl.col("entries").cast(pl.UInt32)))
+    assert dict(found.iter_rows()) == {"r/a": 3, "r": 2, "": 1, "r/a/b": 1, "r/c": 1}
 
 
 def test_a_directory_with_too_many_entries_is_refused():
-    paths = pl.select(path=pl.format("run/all/{}.fits", pl.int_range(100_001)))["path"]
-    (problem,) = _crowded(_directories(paths))
+    files = pl.DataFrame({"directory": ["run/all"], "entries": pl.Series([100_001], dtype=pl.UInt32)})
+    (problem,) = _crowded(_with_those_above(files))
     assert problem.code == "PST-P007"
     assert problem.where == "run/all"
 

@@ -44,7 +44,12 @@ def _directories(state: State) -> pl.DataFrame:
         for kind, template in templates_of(state)
         if set(template.columns) <= set(state.planned[kind.name].columns)
     ]
-    counted = pl.concat(files).group_by("directory").agg(pl.col("entries").sum())
+    return _with_those_above(pl.concat(files))
+
+
+def _with_those_above(files: pl.DataFrame) -> pl.DataFrame:
+    """Give directories with their entries, from how many files are in each: directories are entries, too."""
+    counted = files.group_by("directory").agg(pl.col("entries").sum())
     level = found = counted["directory"]
     while (level := _above(level.filter(level != "")).unique()).len():
         found = pl.concat([found, level]).unique()
