@@ -1,51 +1,119 @@
-"""Plan a made-up survey and say what it costs, one JSON object a line.
+"""Plan a made-up survey of a million quanta, and of ten: one JSON object a line.
 
-    python benchmarks/plan.py [--quanta 100000]
+    python benchmarks/plan.py [--large] [--quanta 1000000]
 
-Visits of 189 detectors go through four tasks from raw to sources, with a gather by band between.
-The floor beside the plan's cost is what its tables alone cost to write: no join, no name, no hash.
+Each plan is made by a new process that opens the registry, builds the plan and writes it. Its CPU is user and
+system time of all its threads, less what the imports took, which is said beside. The survey is `survey.py`'s:
+made once and kept, in a process of its own, outside every figure. With ``--large`` ten million, too: that takes
+minutes and disk. What is not there yet is said on stderr, and makes the exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from prestow.plan import Request, build_plan, manifests, open_plan, write_plan
-from prestow.plan.tables import CHUNK, TABLES
-from prestow.testing.surveys import UNIVERSE, Survey, reduction
+import survey
 
-DETECTORS = 189
-QUANTA_PER_RAW = 3
-STORES = {"output": "file:///output", "archive": "file:///archive"}
-SOME = 10_000  # manifests
-
-
-def cpu() -> float:
-    """Give user and system seconds of this process."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def peak() -> float:
-    """Give the most memory that this process ever had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+CHILD = Path(__file__).with_name("plan_child.py")
+LARGE = 10  # times the size
 
 
 def say(name: str, value: float, unit: str, *, beside: float | None = None, note: str = "") -> None:
-    """Print one fact."""
+    """Print one fact; ``beside`` is the bound."""
     ratio = None if not beside else round(value / beside, 3)
-    besides = None if beside is None else round(beside, 3)
-    facts = {"name": name, "value": round(value, 3), "unit": unit, "beside": besides, "ratio": ratio}
+    facts = {"name": name, "value": round(value, 3), "unit": unit, "beside": beside, "ratio": ratio}
     print(json.dumps({**facts, "note": note}), flush=True)
+
+
+class NotThereError(Exception):
+    """A step could not be measured."""
+
+
+def child(*words: object) -> dict[str, Any]:
+    """Run one step in a new process; give what it found."""
+    done = subprocess.run(
+        [sys.executable, CHILD, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise NotThereError(f"{words[0]} failed; its error stands above")
+    result: dict[str, Any] = json.loads(done.stdout)
+    if "absent" in result:
+        raise NotThereError(f"{words[0]}: {result['absent']}")
+    return result
+
+
+def size(quanta: int) -> str:
+    """Give a number of quanta as people say it."""
+    return f"{quanta // 1_000_000}m" if quanta >= 1_000_000 else f"{quanta // 1000}k"
+
+
+def cost(facts: dict[str, Any]) -> float:
+    """Give the CPU of a plan in seconds: without imports."""
+    return float(facts["cpu"])
+
+
+def planned(quanta: int, into: Path, *, rss: float, variant: int = 0) -> dict[str, Any]:
+    """Make one plan and say what it cost."""
+    facts = child("plan", survey.kept(quanta), into, variant)
+    totals, name = facts["totals"], f"plan-{size(quanta)}"
+    if variant:
+        return facts
+    note = (
+        f"{totals['quanta']:,} quanta of {len(facts['tasks'])} tasks, {totals['inputs']:,} inputs, "
+        f"{totals['outputs']:,} outputs; {cost(facts):.2f} s CPU, {facts['wall']:.2f} s wall; imports took {facts['imports']:.2f} s CPU more"
+    )
+    say(f"{name}-us-per-quantum", 1e6 * cost(facts) / totals["quanta"], "us CPU", beside=5, note=note)
+    say(
+        f"{name}-rss-gib",
+        facts["rss"],
+        "GiB",
+        beside=rss,
+        note="the most that the process had, imports and all",
+    )
+    for step, share in facts["shares"].items():
+        spent = f"{1e6 * share * cost(facts) / totals['quanta']:.2f} us a quantum"
+        say(f"{name}-share-{step.replace(' ', '-')}", share, "of CPU", note=spent)
+    say(f"{name}-bytes-per-quantum", facts["bytes"] / totals["quanta"], "B", note="on disk, all tables")
+    return facts
+
+
+def read(facts: dict[str, Any]) -> None:
+    """Say what it takes to look one job up."""
+    one, wide = child("open-one", facts["path"]), child("open-wide", facts["path"])
+    slowest = max(one["by"], key=one["by"].get)
+    note = f"wall, median of all tasks, warm; {one['cpu']:.1f} ms CPU; slowest task {slowest}: {one['by'][slowest]:.1f} ms"
+    say("open-one-job-ms", one["wall"], "ms", beside=20, note=note)
+    note = f"wall, median, warm; {wide['cpu']:.1f} ms CPU; {wide['inputs']:,} inputs"
+    say("open-wide-job-ms", wide["wall"], "ms", beside=100, note=note)
+
+
+def again(facts: dict[str, Any], quanta: int) -> None:
+    """Say what the submission costs when one in a hundred is left."""
+    found = child("replan", survey.kept(quanta), facts["path"])
+    note = (
+        f"{found['left']:,} quanta in {found['jobs']:,} jobs left; {found['cpu']:.2f} s CPU beside {cost(facts):.2f} s, "
+        f"{found['rss']:.2f} GiB; the registry was filled in {found['filling']:.0f} s, not counted"
+    )
+    say("replan-share", found["cpu"] / cost(facts), "of first plan", beside=0.25, note=note)
+
+
+def differ(facts: dict[str, Any], quanta: int, into: Path) -> None:
+    """Say how long it takes to compare two plans; the second has another configuration of its first task."""
+    other = planned(quanta, into, rss=0, variant=1)
+    found = child("diff", facts["path"], other["path"])
+    note = f"wall; {found['cpu']:.2f} s CPU, {found['rss']:.2f} GiB; {found['what']}"
+    say(f"diff-{size(quanta)}-s", found["wall"], "s", beside=10, note=note)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,46 +121,38 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quanta", type=int, default=100_000)
-    wanted = parser.parse_args(words).quanta
-    survey = Survey.make(max(1, round(wanted / QUANTA_PER_RAW / DETECTORS)), DETECTORS, bands="grizyu")
-    request = Request("bench", reduction(), UNIVERSE, ("raw",))
-    with tempfile.TemporaryDirectory() as scratch:
-        before, begin, start = peak(), time.perf_counter(), cpu()
-        plan = build_plan(request, survey)
-        building, wall = cpu() - start, time.perf_counter() - begin
-        start = cpu()
-        path = write_plan(plan, Path(scratch))
-        writing, most = cpu() - start, peak()
-        quanta, tables = plan.tables["quanta"].height, plan.tables
-        start = cpu()
-        for name in TABLES:
-            file = Path(scratch) / f"{name}.parquet"
-            tables[name].write_parquet(file, compression="zstd", row_group_size=CHUNK)
-        floor = cpu() - start
-        note = f"{quanta} quanta, {tables['inputs'].height} inputs, {tables['outputs'].height} outputs"
-        rate, best = quanta / (building + writing), quanta / floor
-        say(
-            "plan: quanta a CPU second",
-            rate,
-            "1/s",
-            beside=best,
-            note=f"{note}; beside: writing the tables alone",
-        )
-        parts = f"building {building:.2f}, writing {writing:.2f}; building took {wall:.2f} s of wall time"
-        say("plan: CPU", building + writing, "s", beside=floor, note=parts)
-        say("plan: peak memory", most, "MB", beside=before, note="beside: the survey before it is planned")
-        say("plan: bytes on disk a quantum", sum(p.stat().st_size for p in path.iterdir()) / quanta, "B")
-        del plan, tables
-        start = cpu()
-        opened = open_plan(path)
-        next(manifests(opened, [quanta // 2], store="output", stores=STORES))
-        say("plan: open it and make one manifest", 1000 * (cpu() - start), "ms CPU", note="as debug does it")
-        start = cpu()
-        made = manifests(opened, range(min(quanta, SOME)), store="output", stores=STORES)
-        count = sum(1 for manifest in made if manifest.to_json())
-        say("plan: a manifest as JSON", 1000 * (cpu() - start) / count, "ms CPU", note=f"{count} manifests")
-    return 0
+    parser.add_argument("--quanta", type=int, default=1_000_000)
+    parser.add_argument("--large", action="store_true", help="ten times as many, too")
+    parser.add_argument(
+        "--only", choices=("plan", "open", "replan", "diff"), help="this alone, at the first size"
+    )
+    options = parser.parse_args(words)
+    quanta, only, missing = options.quanta, options.only, []
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="plans-", dir=survey.scratch()) as scratch:
+        into = Path(scratch)
+        first = planned(quanta, into, rss=0.8)
+        steps = {
+            "open": lambda: read(first),
+            "replan": lambda: again(first, quanta),
+            "diff": lambda: differ(first, quanta, into),
+        }
+        for name, step in steps.items():
+            if only in (None, name):
+                try:
+                    step()
+                except NotThereError as error:
+                    missing.append(str(error))
+        if options.large:
+            shutil.rmtree(into)
+            into.mkdir()
+            more = planned(LARGE * quanta, into, rss=4)
+            by = cost(more) / cost(first) * first["totals"]["quanta"] / more["totals"]["quanta"] * LARGE
+            note = f"CPU of {more['totals']['quanta']:,} quanta over {first['totals']['quanta']:,}, as if exactly {LARGE} times as many"
+            say(f"plan-{size(LARGE * quanta)}-over-{size(quanta)}", by, "times", beside=12, note=note)
+    for text in missing:
+        print(f"error: {text}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -252,6 +252,7 @@ def fill(registry: Registry, sky: Sky) -> None:
     )
     overlap = _mapped(sky.pairs).with_columns(instrument=pl.lit(CAMERA))
     overlap = overlap.with_columns(separation=pl.lit(0.0))
+    overlap = overlap.sort(here.close(here.relations[RELATION].dimensions))  # as the database keeps it
     for chunk in _chunks(overlap):
         registry.insert_relation(RELATION, chunk.to_arrow())
     raw = sky.raws.select(pl.lit(CAMERA).alias("instrument"), "detector", exposure="visit")

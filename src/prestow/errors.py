@@ -52,6 +52,9 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C034": ("a rule that leaves files out is wrong", Exit.CONFIGURATION),
     "PST-C035": ("a dataset type stands with other dimensions or another format", Exit.CONFIGURATION),
     "PST-C036": ("the format or template of this dataset type cannot be chosen here", Exit.CONFIGURATION),
+    "PST-C070": ("a pre-flight hook is no pure function of what it is given", Exit.CONFIGURATION),
+    "PST-C071": ("a waiver that cannot be understood", Exit.USAGE),
+    "PST-C072": ("a pre-flight hook cannot be found or called", Exit.CONFIGURATION),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
@@ -62,6 +65,15 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P007": ("too many entries in one directory", Exit.REFUSED),
     "PST-P008": ("no such plan", Exit.USAGE),
     "PST-P009": ("the jobs form a cycle", Exit.REFUSED),
+    # what a plan needs of stores
+    "PST-F001": ("the store has no room for what would be written", Exit.REFUSED),
+    "PST-F002": ("the store does not take so many files", Exit.REFUSED),
+    "PST-F003": ("a store of inputs cannot be reached", Exit.REFUSED),
+    "PST-F004": ("inputs are not where the registry says", Exit.REFUSED),
+    "PST-F005": ("the output store cannot be written", Exit.REFUSED),
+    "PST-P020": ("quanta would be left out, and nobody waived it", Exit.REFUSED),
+    "PST-P021": ("quanta can never be made", Exit.REFUSED),
+    "PST-P022": ("a pre-flight hook failed", Exit.REFUSED),
     # on the node
     "PST-N001": ("an input that the manifest does not name", Exit.FAILED),
     "PST-N002": ("an output that was not planned", Exit.FAILED),
@@ -85,6 +97,16 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-R007": ("no such object in the store", Exit.ENVIRONMENT),
     "PST-R008": ("not a name in a store", Exit.USAGE),
     "PST-R009": ("the system refuses a file operation", Exit.ENVIRONMENT),
+    # the sky
+    "PST-S001": ("the sky map has a hole", Exit.CONFIGURATION),
+    "PST-S002": ("the sky map is too large", Exit.CONFIGURATION),
+    "PST-S003": ("another sky map of this name is registered", Exit.USAGE),
+    "PST-S004": ("no such sky map, tract or patch", Exit.USAGE),
+    "PST-S005": ("a footprint cannot be found", Exit.INGEST),
+    "PST-S006": ("a footprint is not a convex polygon", Exit.INGEST),
+    "PST-S007": ("overlaps have not been computed", Exit.REFUSED),
+    "PST-S008": ("a padding beyond what was computed", Exit.REFUSED),
+    "PST-S010": ("what sky maps need is not installed", Exit.CONFIGURATION),
     # taking in
     "PST-I001": ("a raw file lacks what its instrument asks for", Exit.INGEST),
     "PST-I002": ("two raw files of one identity with other bytes", Exit.INGEST),

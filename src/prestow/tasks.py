@@ -1,4 +1,4 @@
-"""What a task author imports: the quantum with its inputs and outputs, `NothingToDo`, and `task`.
+"""What a task author imports: the quantum with its inputs and outputs, `NothingToDo`, `task`, `Preflight`.
 
 Owns the task's view of a job. Serves the workflow's code and the node. Never finds a file that
 the manifest does not name.
@@ -22,7 +22,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from prestow.errors import NotInManifestError, Problem, TaskError
 from prestow.formats import open_format
@@ -67,6 +67,7 @@ def task(
     prototypes: Sequence[str] = (),
     resources: Mapping[str, int | str] | None = None,
     hints: Mapping[str, float | str] | None = None,
+    preflight: str = "",
 ) -> Callable[[_Function], _Function]:
     """Declare a task beside its code; the pipeline then needs one line, ``label: module:function``.
 
@@ -81,6 +82,9 @@ def task(
     inputs, outputs : mapping of connection to dataset type
         Or to a mapping with ``type``, which may define that type: ``dimensions``, ``format``,
         ``template``, ``columns``.
+    preflight : str
+        ``module:function``: a hook that vetoes quanta and trims inputs before anything runs, see
+        `Preflight`.
     where, on_failure, tries, ignore, prototypes, resources, hints
         Policies; the pipeline's file may say otherwise.
 
@@ -96,12 +100,64 @@ def task(
     >>> run.__name__
     'run'
     """
-    del dimensions, inputs, outputs, where, on_failure, tries, ignore, prototypes, resources, hints
+    del dimensions, inputs, outputs, where, on_failure, tries, ignore, prototypes, resources, hints, preflight
 
     def same(function: _Function) -> _Function:
         return function
 
     return same
+
+
+class PreflightView(Protocol):
+    """What a pre-flight hook sees: the candidates of one task, in columns (Polars data frames).
+
+    Attributes
+    ----------
+    config : mapping
+        The task's configuration, plain values.
+    quanta : DataFrame
+        One row a candidate, in the order of data IDs: its dimensions, and those that they imply.
+    inputs : mapping of connection to DataFrame
+        One row a dataset that a candidate would read: ``quantum``, the row of ``quanta``; and the
+        dataset's dimensions.
+    """
+
+    config: Mapping[str, Any]
+    quanta: Any  # polars.DataFrame; this module imports nothing heavy
+    inputs: Mapping[str, Any]
+
+    def describe(self, frame: Any, *names: str) -> Any:
+        """Give a frame with metadata of its dimensions as more columns, such as ``visit.airmass``."""
+
+
+@frozen
+class Preflight:
+    """What a pre-flight hook answers: which candidates stay, and what of their inputs.
+
+    A hook is a pure function of its view: it reads no file, no clock and no random numbers.
+    It only takes away. Masks are Boolean columns (a Polars series, an array, a list).
+
+    Parameters
+    ----------
+    keep : column of bool, optional
+        For each row of ``view.quanta``; all stay, if it is not given. A null is a veto.
+    code : str or column of str
+        Why the others go: one fixed word ``[a-z][a-z0-9_]*``, for all or for each row.
+    inputs : mapping of connection to column of bool
+        For each row of ``view.inputs[connection]``, whether it is read.
+
+    Examples
+    --------
+    >>> def preflight(view):
+    ...     visits = view.describe(view.quanta, "visit.airmass")
+    ...     return Preflight(keep=visits["visit.airmass"] < 2.0, code="high_airmass")
+    >>> Preflight().keep is None
+    True
+    """
+
+    keep: Any = None
+    code: Any = "vetoed"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Input(NamedTuple):

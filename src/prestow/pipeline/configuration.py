@@ -20,7 +20,7 @@ from prestow.errors import Problem
 from prestow.pipeline.decorator import Declaration, read_decorator
 from prestow.pipeline.source import Source
 
-_ENTRY = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
+ENTRY = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
 _EXPONENT = re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+")
 _SCALARS = {"int": "an integer", "float": "a number", "str": "text", "bool": "true or false"}
 _LISTS = {"list", "tuple", "Sequence"}
@@ -186,12 +186,11 @@ def read_entry(
     path : tuple
         Where the task stands in the pipeline: the marks of its decorator begin with it.
     """
-    match = _ENTRY.fullmatch(entry)
+    match = ENTRY.fullmatch(entry)
     if match is None:
         return f"'{entry}' is not an entry; write module:function"
     module, function = match[1], match[2]
-    stem = module.replace(".", "/")
-    member = next((m for m in (f"{stem}.py", f"{stem}/__init__.py") if m in files), None)
+    member = member_of(module, files)
     if member is None:
         known = sorted(_module_name(m) for m in files if m.endswith(".py"))
         near = difflib.get_close_matches(module, known, 1)
@@ -221,6 +220,12 @@ def read_entry(
     if len(parameters) == 1:
         return Entry(declared=declared)
     return replace(_configuration(source, parameters[1], problems), declared=declared)
+
+
+def member_of(module: str, files: Mapping[str, bytes]) -> str | None:
+    """Give the name in the zip of a module's file, or None if there is none."""
+    stem = module.replace(".", "/")
+    return next((m for m in (f"{stem}.py", f"{stem}/__init__.py") if m in files), None)
 
 
 def _module_name(member: str) -> str:

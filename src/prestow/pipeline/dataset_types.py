@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from prestow.documents import Key
 from prestow.errors import ConfigurationError, Problem
 from prestow.formats import open_format
 from prestow.model import DatasetType
 from prestow.model.dataset import COLUMN_TYPES
+from prestow.model.instants import ALWAYS, FOREVER, instant, instant_text, interval_text
 from prestow.naming.templates import compile_template, default_template
 from prestow.naming.universe import WORD
 from prestow.pipeline.definition import TaskDefinition
 from prestow.pipeline.reader import Definition, Reader
 
-INLINE = ("dimensions", "format", "template", "columns", "description")
+INLINE = ("dimensions", "format", "template", "columns", "calibration", "certifies", "description")
 """Keys of a connection that define its dataset type there."""
 
 
@@ -24,7 +26,7 @@ def define_in_section(reader: Reader, section: object, formats: Collection[str])
     for name, body in reader.mapping(("dataset_types",), section).items():
         path: Key = ("dataset_types", str(name))
         if reader.word(path, name, "a dataset type"):
-            top = reader.section(path, body, ("dimensions", "format"), ("template", "columns", "description"))
+            top = reader.section(path, body, ("dimensions", "format"), INLINE[2:])
             _define(reader, path, str(name), top, formats)
 
 
@@ -65,6 +67,8 @@ def _define(
         form,
         reader.text((*path, "template"), top.get("template", "")),
         tuple(_columns(reader, (*path, "columns"), top["columns"])) if "columns" in top else (),
+        _flag(reader, (*path, "calibration"), top["calibration"]) if "calibration" in top else False,
+        _certifies(reader, (*path, "certifies"), top["certifies"]) if "certifies" in top else None,
     )
     if top.get("template") == "":
         reader.note("PST-C013", (*path, "template"), "the template is empty", "leave it out")
@@ -73,9 +77,36 @@ def _define(
             f"formats with columns: {', '.join(filter(has_columns, formats)) or 'none'}; leave 'columns' out"
         )
         reader.note("PST-C033", (*path, "columns"), f"the format '{form}' has no columns", fix, at_key=True)
+    if "certifies" in top and not made.calibration:
+        fix = "add 'calibration: true', or leave it out"
+        reader.note("PST-K010", (*path, "certifies"), "only a calibration certifies anything", fix, at_key=True)
     good = len(reader.problems) == before and {"dimensions", "format"} <= top.keys()
     definition = Definition(reader.of(path), path, made, frozenset(top), good)
     reader.defined.setdefault(name, []).append(definition)
+
+
+def _flag(reader: Reader, path: Key, value: object) -> bool:
+    reader.problems += reader.of(path).check_type(path, value, bool)
+    return value is True
+
+
+def _certifies(reader: Reader, path: Key, value: object) -> tuple[int, int] | None:
+    """Read ``{begin: TIME, end: TIME}``; either may be left out."""
+    top = reader.section(path, value, (), ("begin", "end"))
+    ends = {"begin": ALWAYS, "end": FOREVER}
+    before = len(reader.problems)
+    for key, text in top.items():
+        try:
+            ends[key] = instant(text.isoformat() if isinstance(text, date) else str(text))
+        except ValueError as error:
+            fix = "write '2026-11-21', or '2026-11-21T04:00:00'; times are TAI"
+            reader.note("PST-K010", (*path, key), f"'{text}' is not a time: {error}", fix)
+    if len(reader.problems) == before and top and ends["begin"] >= ends["end"]:
+        what = f"what it certifies ends at {instant_text(ends['end'])}, not after its begin {instant_text(ends['begin'])}"
+        reader.note("PST-K010", path, what, "exchange begin and end")
+    if isinstance(value, dict) and not value:
+        reader.note("PST-K010", path, "no interval is given", "write begin, end or both, or leave 'certifies' out")
+    return ends["begin"], ends["end"]
 
 
 def has_columns(form: str) -> bool:
@@ -125,13 +156,15 @@ def joined(reader: Reader) -> dict[str, DatasetType]:
                 made,
                 template=made.template or other.type.template,
                 columns=made.columns or other.type.columns,
+                calibration=made.calibration or other.type.calibration,
+                certifies=made.certifies or other.type.certifies,
             )
         found[name] = made
     return found
 
 
 def _apart(first: Definition, other: Definition) -> Iterator[str]:
-    for key in ("dimensions", "format", "template", "columns"):
+    for key in ("dimensions", "format", "template", "columns", "calibration", "certifies"):
         there, here = getattr(first.type, key), getattr(other.type, key)
         if there != here and {key} <= first.given & other.given:
             yield f"{key}: {_shown(key, there)} there, {_shown(key, here)} here"
@@ -140,6 +173,8 @@ def _apart(first: Definition, other: Definition) -> Iterator[str]:
 def _shown(key: str, value: object) -> str:
     if key == "columns" and isinstance(value, tuple):
         return "{" + ", ".join(f"{name}: {kind}" for name, kind in value) + "}"
+    if key == "certifies" and isinstance(value, tuple):
+        return interval_text(*value)
     return f"[{', '.join(value)}]" if isinstance(value, tuple) else f"'{value}'"
 
 

@@ -12,6 +12,7 @@ from prestow.pipeline.source import Source
 
 KEYS = (
     "dimensions", "inputs", "outputs", "where", "on_failure", "tries", "ignore", "prototypes", "resources", "hints",
+    "preflight",
 )  # fmt: skip
 """What a decorator may say: the keys of a task's section that do not depend on a campaign."""
 

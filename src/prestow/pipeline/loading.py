@@ -23,6 +23,7 @@ from prestow.pipeline.dataset_types import (
     with_templates,
 )
 from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
+from prestow.pipeline.preflight import check_hook
 from prestow.pipeline.reader import Reader, SelectionCheck
 from prestow.pipeline.reading import Override, read_section, read_task
 from prestow.pipeline.type_overrides import TypeOverride, type_override, with_overrides
@@ -90,6 +91,8 @@ def load_pipeline(
     declared = joined(reader)
     dimensions = {n: t.dimensions for n, t in declared.items()}
     given, chosen = _overrides(reader, overrides)
+    for section in sections:
+        check_hook(reader, section, files, places)
     tasks = [read_task(reader, s, dimensions, given.pop(s.label, {})) for s in sections]
     if "tasks" in top and not tasks:
         reader.note("PST-C013", ("tasks",), "a pipeline has at least one task", "add one")

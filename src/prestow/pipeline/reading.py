@@ -171,6 +171,7 @@ def read_task(
         prototypes=prototypes,
         resources=_resources(reader, (*path, "resources"), top.get("resources")),
         hints=_hints(reader, (*path, "hints"), top.get("hints")),
+        preflight=reader.text((*path, "preflight"), top.get("preflight", "")),
         origin={key: _origin(reader, (*path, key)) for key in (*KEYS, "command", "run") if key in top},
     )
 
@@ -210,13 +211,18 @@ def _inputs(
         if isinstance(body, str):
             yield InputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("minimum", "where", *INLINE))
+        top = reader.section(here, body, ("type",), ("minimum", "where", "prerequisite", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         minimum = _minimum(reader, (*here, "minimum"), top.get("minimum", "all"))
         where = reader.text((*here, "where"), top.get("where", ""))
         if kind in types:
             reader.where((*here, "where"), where, types[kind])
-        yield InputConnection(str(name), kind, minimum, where)
+        needed = top.get("prerequisite", False)
+        reader.problems += reader.of(path).check_type((*here, "prerequisite"), needed, bool)
+        if needed is True and minimum == 0:
+            what, fix = "an optional input is no prerequisite", "leave out 'minimum: 0', or 'prerequisite'"
+            reader.note("PST-C013", (*here, "prerequisite"), what, fix)
+        yield InputConnection(str(name), kind, minimum, where, prerequisite=needed is True)
 
 
 def _outputs(reader: Reader, path: Key, value: object) -> Iterable[OutputConnection]:

@@ -60,9 +60,7 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "config_class": task.config_class,
         "config": dict(task.config),
         "where": task.where,
-        "inputs": [
-            {"name": c.name, "type": c.type, "minimum": c.minimum, "where": c.where} for c in task.inputs
-        ],
+        "inputs": [_input_to_plain(c) for c in task.inputs],
         "outputs": [{"name": c.name, "type": c.type, "optional": c.optional} for c in task.outputs],
         "on_failure": str(task.on_failure),
         "tries": task.tries,
@@ -70,7 +68,14 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "prototypes": list(task.prototypes),
         "resources": dict(task.resources),
         "hints": dict(task.hints),
+        **({"preflight": task.preflight} if task.preflight else {}),
     }
+
+
+def _input_to_plain(connection: InputConnection) -> Plain:
+    plain: Plain = {"name": connection.name, "type": connection.type, "minimum": connection.minimum}
+    more: Plain = {"prerequisite": True} if connection.prerequisite else {}
+    return {**plain, "where": connection.where, **more}
 
 
 def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from prestow.model.universe import ValueType
+
+if TYPE_CHECKING:
+    from prestow.query.sql import Condition
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES: dict[ValueType, type[pl.DataType]] = {
@@ -122,6 +126,34 @@ class Selection:
         """
         return pl.lit(value=True) if self.tree is None else _expression(self.tree, available)
 
+    def sql(self, columns: Mapping[str, str], first: int = 1) -> Condition | None:
+        """Give the same condition in SQL, or None if it has more values than a statement can take.
+
+        Parameters
+        ----------
+        columns : mapping of name to str
+            For each name that is there, what stands for it in the statement: from the universe, never
+            from what a person typed. A name that is not there is unknown, as in `expression`.
+        first : int
+            The number of the first parameter.
+
+        Examples
+        --------
+        >>> Selection(Like(Column("object", "str"), "NGC%")).sql({"object": 'v."object"'})
+        Condition(text='(v."object" GLOB $1)', values=('NGC*',))
+        """
+        from prestow.query.sql import condition
+
+        return condition(self.tree, columns, first)
+
+    @property
+    def terms(self) -> tuple[Selection, ...]:
+        """The conditions that it joins by ``and``, each alone; none of an empty one."""
+        if self.tree is None:
+            return ()
+        several = self.tree.inner if isinstance(self.tree, Both) and self.tree.word == "and" else (self.tree,)
+        return tuple(Selection(one) for one in several)
+
 
 def _columns(node: Node) -> Iterator[Column]:
     match node:
@@ -205,6 +237,11 @@ def _reference(column: Column, available: Collection[str]) -> pl.Expr:
     return pl.col(column.name) if column.name in available else pl.lit(None, dtype=kind)
 
 
+def _plain(column: Column, expression: pl.Expr) -> pl.Expr:
+    """Give text as text: a column of categories has neither its order nor its parts."""
+    return expression.cast(pl.String) if column.type == "str" else expression
+
+
 def _expression(node: Node, available: Collection[str]) -> pl.Expr:
     match node:
         case Column():
@@ -212,12 +249,16 @@ def _expression(node: Node, available: Collection[str]) -> pl.Expr:
         case Literal(value):
             return pl.lit(value)
         case Compare(left, operator, right):
-            other = _reference(right, available) if isinstance(right, Column) else pl.lit(right.value)
-            return _compare(_reference(left, available), operator, other)
+            here = _reference(left, available)
+            if isinstance(right, Column):
+                return _compare(_plain(left, here), operator, _plain(right, _reference(right, available)))
+            # Only equality is on codes, where a text column has them.
+            side = here if operator in ("=", "!=") else _plain(left, here)
+            return _compare(side, operator, pl.lit(right.value))
         case In(column, items):
             return _inside(_reference(column, available), items)
         case Like(column, pattern):
-            return _reference(column, available).str.contains(like_pattern(pattern))
+            return _plain(column, _reference(column, available)).str.contains(like_pattern(pattern))
         case IsNull(column) if column.name not in available:
             return pl.lit(None, dtype=pl.Boolean)  # whether it is null is not known either
         case IsNull(column):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from prestow.errors import IngestError, Problem, ProjectError
@@ -21,6 +22,7 @@ from prestow.registry.following import Following
 from prestow.registry.history import History
 from prestow.registry.holdings import Holdings
 from prestow.registry.listing import Listing
+from prestow.registry.selecting import Choice, Part, restriction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -362,6 +364,9 @@ class Registry:
         equal: Mapping[str, str | int] | None = None,
         facts: Collection[str] = FACTS,
         digits: bool = True,
+        where: Choice | None = None,
+        unknown: bool = False,
+        besides: Collection[str] = (),
     ) -> pa.Table:
         """Give the datasets of some types in some collections, one row each.
 
@@ -371,8 +376,10 @@ class Registry:
         datasets of one type and data ID the first in the order of the collections; else all.
         Sorted by type as given, then by data ID. Unknown types and collections have no rows: a run
         is asked for before it is planned. ``equal`` asks only for these values of dimensions, where
-        a type has them; ``facts`` only for these of the columns after the dimensions. Digests are
-        text; without ``digits`` octets.
+        a type has them; ``facts`` only for these of the columns after the dimensions. ``where`` asks
+        for what a selection surely takes, by the dimensions of a type, what they imply and their
+        metadata; with ``unknown`` also for what it may take, as far as these tell. Names in it that
+        mean something else are given as ``besides``. Digests are text; without ``digits`` octets.
         """
         import pyarrow as pa
 
@@ -387,7 +394,14 @@ class Registry:
             **{name: kind for name, kind in FACTS.items() if name in facts},
         }  # fmt: skip
         parts = [
-            self._datasets_of(known[t], runs, kinds, equal or {}, first=first)
+            self._datasets_of(
+                known[t],
+                runs,
+                kinds,
+                equal or {},
+                partial(restriction, where, unknown=unknown, besides=besides),
+                first=first,
+            )
             for t in dict.fromkeys(types)
             if t in known
         ]
@@ -401,6 +415,7 @@ class Registry:
         runs: Sequence[str],
         kinds: Mapping[str, str],
         equal: Mapping[str, str | int],
+        restricted: Callable[..., Part],
         *,
         first: bool,
     ) -> pa.Table:
@@ -419,6 +434,8 @@ class Registry:
         inside = f"run IN ({', '.join(str(numbers[run]) for run in runs)})"
         asked = {d: equal[d] for d in dims if d in equal}
         only = "".join(f' AND g."{d}" = ${i}' for i, d in enumerate(asked, 2))
+        part = restricted(self.universe, dims, first=len(asked) + 2)
+        only += f" AND ({part.condition})" if part.condition else ""
         source = {n: f"{'d' if n in _OF_DATASET else 'a'}.{n} AS {n}" for n in FACTS if n != "receipt"}
         needed = {"store", *kinds} | ({"quantum"} if "receipt" in kinds else set())
         columns = ", ".join(text for name, text in source.items() if name in needed)
@@ -427,9 +444,10 @@ class Registry:
         table = self._db.query(
             f"SELECT d.id AS id, d.run AS run, d.data_id AS n_{keys}, {columns} "
             f"FROM dataset d JOIN data_id_{group[0][1]} g ON g.id = d.data_id "
-            f"JOIN artifact a ON a.dataset = d.id WHERE d.type = $1 AND d.{inside}{only}",
+            f"JOIN artifact a ON a.dataset = d.id {part.joins} WHERE d.type = $1 AND d.{inside}{only}",
             group[0][0],
             *asked.values(),
+            *part.values,
         )
         stores = dict(self._db.rows("SELECT id, name FROM store"))
         place = col.places(table["run"], [numbers[run] for run in runs])
@@ -465,6 +483,19 @@ class Registry:
         )  # fmt: skip
         return col.conform(table, kinds)
 
+    def settled(self, run: str) -> pa.Table:
+        """Give ``id``, ``state`` and ``planned_recipe`` of the settled quanta of a run, in no order.
+
+        All that a submission asks, for a fraction of what `quanta` costs.
+        """
+        import pyarrow as pa
+
+        table = self._db.query(
+            "SELECT id, state, planned_recipe FROM quantum WHERE run = (SELECT id FROM collection WHERE name = $1)", run,
+        )  # fmt: skip
+        kinds = {"id": pa.binary(), "state": pa.string(), "planned_recipe": pa.binary()}
+        return table.cast(pa.schema(kinds)) if table.num_rows else pa.schema(kinds).empty_table()
+
     def quantum_states(self, ids: Iterable[bytes]) -> dict[bytes, str]:
         """Give, of these quanta, those that are settled, each with its state."""
         import pyarrow as pa
@@ -485,13 +516,21 @@ class Registry:
         )  # fmt: skip
         return _digits(col.conform(table, kinds))
 
-    def metrics(self, types: Sequence[str], collections: Sequence[str]) -> pa.Table:
+    def metrics(
+        self, types: Sequence[str], collections: Sequence[str], names: Collection[str] | None = None
+    ) -> pa.Table:
         """Give the metrics of the datasets of some types in some collections: ``id, name, value``.
 
         One row for each number under ``metrics`` of a product; a truth value is 0 or 1. Sorted by id
-        and name. Unknown types and collections have no rows.
+        and name. Unknown types and collections have no rows. ``names`` asks only for these.
         """
         kinds = {"id": col.ID, "name": "str", "value": "float"}
+        asked = list(dict.fromkeys(names or ()))
+        only = (
+            f" AND m.name IN ({', '.join(f'${i}' for i, _ in enumerate(asked, 1))})"
+            if names is not None
+            else ""
+        )
         there = self.collections()
         runs = {run for name in collections if name in there for run in self.chain_members(name)}
         numbers = [n for n, name in self._db.rows("SELECT id, name FROM collection") if name in runs]
@@ -499,7 +538,8 @@ class Registry:
         table = self._db.query(
             "SELECT m.dataset AS id, m.name AS name, m.value AS value FROM dataset d "
             f"JOIN metric m ON m.dataset = d.id WHERE d.type IN ({', '.join(map(str, wanted))}) "
-            f"AND d.run IN ({', '.join(map(str, numbers))}) ORDER BY m.dataset, m.name"
+            f"AND d.run IN ({', '.join(map(str, numbers))}){only} ORDER BY m.dataset, m.name",
+            *asked,
         )
         return col.conform(table, kinds)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prestow.model import DatasetType
+from prestow.model.instants import FOREVER
 from prestow.naming import identity
 from prestow.naming.templates import default_template
 from prestow.naming.universe import load_universe
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 UNIVERSE = load_universe()
 BANDS = ("g", "r")
+CERTIFIED = {
+    "collection": pl.String, "rank": pl.Int64, "valid_begin": pl.Int64, "valid_end": pl.Int64, "known_begin": pl.Int64,
+    "known_end": pl.Int64,
+}  # fmt: skip
 SETTLED = {"id": pl.Binary, "planned_recipe": pl.Binary}
 
 __all__ = ["UNIVERSE", "Request", "Survey", "build_plan", "reduction"]
@@ -59,6 +64,9 @@ class Survey:
         What `quanta` gives for every run.
     bound : mapping or None
         What `binding` gives for every run.
+    certified : mapping of dataset type to DataFrame
+        Validities of existing datasets: ``id``, ``collection``, ``valid_begin``, ``valid_end``,
+        ``known_begin``, ``known_end``.
     """
 
     existing: Mapping[str, pl.DataFrame]
@@ -66,6 +74,7 @@ class Survey:
     relations: Mapping[str, pl.DataFrame]
     settled: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SETTLED))
     bound: Mapping[str, Any] | None = None  # Any: facts of a record
+    certified: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     @classmethod
     def make(
@@ -144,6 +153,25 @@ class Survey:
         if not found:
             return pl.DataFrame(schema={"type": pl.String, "run": pl.String}).to_arrow()
         return pl.concat(found, how="diagonal").filter(pl.col("run").is_in(list(collections))).to_arrow()
+
+    def calibrations(self, types: Sequence[str], collections: Sequence[str], as_of: int | None) -> pa.Table:
+        """Give the validities that are known, each with its dataset; of no or named collections."""
+        rank = {name: i for i, name in enumerate(collections)}
+        known = pl.col("known_end") == FOREVER
+        if as_of is not None:
+            known = (pl.col("known_begin") <= as_of) & (pl.col("known_end") > as_of)
+        found = [
+            self.existing[name].join(self.certified[name].filter(known), on="id", how="inner")
+            for name in types
+            if name in self.certified
+        ]
+        if not found:
+            return pl.DataFrame(schema={"type": pl.String, "id": pl.Binary, **CERTIFIED}).to_arrow()
+        frame = pl.concat(found, how="diagonal")
+        if rank:
+            frame = frame.filter(pl.col("collection").is_in(list(rank)))
+        place = pl.col("collection").replace_strict(rank, default=0, return_dtype=pl.Int64)
+        return frame.with_columns(place.alias("rank")).to_arrow()
 
     def dimension_records(self, element: str) -> pa.Table:
         """Give the records of a dimension with all their columns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prestow.errors import Problem
-from prestow.plan.matching import match_all
+from prestow.plan.matching.tasks import match_all
 from prestow.plan.matching.explaining import asked
 from prestow.plan.state import State
 

@@ -1,0 +1,139 @@
+"""What a registry can decide of a selection by itself: own dimensions, what they imply, their metadata.
+
+The rules are those of the planner: a value follows from the record of the first dimension, in the
+order of the universe, that implies it; a name of metadata without its dimension is that of the first
+dimension, by name, that has it. What is not known here is NULL, so that whoever knows more decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from prestow.model.universe import Universe
+
+
+class Condition(Protocol):
+    """A condition in SQL, as `prestow.query.sql.Condition`."""
+
+    @property
+    def text(self) -> str:
+        """With parameters ``$n``."""
+
+    @property
+    def values(self) -> tuple[int | float | str, ...]:
+        """Of the parameters."""
+
+
+class Choice(Protocol):
+    """What a registry asks of a selection; `prestow.query.Selection` is one.
+
+    Ingest has a registry and no planner, so that the language itself is not known here.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names it uses."""
+
+    def sql(self, columns: Mapping[str, str], first: int = 1) -> Condition | None:
+        """Give it as a condition, by what stands for each name that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a statement: joins of tables, a condition or nothing, and its values."""
+
+    joins: str = ""
+    condition: str = ""
+    values: tuple[int | float | str, ...] = ()
+
+
+def restriction(
+    selection: Choice | None,
+    universe: Universe,
+    dimensions: Iterable[str],
+    *,
+    first: int,
+    unknown: bool,
+    besides: Collection[str] = (),
+) -> Part:
+    """Give what a selection comes to on a table ``g`` that has these dimensions.
+
+    Parameters
+    ----------
+    first : int
+        The number of the first parameter.
+    unknown : bool
+        Whether rows are kept of which the selection says nothing, or something that depends on what
+        is not known here.
+    besides : collection of str
+        Names in the selection that mean something else than what a registry knows.
+
+    Raises
+    ------
+    ValueError
+        If it has too many values, and rows of which nothing is known shall not be kept.
+
+    Examples
+    --------
+    >>> from prestow.naming.universe import load_universe
+    >>> from prestow.query import parse_selection
+    >>> u = load_universe()
+    >>> part = restriction(parse_selection("band = 'r'", u), u, ("visit", "instrument"), first=1, unknown=False)
+    >>> part.condition, part.values
+    ('(r_physical_filter."band" = $1)', ('r',))
+    """
+    if selection is None:
+        return Part()
+    columns, joins = _reached(universe, dimensions, [c for c in selection.columns if c not in besides])
+    found = selection.sql(columns, first)
+    if found is None:
+        if unknown:
+            return Part()
+        raise ValueError("the selection has more values than one statement can take")
+    text = f"{found.text} IS NOT FALSE" if unknown else found.text
+    return Part(joins, text, found.values)
+
+
+def _reached(
+    universe: Universe, dimensions: Iterable[str], names: Iterable[str]
+) -> tuple[dict[str, str], str]:
+    """Give what stands for each name that the records of these dimensions tell, and the joins it takes."""
+    at = {d: f'g."{d}"' for d in dimensions}
+    implied_by: dict[str, str] = {}
+    done: set[str] = set()
+    while todo := [d for d in universe.dimensions if d in at and d not in done]:
+        for element in todo:
+            done.add(element)
+            if set(universe.close([element])) <= set(at):
+                for name in universe.dimensions[element].implies:
+                    if name not in at:
+                        at[name], implied_by[name] = f'r_{element}."{name}"', element
+    found: dict[str, str] = {}
+    tables: dict[str, None] = {}  # in the order in which they are joined
+
+    def join(element: str) -> None:
+        for key in universe.close([element]):
+            if key in implied_by:
+                join(implied_by[key])
+        tables[element] = None
+
+    for name in names:
+        if name in at:
+            found[name] = at[name]
+            if name in implied_by:
+                join(implied_by[name])
+            continue
+        owner, dot, column = name.rpartition(".")
+        for element in [owner] if dot else sorted(universe.dimensions):
+            known = element in at and set(universe.close([element])) <= set(at)
+            if known and column in universe.dimensions[element].metadata:
+                join(element)
+                found[name] = f'r_{element}."{column}"'
+                break
+    joins = []
+    for element in tables:
+        on = " AND ".join(f'r_{element}."{key}" = {at[key]}' for key in universe.close([element]))
+        joins.append(f"LEFT JOIN dimension_{element} r_{element} ON {on}")
+    return found, " ".join(joins)
