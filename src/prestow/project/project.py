@@ -227,7 +227,7 @@ class Project(ProjectWithResults):
             sampled=None if sample is None else sample.asked,
         )
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
-        plan = build_plan(request, self.registry)
+        plan = build_plan(request, self.registry, beside=None if dry_run else self.plans_directory)
         if dry_run:
             return plan
         known = plan.id in self.plans()
