@@ -67,6 +67,7 @@ def build_plan(request: Request, source: DatasetSource) -> Plan:
             "chain": list(request.chain),
             "child_of": request.child_of,
             "mixed": request.mixed,
+            **state.told,
         },
         "pipeline_digest": pipeline_digest(request.pipeline),
         "totals": {name: table.height for name, table in tables.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -48,6 +49,16 @@ class LeftOut:
     count: int
     examples: pl.DataFrame  # data_id, detail
     severity: str = "noted"
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """What a person waived of a task: the reason to leave quanta out, how many, and why."""
+
+    reason: str
+    task: str
+    because: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +132,11 @@ class State:
         Further tables that are written beside the plan, outside its id.
     identity : mapping of name to digest
         What the plan's id covers besides its tables, such as the version of a relation.
+    told : mapping of name to plain value
+        What ``plan.yaml`` tells of the request besides: what was waived.
+    whole : mapping of dataset type to DataFrame
+        Existing datasets as they were before the request's selection, where it might take only part of
+        an observation.
     """
 
     request: Request
@@ -139,6 +155,8 @@ class State:
     warnings: tuple[str, ...] = ()
     extra: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     identity: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)  # Any: plain values
+    whole: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def frame(self, dataset_type: str) -> pl.DataFrame:
         """Give the datasets of a type, existing or planned."""
