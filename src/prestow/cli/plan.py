@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     metavar="COLLECTION",
     help="Search inputs here too, before the raw runs: the run of an earlier plan, say.",
 )
+@click.option(
+    "--as-of",
+    default="",
+    metavar="TIME",
+    help="Only calibrations known then (TAI): the plan that would have been made that day.",
+)
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
 @click.option(
     "--sample",
@@ -53,6 +59,7 @@ def plan(
     run: str | None,
     overrides: tuple[str, ...],
     inputs: tuple[str, ...],
+    as_of: str,
     child_of: str | None,
     sample: int | None,
     dry_run: bool,
@@ -70,12 +77,15 @@ def plan(
     before = set(project.plans())
     chosen = None
     if sample is not None:
-        chosen = project.sample(sample, where, overrides=overrides, inputs=inputs, child_of=child_of)
+        chosen = project.sample(
+            sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of
+        )
     made = project.plan(
         where,
         run=run,
         overrides=overrides,
         inputs=inputs,
+        as_of=as_of,
         child_of=child_of,
         sample=chosen,
         dry_run=dry_run,
@@ -122,6 +132,7 @@ def plan(
         [["--run", run]] if run else [],
         (["--set", one] for one in overrides),
         (["--input", one] for one in inputs),
+        [["--as-of", as_of]] if as_of else [],
         [["--child-of", child_of]] if child_of else [],
         [["--sample", str(sample)]] if sample else [],
     )
