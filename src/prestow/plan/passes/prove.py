@@ -33,7 +33,7 @@ def prove(state: State) -> State:
     ]
     full = directories.filter(pl.col("entries").is_between(CROWDED + 1, OVERCROWDED))
     warnings = tuple(f"{entries} entries in directory {directory}" for directory, entries in full.iter_rows())
-    return replace(state, problems=(*state.problems, *problems), warnings=warnings)
+    return replace(state, problems=(*state.problems, *problems), warnings=(*state.warnings, *warnings))
 
 
 def _names(state: State) -> pl.DataFrame:
