@@ -6,7 +6,7 @@ Owns the site file. Serves the project, which opens the engine it names. Never s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,21 @@ class PegasusSettings:
     properties: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][0-9]+)?) *([kKMGTP]?i?B)?")
+_UNITS = {
+    "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15,
+    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a store may hold in all, as far as somebody limits it: bytes, and files (inodes)."""
+
+    bytes: int | None = None
+    files: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where jobs run.
@@ -82,6 +97,8 @@ class Site:
         Where nodes see stores, for engines that are handed files.
     pegasus : PegasusSettings or None
         For the engine of that name.
+    quotas : mapping of name to Quota
+        What stores may hold, where the site says.
     """
 
     name: str
@@ -91,6 +108,7 @@ class Site:
     scratch: Path | None = None
     stores: Mapping[str, str] = field(default_factory=dict)
     pegasus: PegasusSettings | None = None
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
 
 
 def read_site(path: Path) -> Site:
@@ -123,9 +141,33 @@ def read_site(path: Path) -> Site:
         data.get("workers"),
         data.get("scheduler"),
         None if scratch is None else Path(scratch),
-        dict(data.get("stores") or {}),
+        dict(_uris(data.get("stores") or {})),
         None if settings is None else PegasusSettings(**settings),
+        dict(_quotas(data.get("stores") or {})),
     )
+
+
+def _uris(stores: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    for name, value in stores.items():
+        uri = value.get("uri") if isinstance(value, dict) else value
+        if isinstance(uri, str):
+            yield name, uri
+
+
+def _quotas(stores: Mapping[str, object]) -> Iterator[tuple[str, Quota]]:
+    for name, value in stores.items():
+        if isinstance(value, dict) and ("quota" in value or "inodes" in value):
+            yield name, Quota(_size(value.get("quota")), value.get("inodes"))
+
+
+def _size(value: object) -> int | None:
+    """Give a number of bytes, also of text with a unit; None if it is none."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is not None and (match[2] or "B") in _UNITS:
+        return round(float(match[1]) * _UNITS[match[2] or "B"])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return round(value) if 0 <= value < float("inf") else None
 
 
 def _problems(document: Document) -> list[Problem]:
@@ -162,11 +204,35 @@ def _problems(document: Document) -> list[Problem]:
     stores = data.get("stores")
     problems += document.check_type(("stores",), stores, dict, type(None))
     for name, uri in stores.items() if isinstance(stores, dict) else ():
-        problems += document.check_type(("stores", name), uri, str)
-        if isinstance(uri, str) and "://" not in uri:
-            fix = "write a URI, such as file:///shared/store"
-            problems.append(document.problem("PST-C013", ("stores", name), f"is {uri!r}, not a URI", fix))
+        problems += _store_problems(document, name, uri)
     return [*problems, *_pegasus_problems(document, data)]
+
+
+def _store_problems(document: Document, name: str, value: object) -> list[Problem]:
+    """Check one store: a URI, or a mapping with what it may hold."""
+    path: tuple[str, ...] = ("stores", name)
+    if not isinstance(value, dict):
+        problems, uri = document.check_type(path, value, str), value
+    else:
+        problems = document.check_keys(path, value, optional=("uri", "quota", "inodes"))
+        uri = value.get("uri")
+        if "uri" in value:
+            problems += document.check_type((*path, "uri"), uri, str)
+        if "quota" in value and _size(value["quota"]) is None:
+            fix = f"write bytes, with a unit if you like: {', '.join(_UNITS)}"
+            what = f"is {value['quota']!r}, not a size"
+            problems.append(document.problem("PST-C013", (*path, "quota"), what, fix))
+        if "inodes" in value:
+            wrong = document.check_type((*path, "inodes"), value["inodes"], int)
+            if not wrong and value["inodes"] < 0:
+                what = f"is {value['inodes']}"
+                wrong = [document.problem("PST-C013", (*path, "inodes"), what, "write a number of files")]
+            problems += wrong
+        path = (*path, "uri")
+    if isinstance(uri, str) and "://" not in uri:
+        fix = "write a URI, such as file:///shared/store"
+        problems.append(document.problem("PST-C013", path, f"is {uri!r}, not a URI", fix))
+    return problems
 
 
 def _pegasus_problems(document: Document, data: Mapping[str, object]) -> list[Problem]:

@@ -36,7 +36,9 @@ ACTS = st.lists(
 
 def _act(dataset, key, interval, known, ends):
     # a dataset has one data ID
-    return Certification("calib", "flat", (f"{dataset:02d}{key}" + "0" * 29,), {"detector": [key]}, known, *interval, ends)
+    return Certification(
+        "calib", "flat", (f"{dataset:02d}{key}" + "0" * 29,), {"detector": [key]}, known, *interval, ends
+    )
 
 
 def _known_by_hand(acts, key, instant, moment):
@@ -75,7 +77,8 @@ def test_rows_say_what_going_through_all_acts_says(drawn, random):
 
 
 VALIDITIES = st.lists(
-    st.tuples(st.integers(0, 7), INTERVALS, st.tuples(TIMES, TIMES).map(_interval), st.sampled_from("ab")), max_size=12
+    st.tuples(st.integers(0, 7), INTERVALS, st.tuples(TIMES, TIMES).map(_interval), st.sampled_from("ab")),
+    max_size=12,
 )
 
 
@@ -110,7 +113,9 @@ def _survey(rows, detectors=2):
 def _pipeline():
     pipeline = reduction()
     kinds = dict(pipeline.dataset_types)
-    kinds["flat"] = replace(kinds["flat"], calibration=True, dimensions=UNIVERSE.close(["detector", "day_obs"]))
+    kinds["flat"] = replace(
+        kinds["flat"], calibration=True, dimensions=UNIVERSE.close(["detector", "day_obs"])
+    )
     return replace(pipeline, dataset_types=kinds)
 
 
@@ -137,9 +142,16 @@ def test_the_choice_is_that_of_a_brute_force(rows, as_of, collections):
         valid: dict[str, set[str]] = {}
         for r in certified.iter_rows(named=True):
             known = r["known_end"] == FOREVER if as_of is None else r["known_begin"] <= as_of < r["known_end"]
-            if known and detector[r["id"]] == ccd and r["valid_begin"] <= visit < r["valid_end"] and visit in visits:
+            if (
+                known
+                and detector[r["id"]] == ccd
+                and r["valid_begin"] <= visit < r["valid_end"]
+                and visit in visits
+            ):
                 valid.setdefault(r["collection"], set()).add(r["id"].hex())
-        several = [valid.get(c, set()) for c in collections] if collections else [set().union(*valid.values())]
+        several = (
+            [valid.get(c, set()) for c in collections] if collections else [set().union(*valid.values())]
+        )
         best = next((v for v in several if v), set())
         if len(best) == 1:
             expected.update((q, one) for one in best)

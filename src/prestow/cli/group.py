@@ -22,6 +22,7 @@ COMMANDS = {
     "init": ("prestow.cli.init:init", "Make a working example: pipeline, tasks and tiny inputs."),
     "ingest": ("prestow.cli.ingest:ingest", "Take in raw files, other files, or the outputs of a run."),
     "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
+    "calib": ("prestow.cli.calib:calib", "Certify calibrations; list and check what is certified."),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),
     "verify": ("prestow.cli.verify:verify", "Prove a plan again, by an independent checker."),

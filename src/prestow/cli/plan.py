@@ -16,7 +16,11 @@ from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, duration_text, size_text, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prestow.plan import Plan
+    from prestow.plan.forecast import Forecast
+    from prestow.plan.forecast_model import Estimate
     from prestow.plan.summary import Summary
 
 
@@ -39,12 +43,21 @@ if TYPE_CHECKING:
     metavar="COLLECTION",
     help="Search inputs here too, before the raw runs: the run of an earlier plan, say.",
 )
+@click.option(
+    "--as-of",
+    default="",
+    metavar="TIME",
+    help="Only calibrations known then (TAI): the plan that would have been made that day.",
+)
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
 @click.option(
     "--sample",
     type=click.IntRange(1),
     metavar="N",
     help="Only N visits, chosen so that they make a gather; into run PIPELINE.sampleN by default.",
+)
+@click.option(
+    "--site", type=click.Path(), metavar="FILE", help="A site file: its quotas and workers, for the forecast."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
@@ -53,8 +66,10 @@ def plan(
     run: str | None,
     overrides: tuple[str, ...],
     inputs: tuple[str, ...],
+    as_of: str,
     child_of: str | None,
     sample: int | None,
+    site: str | None,
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -64,23 +79,29 @@ def plan(
     The same request on the same inputs is the same plan. Nothing runs yet.
     """
     began = time.monotonic()
+    from prestow.cli.show_forecast import short_line
     from prestow.plan.summary import summary
 
     project = open_project(directory)
     before = set(project.plans())
     chosen = None
     if sample is not None:
-        chosen = project.sample(sample, where, overrides=overrides, inputs=inputs, child_of=child_of)
+        chosen = project.sample(
+            sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of
+        )
     made = project.plan(
         where,
         run=run,
         overrides=overrides,
         inputs=inputs,
+        as_of=as_of,
         child_of=child_of,
         sample=chosen,
+        site=site,
         dry_run=dry_run,
     )
     numbers = summary(made)
+    forecast = project.forecast(made, site=site)
     done = project.outputs_made(made)
     reuse = project.reusable(made)
     taken = 0 if reuse is None else reuse["quantum"].n_unique()
@@ -89,12 +110,12 @@ def plan(
     facts = {
         **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free, "reused": taken,
         "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
-        "sample": None if chosen is None else asdict(chosen),
+        "sample": None if chosen is None else asdict(chosen), "forecast": forecast.as_dict(),
     }  # fmt: skip
     lines = [
         f"plan {made.id[:8]}  run {made.run}  {name} @ {made.pipeline_digest[:7]}   {duration_text(time.monotonic() - began)}",
         *([f"    sample: {chosen.text}"] if chosen is not None else []),
-        *_lines(numbers, free),
+        *_lines(numbers, free, forecast),
         (
             f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
             f"        inputs: {_existing(made):,} found, 0 missing"
@@ -107,7 +128,8 @@ def plan(
             else []
         ),
         *(f"    left out: {line}" for line in numbers.left_out),
-        *(f"    warning: {line}" for line in numbers.warnings),
+        *([f"    {short_line(forecast)}"] if forecast.runs or site else []),
+        *(f"    warning: {line}" for line in (*numbers.warnings, *forecast.warnings)),
     ]
     if dry_run:
         lines.append("nothing was written (dry run)")
@@ -122,8 +144,10 @@ def plan(
         [["--run", run]] if run else [],
         (["--set", one] for one in overrides),
         (["--input", one] for one in inputs),
+        [["--as-of", as_of]] if as_of else [],
         [["--child-of", child_of]] if child_of else [],
         [["--sample", str(sample)]] if sample else [],
+        [["--site", site]] if site else [],
     )
     same = shlex.join(["plan", *(word for option in chain(*again) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"
@@ -141,17 +165,21 @@ def _existing(made: Plan) -> int:
     return int((~datasets["planned"]).sum())
 
 
-def _lines(numbers: Summary, free: int) -> list[str]:
-    """Give the table of tasks; a forecast of nothing is not known."""
+def _lines(numbers: Summary, free: int, forecast: Forecast) -> list[str]:
+    """Give the table of tasks; what nothing is known of is ``?``."""
+    cpu = {line.name: line.cpu_seconds for line in forecast.tasks} | {"total": forecast.cpu_seconds}
+    sizes = {line.name: line.bytes for line in forecast.tasks} | {"total": forecast.products}
     rows = [
         (
             row.task, f"{row.jobs:,}", f"{row.inputs:,}", f"{row.outputs:,}",
-            duration_text(row.cpu_seconds) if row.cpu_seconds else "?", size_text(row.bytes) if row.bytes else "?",
+            _text(cpu[row.task], duration_text), _text(sizes[row.task], size_text),
         )
         for row in (*numbers.tasks, numbers.total)
     ]  # fmt: skip
     lines = [table(("task", "jobs", "inputs", "outputs", "est. cpu", "est. size"), rows, indent="    ")]
     lines[0] += f"     free here: {size_text(free)}"
-    if numbers.total.bytes > free:
-        lines.append("    warning: this is more than the disk has free")
     return lines
+
+
+def _text(estimate: Estimate | None, text: Callable[[float], str]) -> str:
+    return text(estimate.value) if estimate is not None and estimate.value else "?"

@@ -47,6 +47,10 @@ LINES = 40  # of a listing for people; --files and --json have them all
     help="The graph of tasks and dataset types, to draw; mermaid, if not said.",
 )
 @click.option("--pipeline", is_flag=True, help="With --graph: of the pipeline, without a plan.")
+@click.option("--forecast", is_flag=True, help="What it will come to, and after a run what it came to.")
+@click.option(
+    "--site", type=click.Path(), metavar="FILE", help="With --forecast: a site file, for quotas and workers."
+)
 @shared_options
 def show(
     words: tuple[str, ...],
@@ -55,6 +59,8 @@ def show(
     paper: str | None,
     graph: str | None,
     pipeline: bool,
+    forecast: bool,
+    site: str | None,
     output: Output,
     directory: Path,
 ) -> None:
@@ -69,6 +75,11 @@ def show(
         return
     if graph or pipeline:
         show_graph(project, words, graph or "mermaid", output, pipeline=pipeline)
+        return
+    if forecast or site:
+        from prestow.cli.show_forecast import show_forecast
+
+        show_forecast(project, words, site, output)
         return
     plan, what = _plan_and_what(project, words)
     tables = plan.tables

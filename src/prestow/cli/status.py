@@ -11,11 +11,13 @@ import click
 from prestow.cli import completing
 from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, count_text, duration_text, table
+from prestow.cli.show_forecast import recorded_line
 from prestow.errors import Exit
 
 if TYPE_CHECKING:
     from prestow.engines.journal import UnderWay
     from prestow.plan import Plan
+    from prestow.plan.forecast_recorded import Recorded
     from prestow.project import Project
     from prestow.results.status import Status
 
@@ -39,9 +41,14 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         for f in standing.failures
     )
     now = project.under_way(found)
+    recorded = _recorded(project, found, standing)
     output.answer(
         "status",
-        {**standing.as_dict(), "run_under_way": now.as_dict() if now else None},
+        {
+            **standing.as_dict(),
+            "run_under_way": now.as_dict() if now else None,
+            "forecast": recorded.as_dict() if recorded else None,
+        },
         f"plan {found.id[:8]}  run {found.run}\n"
         + table(
             ("task", *total, "sum"),
@@ -52,6 +59,7 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
             total=True,
         )
         + (_under_way(now) if now and now.alive else "")
+        + (f"\n  {recorded_line(recorded)}" if recorded else "")
         + failures,
         following=f"prestow status{plan_word(project, found)}"
         if now and now.alive
@@ -62,6 +70,14 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     if total["failed"] or (total["blocked"] and not total["lost"]):
         return Exit.FAILED
     return Exit.LOSSES if total["lost"] else Exit.OK
+
+
+def _recorded(project: Project, plan: Plan, standing: Status) -> Recorded | None:
+    """Give how good the forecast was, once all of a plan is settled and taken in."""
+    if standing.counts["pending"] or standing.counts["failed"]:
+        return None
+    after = project.forecast_recorded(plan)
+    return after if after is not None and after.whole else None
 
 
 def _under_way(now: UnderWay) -> str:

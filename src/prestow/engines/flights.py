@@ -87,7 +87,7 @@ class Flights:
                 if text is not None and len(receipts) < HANDED_ON:
                     receipts.append(text)
             else:
-                parent = s.job[producer]
+                parent = int(s.job[producer])
                 if parent in self.handles:
                     parents[parent] = self.handles[parent]
         return list(parents.values()), tuple(receipts)

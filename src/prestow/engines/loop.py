@@ -242,7 +242,7 @@ class Loop:
         left = [row for row in s.quanta_of(job) if row not in s.states]
         entries = []
         for row in left[:1]:  # what stands after it in the job did not get that far
-            data_id = s.plan.tables["quanta"]["data_id"][row]
+            data_id = s.plan.tables.scan("quanta").slice(row, 1).select("data_id").collect().item()
             facts = {"quantum": s.ids[row], "task": s.task[row], "data_id": DataId.from_json(data_id), "code": code,
                      "message": message, "log_tail": log, "seconds": time.monotonic() - flight.begin}  # fmt: skip
             self._failure(row, facts, attempt)
@@ -326,7 +326,7 @@ class Loop:
 
     def _seal_one(self, row: int) -> Receipt:
         s = self.submission
-        job = s.job[row]
+        job = int(s.job[row])
         manifest = next(self.flights.manifests([job]))
         quantum = next(q for q in manifest.quanta if q.id == s.ids[row])
         failure = self.tally.failures[row]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from prestow.plan import Plan
+    from prestow.plan.settled import Register
 
 __all__ = ["RunFailure", "RunResult", "run_plan"]
 
@@ -40,6 +41,7 @@ def run_plan(
     directory: Path | None = None,
     only: str | Sequence[str] = (),
     reuse: pl.DataFrame | None = None,
+    registry: Register | None = None,
     on_event: Callable[[Event], None] | None = None,
     stop: threading.Event | None = None,
 ) -> RunResult:
@@ -62,6 +64,8 @@ def run_plan(
         Tasks: run their quanta and what they need, no more.
     reuse : DataFrame or None
         What `reusable` gave: outputs that are taken from a parent run.
+    registry : Register or None
+        What it has taken in needs no look at receipts.
     on_event : callable or None
         Called with an `Event` on every change.
     stop : threading.Event or None
@@ -81,7 +85,7 @@ def run_plan(
         if directory is not None:
             stack.enter_context(run_lock(directory))
         output = open_store(stores[store])
-        settled = read_settled(plan, output, look=True)
+        settled = read_settled(plan, output, look=True, registry=registry)
         gone = [name for row in settled.unpromoted for name in _promote(plan, output, row)]
         submission = Submission.of(plan, settled, reuse=reuse, only=only)
         journal = None

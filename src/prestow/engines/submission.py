@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from prestow.engines.sealing import Need, Standing
@@ -20,10 +22,14 @@ from prestow.errors import Problem, ProjectError, raise_all
 from prestow.manifest import needed
 from prestow.model import State
 from prestow.pipeline.definition import OnFailure
+from prestow.plan.states import RowSet, States, Words, tasks_of
 
 if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.plan.settled import Settled
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,9 @@ class Submission:
 
     Parameters
     ----------
-    states : dict of row to State
+    states : States
         Settled quanta.
-    reused : frozenset of int
+    reused : RowSet
         Quanta whose outputs are taken from elsewhere.
     rows : list of int
         Quanta to settle, in order.
@@ -61,17 +67,21 @@ class Submission:
         Jobs that have such quanta, in order.
     unasked : list of int
         Quanta that are unsettled, and that nobody asked for.
+    absent : set of str
+        Ids of datasets that a *made* quantum left out.
+    lacking : RowSet
+        Datasets that were rightfully not made: of reused quanta, and those that the registry says.
     """
 
     plan: Plan
-    states: dict[int, State]
-    reused: frozenset[int]
+    states: States
+    reused: RowSet
     rows: list[int]
     jobs: list[int]
     policies: dict[str, Policy]
+    absent: set[str]
+    lacking: RowSet
     unasked: list[int] = field(default_factory=list)
-    absent: set[str] = field(default_factory=set)
-    lacking: frozenset[int] = frozenset()  # datasets of reused quanta that were not made there
 
     @classmethod
     def of(
@@ -99,89 +109,79 @@ class Submission:
         known = policies(plan)
         labels = (only,) if isinstance(only, str) else tuple(only)
         raise_all((_no_task(label, known) for label in labels if label not in known), ProjectError)
-        reused = (
-            frozenset[int]()
-            if reuse is None
-            else frozenset(reuse["quantum"].to_list()) - settled.states.keys()
-        )
-        lacking = (
-            frozenset[int]()
-            if reuse is None
-            else frozenset(reuse.filter(pl.col("sha256").is_null())["dataset"].to_list())
-        )
-        result = cls(
-            plan, dict(settled.states), reused, [], [], known, absent=set(settled.absent), lacking=lacking
-        )
-        height = plan.tables["quanta"].height
-        if len(settled.states) + len(reused) < height:
-            rows = [row for row in range(height) if row not in settled.states and row not in reused]
-            if labels:
-                wanted = result._with_ancestors(labels, rows)
-                result.unasked = sorted(set(rows).difference(wanted))
-                rows = wanted
-            result.rows = rows
-            job = plan.tables["quanta"]["job"].to_list()
-            result.jobs = sorted({job[row] for row in rows})
+        total = plan.document["totals"]
+        states = settled.states.copy()
+        taken = np.zeros(total["quanta"], np.bool_)
+        lacking = np.zeros(total["datasets"], np.bool_)
+        lacking[settled.lacking.to_numpy()] = True
+        if reuse is not None:
+            taken[reuse["quantum"].to_numpy()] = True
+            taken &= states.codes == 0
+            lacking[reuse.filter(pl.col("sha256").is_null())["dataset"].to_numpy()] = True
+        result = cls(plan, states, RowSet(taken), [], [], known, set(settled.absent), RowSet(lacking))
+        rows = np.flatnonzero(result.open)
+        if labels and len(rows):
+            wanted = result._with_ancestors(labels)
+            result.unasked = rows[~wanted[rows]].tolist()
+            rows = rows[wanted[rows]]
+        result.rows = rows.tolist()
+        result.jobs = np.unique(result.job[rows]).tolist()
         return result
 
-    def _with_ancestors(self, labels: Collection[str], rows: list[int]) -> list[int]:
-        tasks = self.plan.tables["quanta"]["task"].to_list()
-        wanted = {row for row in rows if tasks[row] in labels}
-        climb = list(wanted)
-        unsettled = set(rows)
-        while climb:
-            for need in self.needs(climb.pop()):
-                for producer, _ in need.planned:
-                    if producer in unsettled and producer not in wanted:
-                        wanted.add(producer)
-                        climb.append(producer)
-        return sorted(wanted)
+    def _with_ancestors(self, labels: Collection[str]) -> Mask:
+        """Give the unsettled quanta of these tasks, and those whose outputs they need."""
+        numbers = [i for i, name in enumerate(self.task.names) if name in labels]
+        wanted = np.isin(self.task.numbers, numbers) & self.open
+        edges = self._edges.filter(pl.col("producer").is_not_null())
+        producers, quanta = edges["producer"].to_numpy(), edges["quantum"].to_numpy()
+        alive = self.open[producers]
+        producers, quanta = producers[alive], quanta[alive]
+        while True:  # a round for each level; an edge that was followed is done with
+            reached = wanted[quanta]
+            if not reached.any():
+                return wanted
+            wanted[producers[reached]] = True
+            producers, quanta = producers[~reached], quanta[~reached]
 
     # ------------------------------------------------------------------ the graph
 
     @cached_property
-    def task(self) -> list[str]:
+    def open(self) -> Mask:
+        """Which quanta were neither settled nor reused at the start."""
+        mask: Mask = (self.states.codes == 0) & ~self.reused.mask
+        return mask
+
+    @cached_property
+    def task(self) -> Words:
         """The task of each quantum."""
-        result: list[str] = self.plan.tables["quanta"]["task"].to_list()
-        return result
+        return tasks_of(self.plan)
 
     @cached_property
-    def job(self) -> list[int]:
+    def job(self) -> Numbers:
         """The job of each quantum."""
-        result: list[int] = self.plan.tables["quanta"]["job"].to_list()
-        return result
+        return self._column("quanta", "job").to_numpy()
+
+    def _column(self, table: str, name: str) -> pl.Series:
+        return self.plan.tables.scan(table).select(name).collect()[name]
 
     @cached_property
-    def ids(self) -> list[str]:
-        """The id of each quantum, as text."""
-        return [str(uuid.UUID(bytes=raw)) for raw in self.plan.tables["quanta"]["id"].to_list()]
+    def ids(self) -> Mapping[int, str]:
+        """The id, as text, of each quantum of the jobs of this submission."""
+        return {row: name for name, row in self.row_of.items()}
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """The row of a quantum's id."""
-        return {name: row for row, name in enumerate(self.ids)}
+        """The row of an id, for the quanta of the jobs of this submission."""
+        mine = np.zeros(len(self._firsts), np.bool_)
+        mine[self.jobs] = True
+        rows = np.flatnonzero(mine[self.job])
+        ids = self._column("quanta", "id").gather(rows)
+        return {str(uuid.UUID(bytes=raw)): row for raw, row in zip(ids.to_list(), rows.tolist(), strict=True)}
 
     @cached_property
     def _edges(self) -> pl.DataFrame:
         """One row for each input of an unsettled quantum: quantum, connection, dataset, producer."""
-        unsettled = pl.Series("quantum", self._unsettled(), dtype=pl.UInt32)
-        return (
-            self.plan.tables["inputs"]
-            .join(unsettled.to_frame(), on="quantum", how="semi", maintain_order="left")
-            .join(
-                self.plan.tables["datasets"].select("dataset", "producer"),
-                on="dataset",
-                how="left",
-                maintain_order="left",
-            )
-        )
-
-    def _unsettled(self) -> list[int]:
-        return [
-            row
-            for row in range(self.plan.tables["quanta"].height)
-            if row not in self.states and row not in self.reused
-        ]
+        return inputs_of(self.plan, self.open)
 
     @cached_property
     def _inputs(self) -> tuple[list[str], list[int], list[int | None], dict[int, tuple[int, int]]]:
@@ -226,14 +226,13 @@ class Submission:
     @cached_property
     def waits(self) -> dict[int, list[int]]:
         """For each job that waits: the unsettled quanta outside it that it reads from."""
-        job = pl.Series("job", self.job, dtype=pl.UInt32)
-        unsettled = pl.Series("producer", self._unsettled(), dtype=pl.UInt32)
         edges = self._edges.filter(pl.col("producer").is_not_null()).select("producer", "quantum")
-        pairs = edges.join(unsettled.to_frame(), on="producer", how="semi")
-        pairs = pairs.select(
+        edges = edges.filter(pl.Series(self.open[edges["producer"].to_numpy()]))
+        job = pl.Series(self.job)
+        pairs = edges.select(
             "producer",
-            child=job.gather(pairs["quantum"]),
-            parent=job.gather(pairs["producer"]),
+            child=job.gather(edges["quantum"]),
+            parent=job.gather(edges["producer"]),
         )
         grouped = (
             pairs.filter(pl.col("child") != pl.col("parent"))
@@ -256,29 +255,34 @@ class Submission:
 
     def quanta_of(self, job: int) -> range:
         """Give the rows of a job's quanta."""
-        first, count = self._spans[job]
-        return range(first, first + count)
+        first, last = (
+            self._firsts[job : job + 2] if job + 1 < len(self._firsts) else (self._firsts[job], len(self.job))
+        )
+        return range(int(first), int(last))
 
     @cached_property
-    def _spans(self) -> list[tuple[int, int]]:
-        return list(self.plan.tables["jobs"].select("first", "count").iter_rows())
+    def _firsts(self) -> Numbers:
+        return self._column("jobs", "first").to_numpy()
 
     @cached_property
-    def job_names(self) -> list[str]:
-        """The name of each job."""
-        result: list[str] = self.plan.tables["jobs"]["name"].to_list()
-        return result
+    def _jobs(self) -> pl.DataFrame:
+        wanted = pl.Series("job", self.jobs, pl.UInt32)
+        jobs = self.plan.tables.scan("jobs").select("job", "name", "label").collect()
+        return jobs[wanted] if len(self.jobs) < jobs.height else jobs
 
     @cached_property
-    def labels(self) -> list[str]:
-        """The task or cluster of each job."""
-        result: list[str] = self.plan.tables["jobs"]["label"].to_list()
-        return result
+    def job_names(self) -> Mapping[int, str]:
+        """The name of each job of this submission."""
+        return dict(self._jobs.select("job", "name").iter_rows())
 
     @cached_property
-    def _dataset_ids(self) -> list[bytes]:
-        result: list[bytes] = self.plan.tables["datasets"]["id"].to_list()
-        return result
+    def labels(self) -> Mapping[int, str]:
+        """The task or cluster of each job of this submission."""
+        return dict(self._jobs.select("job", "label").iter_rows())
+
+    @cached_property
+    def _dataset_ids(self) -> pl.Series:
+        return self._column("datasets", "id")
 
     def standing(self, producer: int, dataset: int) -> Standing:
         """Tell what a planned input is."""
@@ -287,7 +291,7 @@ class Submission:
         state = self.states.get(producer)
         if state is None:
             return Standing.OPEN
-        if state is not State.MADE:
+        if state is not State.MADE or dataset in self.lacking:
             return Standing.ABSENT
         if self.absent and str(uuid.UUID(bytes=self._dataset_ids[dataset])) in self.absent:
             return Standing.ABSENT
@@ -300,13 +304,13 @@ def _no_task(label: str, known: Iterable[str]) -> Problem:
     return Problem("PST-G005", f"no task '{label}' in this plan", "--only", fix)
 
 
-def count_states(
-    order: Iterable[str], tasks: Iterable[str], words: Mapping[int, str]
-) -> dict[str, dict[str, int]]:
-    """Count states by task, tasks in this order; a quantum (by its row) without a word is pending."""
-    result: dict[str, dict[str, int]] = {task: {} for task in order}
-    for row, task in enumerate(tasks):
-        counts = result[task]
-        word = words.get(row, "pending")
-        counts[word] = counts.get(word, 0) + 1
-    return result
+def inputs_of(plan: Plan, some: Mask) -> pl.DataFrame:
+    """Give the inputs of some quanta of a plan, in order: quantum, connection, dataset, producer."""
+    columns = ("quantum", "connection", "dataset")
+    if not some.any():
+        inputs = plan.tables.scan("inputs").select(columns).head(0).collect()
+    else:
+        inputs = plan.tables.scan("inputs").select(columns).collect()
+        inputs = inputs.filter(pl.Series(some[inputs["quantum"].to_numpy()]))
+    producers = plan.tables.scan("datasets").select("producer").collect()["producer"]
+    return inputs.with_columns(producers.gather(inputs["dataset"]))

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from prestow.engines.result import RunFailure
-from prestow.engines.submission import Submission, count_states
+from prestow.engines.submission import Submission
 from prestow.model import DataId, State
+from prestow.plan.states import WORDS, count_states
 
 
 class Tally:
@@ -18,9 +19,10 @@ class Tally:
         s = self.submission = submission
         self.failed: Counter[int] = Counter()  # failures of quanta
         self.failures: dict[int, RunFailure] = {}  # of quanta that are not settled
-        self._words = {row: str(state) for row, state in s.states.items()}
-        self._words.update(dict.fromkeys(s.reused, "reused"))
-        self._tasks = count_states(s.policies, s.plan.tables["quanta"]["task"].to_list(), self._words)
+        self._codes = s.states.codes.copy()
+        self._codes[s.reused.mask] = WORDS.index("reused")
+        counts = count_states(s.task, self._codes)
+        self._tasks = {task: {word: n for word, n in row.items() if n} for task, row in counts.items()}
 
     @property
     def tasks(self) -> dict[str, dict[str, int]]:
@@ -45,10 +47,10 @@ class Tally:
 
     def _word(self, row: int, word: str) -> None:
         counts = self._tasks[self.submission.task[row]]
-        before = self._words.get(row, "pending")
+        before = WORDS[self._codes[row]]
         if before == word:
             return
-        self._words[row] = word
+        self._codes[row] = WORDS.index(word)
         counts[before] -= 1
         if not counts[before]:
             del counts[before]

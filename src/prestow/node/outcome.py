@@ -145,6 +145,16 @@ def make_report(
     }
 
 
+def cpu_seconds() -> float:
+    """Give the CPU that this process has used, and its children that have ended: to take differences of."""
+    import resource
+
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
 def put_report(store: Store, name: str, report: Mapping[str, Any]) -> None:  # Any: JSON values
     """Put a report into the store, if that can be done; it is not worth waiting for a disk."""
     try:

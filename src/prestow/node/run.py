@@ -25,7 +25,7 @@ from prestow.node import execute
 from prestow.node.commits import Commits
 from prestow.node.inputs import Inputs, Seen, recipe_of, unmet
 from prestow.node.making import Making
-from prestow.node.outcome import Outcome, make_report, put_report
+from prestow.node.outcome import Outcome, cpu_seconds, make_report, put_report
 from prestow.stores import Store, open_store
 from prestow.tasks import NothingToDo
 
@@ -254,7 +254,7 @@ class _Job:
                 {"quantum": quantum.id, "state": "pending", "why": "an input of this job is not settled"}
             )
             return
-        begin = time.monotonic()
+        begin, used = time.monotonic(), cpu_seconds()
         log = ""
         try:
             making = self.making
@@ -278,7 +278,7 @@ class _Job:
         self.entries.append({
             "quantum": quantum.id, "task": quantum.task, "data_id": dict(quantum.data_id), "seed": seed_of(quantum.recipe),
             "state": str(commits.settled[quantum.id].state) if quantum.id in commits.settled else "failed",
-            "seconds": round(time.monotonic() - begin, 6),
+            "seconds": round(time.monotonic() - begin, 6), "cpu_seconds": round(cpu_seconds() - used, 6),
             "failures": [f.as_dict() for f in commits.failures if f.quantum == quantum.id],
         })  # fmt: skip
 

@@ -4,7 +4,7 @@ Owns the passes over columns, the plan and its directory, and the manifests made
 engines, results and the command line. Never writes a product, and never looks at what is done.
 
 >>> [step.__name__ for step in PASSES]
-['select', 'expand', 'match', 'recipe', 'name', 'group', 'prove']
+['select', 'expand', 'match', 'waive', 'recipe', 'name', 'group', 'prove', 'afford']
 """
 
 from prestow.plan.building import build_plan

@@ -82,6 +82,7 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
             "chain": list(request.chain),
             "child_of": request.child_of,
             "mixed": request.mixed,
+            **state.told,
         },
         "pipeline_digest": pipeline_digest(request.pipeline),
         "totals": {name: heights[name] for name in TABLES},

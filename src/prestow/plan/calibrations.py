@@ -40,7 +40,6 @@ VALIDITIES = {"dataset": ROW, "collection": pl.String, "rank": pl.Int64, **dict.
 """Columns of `State.calibrations`: a row for each validity of each dataset that is known."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What a connection reads.
@@ -66,7 +65,10 @@ def is_looked_up(state: State, task: TaskDefinition, connection: InputConnection
     """
     if not state.request.pipeline.dataset_types[connection.type].calibration:
         return False
-    return connection.type not in state.planned or observation(state.request.universe, task.dimensions) is not None
+    return (
+        connection.type not in state.planned
+        or observation(state.request.universe, task.dimensions) is not None
+    )
 
 
 def as_needed(state: State, task: TaskDefinition, connection: InputConnection) -> InputConnection:
@@ -94,7 +96,9 @@ def without_moment(state: State, task: TaskDefinition) -> list[Problem]:
 def of_source(frame: pl.DataFrame, existing: pl.DataFrame, ids: pl.Expr) -> pl.DataFrame:
     """Give the validities that a source told, each with the row of its dataset in ``existing``."""
     rows = existing.select("_id").with_row_index("dataset")
-    told = frame.select(ids.alias("_id"), "collection", pl.col("rank").cast(pl.Int64), *(pl.col(t) for t in TIMES))
+    told = frame.select(
+        ids.alias("_id"), "collection", pl.col("rank").cast(pl.Int64), *(pl.col(t) for t in TIMES)
+    )
     result = told.join(rows, on="_id", how="inner").drop("_id")
     return result.select(pl.col("dataset").cast(ROW), "collection", "rank", *TIMES).sort(
         "dataset", "rank", "collection", "valid_begin", "known_begin"
@@ -144,7 +148,9 @@ def choose(
     gaps = np.setdiff1d(gaps, doubles, assume_unique=True)
     faults[doubles] = True
     good = one & ~faults[quantum]
-    pairs = pl.DataFrame({"quantum": quantum[good], "dataset": found[good]}, schema={"quantum": ROW, "dataset": ROW})
+    pairs = pl.DataFrame(
+        {"quantum": quantum[good], "dataset": found[good]}, schema={"quantum": ROW, "dataset": ROW}
+    )
     tell = _Details(state, task, connection, quanta, shared)
     return Chosen(pairs.sort("quantum", "dataset"), tell.of(gaps, "no"), tell.of(doubles, "more than one"))
 
@@ -158,7 +164,9 @@ def _of_plan(
     interval = state.request.pipeline.dataset_types[connection.type].certifies
     if interval is not None:
         moments = _moments(state, task, quanta)
-        inside = pl.select((moments >= interval[0]) & (moments < interval[1])).to_series().fill_null(value=False)
+        inside = (
+            pl.select((moments >= interval[0]) & (moments < interval[1])).to_series().fill_null(value=False)
+        )
         pairs = pairs.filter(inside.gather(pairs["quantum"]))
     has = np.zeros(quanta.height, bool)
     has[pairs["quantum"].to_numpy()] = True
@@ -177,7 +185,9 @@ def _moments(state: State, task: TaskDefinition, quanta: pl.DataFrame) -> pl.Ser
     return quanta.select(on).join(records, on=on, how="left", maintain_order="left")["_begin"]
 
 
-def _too_few(connection: InputConnection, asked: Whole, found: Whole) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _too_few(
+    connection: InputConnection, asked: Whole, found: Whole
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Say which quanta have fewer calibrations than the connection's minimum; one, if nothing else is said."""
     import numpy as np
 
@@ -197,7 +207,9 @@ def table_of(state: State) -> pl.DataFrame:
             name, pairs = connection.type, state.parts[task.label].inputs.get(connection.name)
             if pairs is None or name not in state.calibrations or not is_looked_up(state, task, connection):
                 continue
-            taken = state.calibrations[name].filter(pl.col("dataset").is_in(pairs["dataset"].unique().implode()))
+            taken = state.calibrations[name].filter(
+                pl.col("dataset").is_in(pairs["dataset"].unique().implode())
+            )
             ids = state.existing[name]["_id"].gather(taken["dataset"])
             parts.append(
                 taken.select(
@@ -236,11 +248,19 @@ def _keys_of(frame: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
 
 
 def _asked(
-    state: State, task: TaskDefinition, quanta: pl.DataFrame, keys: pl.DataFrame, shared: Sequence[str], segments: _Segments
+    state: State,
+    task: TaskDefinition,
+    quanta: pl.DataFrame,
+    keys: pl.DataFrame,
+    shared: Sequence[str],
+    segments: _Segments,
 ) -> pl.DataFrame:
     """Give what is looked up: ``_quantum``, ``_key`` and ``_at``, -1 where there is none."""
     universe = state.request.universe
-    rows = quanta.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("_quantum"), *(c for c in quanta.columns if c in universe.dimensions))
+    rows = quanta.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("_quantum"),
+        *(c for c in quanta.columns if c in universe.dimensions),
+    )
     element = observation(universe, task.dimensions)
     assert element is not None, "what is looked up has a moment"
     on = list(universe.close([element]))
@@ -350,7 +370,9 @@ class _Details:
         values = zip(*(rows[d].cast(pl.String).to_list() for d in self.shared), strict=True)
         texts = []
         for moment, row in zip(moments, values if self.shared else ((),) * len(moments), strict=True):
-            words = ",".join(f"{d}={'none' if v is None else v}" for d, v in zip(self.shared, row, strict=True))
+            words = ",".join(
+                f"{d}={'none' if v is None else v}" for d, v in zip(self.shared, row, strict=True)
+            )
             when = "for a moment that is not known" if moment is None else f"valid at {instant_text(moment)}"
             texts.append(f"{number} {self.connection.type}{{{words}}} {when}")
         details = pl.Series("detail", texts + [None] * (frame.height - len(texts)), pl.String)

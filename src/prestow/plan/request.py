@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from prestow.errors import Problem
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
+    from prestow.plan.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,16 @@ class Request:
     as_of : int or None
         Take only calibrations that were known at that moment, in nanoseconds of TAI; outside the
         plan's id, so that a replay is the plan that it replays.
+    waive : tuple of str
+        Reasons to leave quanta out that a person accepts, ``REASON`` or ``REASON@TASK``; ``*`` and ``?`` stand
+        for any characters.
+    waive_because : str
+        Why; it stays in the plan, outside its id.
+    whole : bool
+        Take observations of which a gather would see only part as a whole.
+    check : callable or None
+        Asked at the end what stands against the plan that the planner cannot know: stores that do
+        not answer, room that is not there. See the pass `afford`.
     """
 
     run: str
@@ -52,6 +64,10 @@ class Request:
     store: str = "output"
     calibrations: tuple[str, ...] = ()
     as_of: int | None = None
+    waive: tuple[str, ...] = ()
+    waive_because: str = ""
+    whole: bool = False
+    check: Callable[[State], Iterable[Problem]] | None = field(default=None, compare=False, repr=False)
 
 
 class DatasetSource(Protocol):

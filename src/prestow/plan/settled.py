@@ -1,4 +1,4 @@
-"""What of a plan is settled: its receipts, read in bulk. State of the store, never part of a plan."""
+"""What of a plan is settled, as a registry and receipts say. State of the store, never part of a plan."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import polars as pl
 
 from prestow.commit import receipt_name
 from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, StoreError
 from prestow.manifest import RECEIPT_SCHEMA
 from prestow.model import DataId, State
+from prestow.plan.matched_ids import match_ids
+from prestow.plan.states import CODES, States
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pyarrow as pa
+
     from prestow.plan import Plan
     from prestow.stores import Store
 
@@ -21,62 +29,164 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
+class _Conflict:
+    """A quantum that is settled under another recipe; ``place`` says where."""
+
+    task: str
+    data_id: str
+    there: str
+    here: str
+    place: str
+
+
+class Register(Protocol):
+    """What is asked of a registry; `prestow.registry.Registry` is one."""
+
+    def settled(self, run: str) -> pa.Table:
+        """Give ``id``, ``state`` and ``planned_recipe`` of the settled quanta of a run."""
+
+    def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
+        """Give datasets, with ``id``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """The receipts of a plan's quanta, by row.
+    """What is settled of a plan's quanta, by row.
 
     Parameters
     ----------
-    states : mapping of row to State
+    states : States
         Only settled quanta are in it.
     texts : mapping of row to str
-        Their receipts, for those asked for.
+        Receipts that were read, if they were asked for.
     absent : set of str
-        Ids of outputs that a *made* quantum left out.
+        Ids of outputs that a *made* quantum left out, as its receipt says.
+    lacking : Series
+        Datasets (rows of the plan) of the same kind, as the registry says.
     unpromoted : tuple of int
         Made quanta of which an output is not at its planned name in its size.
     """
 
-    states: dict[int, State] = field(default_factory=dict)
+    states: States
     texts: dict[int, str] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
+    lacking: pl.Series = field(default_factory=lambda: pl.Series("dataset", [], pl.UInt32))
     unpromoted: tuple[int, ...] = ()
 
 
 def read_settled(
-    plan: Plan, store: Store, *, rows: Iterable[int] | None = None, look: bool = False, keep: bool = False
+    plan: Plan,
+    store: Store,
+    *,
+    rows: Iterable[int] | None = None,
+    look: bool = False,
+    keep: bool = False,
+    registry: Register | None = None,
 ) -> Settled:
-    """Read the receipts of all quanta, or of these rows.
+    """Tell what is settled of all quanta, or of these rows.
+
+    What a registry has taken in is read from it, in columns; of the rest the receipts are read.
 
     Parameters
     ----------
     look : bool
-        Also look whether made outputs are at their planned names.
+        Also look whether made outputs are at their planned names, where receipts are read.
     keep : bool
         Keep the receipts' texts.
 
     Raises
     ------
     PlanRefusedError
-        If a receipt has another planned recipe than the plan (PST-P005): the name is taken.
+        If something is settled under another planned recipe than the plan's (PST-P005): the name is taken.
     StoreError
         If something that is not a receipt is at a receipt's name (PST-R001).
     """
-    quanta = plan.tables["quanta"]
-    wanted = range(quanta.height) if rows is None else sorted(rows)
-    if rows is not None:
-        quanta = quanta[list(wanted)]
-    result, unpromoted, conflicts = Settled(), [], []
-    run = plan.run
+    height = plan.document["totals"]["quanta"]
+    result = Settled(States(height))
+    lacking, conflicts = result.lacking, []
+    if registry is not None:
+        conflicts = _read_registry(plan, registry, result.states)
+        lacking = _not_registered(plan, registry, result.states)
+    if rows is None:
+        wanted = np.flatnonzero(result.states.codes == 0)
+    else:
+        wanted = np.array([row for row in sorted(rows) if not result.states.codes[row]], np.int64)
+    unpromoted, others = _read_receipts(plan, store, wanted, result, look=look, keep=keep)
+    conflicts += others
+    if conflicts:
+        raise PlanRefusedError(*_conflicts(conflicts, plan.run))
+    return Settled(result.states, result.texts, result.absent, lacking, tuple(unpromoted))
+
+
+def _read_registry(plan: Plan, registry: Register, states: States) -> list[_Conflict | None]:
+    """Put in what a registry says; give what it has under other recipes."""
+    there = pl.DataFrame(registry.settled(plan.run))
+    if not there.height:
+        return []
+    quanta = plan.tables.scan("quanta").select("id", "recipe").collect()
+    ours, theirs = match_ids(quanta["id"], there["id"])
+    planned = quanta["recipe"].cast(pl.Binary).gather(ours)
+    found = there["planned_recipe"].cast(pl.Binary).gather(theirs)
+    codes = pl.Series(np.zeros(there.height, np.uint8))
+    for state, code in CODES.items():
+        codes = codes.zip_with(there["state"] != str(state), pl.Series([code], dtype=pl.UInt8))
+    states.codes[ours] = codes.to_numpy()[theirs]
+    other = (planned != found).arg_true()
+    if not other.len():
+        return []
+    places = ours[other.to_numpy()]
+    shown = []
+    for i, place in zip(other.head(SHOWN), places[:SHOWN].tolist(), strict=True):
+        row = plan.tables.scan("quanta").slice(place, 1).select("task", "data_id").collect()
+        here, planned_there = planned[i].hex(), found[i].hex()
+        shown.append(_Conflict(row["task"][0], row["data_id"][0], planned_there, here, "the registry"))
+    return [*shown, *[None] * (other.len() - SHOWN)]
+
+
+def _not_registered(plan: Plan, registry: Register, states: States) -> pl.Series:
+    """Give optional outputs that a registry does not have though their quanta are made."""
+    none = pl.Series("dataset", [], pl.UInt32)
+    made = states.codes == CODES[State.MADE]
+    types = sorted(o.type for t in plan.definition.tasks for o in t.outputs if o.optional)
+    if not types or not made.any():
+        return none
+    optional = plan.tables.scan("outputs").filter("optional").select("quantum", "dataset").collect()
+    optional = optional.filter(pl.Series(made[optional["quantum"].to_numpy()]))
+    ids = plan.tables.scan("datasets").select("id").collect()["id"].gather(optional["dataset"])
+    there = pl.DataFrame(registry.datasets(types, (plan.run,), first=False))
+    known = _bytes(there["id"]) if there.height else pl.Series([], dtype=pl.Binary)
+    return optional["dataset"].filter(~ids.cast(pl.Binary).is_in(known.implode()))
+
+
+def _bytes(ids: pl.Series) -> pl.Series:
+    if ids.dtype == pl.String:
+        return ids.str.replace_all("-", "", literal=True).str.decode("hex")
+    return ids.cast(pl.Binary)
+
+
+def _read_receipts(
+    plan: Plan, store: Store, wanted: npt.NDArray[np.integer], result: Settled, *, look: bool, keep: bool
+) -> tuple[list[int], list[_Conflict | None]]:
+    """Read receipts one by one: each is a file of its own."""
+    unpromoted: list[int] = []
+    conflicts: list[_Conflict | None] = []
+    if not len(wanted):
+        return unpromoted, conflicts
+    quanta = plan.tables.scan("quanta").select("task", "id", "recipe").collect()
+    if len(wanted) < quanta.height:
+        quanta = quanta[wanted]
     columns = (quanta[name].to_list() for name in ("task", "id", "recipe"))
-    for row, task, raw, recipe in zip(wanted, *columns, strict=True):
-        name = receipt_name(run, task, str(uuid.UUID(bytes=raw)))
+    for row, task, raw, recipe in zip(wanted.tolist(), *columns, strict=True):
+        name = receipt_name(plan.run, task, str(uuid.UUID(bytes=raw)))
         try:
             text = store.read(name).decode()
         except ObjectNotFoundError:
             continue
         receipt = _parse(text, store, name)
         if receipt["planned_recipe"] != recipe.hex():
-            conflicts.append((task, receipt, recipe.hex(), name))
+            conflicts.append(
+                _Conflict(task, json.dumps(receipt["data_id"]), receipt["planned_recipe"], recipe.hex(), name)
+            )
             continue
         state = result.states[row] = State(receipt["state"])
         if keep:
@@ -90,9 +200,7 @@ def read_settled(
                     promoted = store.size(output["path"]) == output["size"]
             if not promoted:
                 unpromoted.append(row)
-    if conflicts:
-        raise PlanRefusedError(*_conflicts(conflicts, plan.run))
-    return Settled(result.states, result.texts, result.absent, tuple(unpromoted))
+    return unpromoted, conflicts
 
 
 def _parse(text: str, store: Store, name: str) -> dict[str, Any]:  # Any: parsed JSON
@@ -112,16 +220,17 @@ def _parse(text: str, store: Store, name: str) -> dict[str, Any]:  # Any: parsed
     return receipt
 
 
-def _conflicts(found: Sequence[tuple[str, dict[str, Any], str, str]], run: str) -> list[Problem]:
+def _conflicts(found: Sequence[_Conflict | None], run: str) -> list[Problem]:
     problems = [
         Problem(
             "PST-P005",
-            f"{task}({DataId(receipt['data_id'])}) stands in run {run} with recipe {receipt['planned_recipe']}; "
-            f"this plan would make it with recipe {recipe}",
-            name,
+            f"{one.task}({DataId.from_json(one.data_id)}) stands in run {run} with recipe {one.there}; "
+            f"this plan would make it with recipe {one.here}",
+            one.place,
             "plan it into another run: --run NAME",
         )
-        for task, receipt, recipe, name in found[:SHOWN]
+        for one in found[:SHOWN]
+        if one is not None
     ]
     if len(found) > SHOWN:
         problems.append(Problem("PST-P005", f"and {len(found) - SHOWN} quanta more", f"run {run}"))

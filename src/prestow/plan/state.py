@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -55,6 +55,16 @@ class LeftOut:
     count: int
     examples: pl.DataFrame  # data_id, detail
     severity: str = "noted"
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """What a person waived of a task: the reason to leave quanta out, how many, and why."""
+
+    reason: str
+    task: str
+    because: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,11 @@ class State:
         Of its column in every frame: a text dimension is an Enum of all values that it has anywhere.
     directories : Series or None
         Every directory that planned names are in.
+    told : mapping of name to plain value
+        What ``plan.yaml`` tells of the request besides: what was waived.
+    whole : mapping of dataset type to DataFrame
+        Existing datasets as they were before the request's selection, where it might take only part of
+        an observation.
     """
 
     request: Request
@@ -152,6 +167,8 @@ class State:
     identity: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, pl.DataType] = field(default_factory=dict)
     directories: pl.Series | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)  # Any: plain values
+    whole: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def makers(self) -> dict[str, str]:
         """Give the label of the task that makes each planned type, what the node writes for it included."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from prestow.engines.journal import UnderWay
     from prestow.model import DataId
     from prestow.plan import Plan
+    from prestow.plan.forecast import Forecast
+    from prestow.plan.forecast_recorded import Recorded as ForecastRecorded
+    from prestow.project.forecasting import Outlook
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
     from prestow.results.converting import Converted
@@ -41,7 +44,42 @@ class ProjectWithResults(ProjectWithPlans):
         from prestow.results.status import status
 
         found = self._plan(plan)
-        return status(found, self.store, reuse=self.reusable(found))
+        return status(found, self.store, reuse=self.reusable(found), registry=self.registry)
+
+    def forecast(
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        site: str | os.PathLike[str] | None = None,
+    ) -> Forecast:
+        """Say what a plan will come to, or was to: bytes in and out, files, CPU, time, scratch, each with an interval.
+
+        It is what lies beside the plan; made anew where there is none, or for a site. Nothing is written.
+
+        Parameters
+        ----------
+        site : path, optional
+            A site file: its quotas and workers count.
+        """
+        from prestow.project.forecasting import forecast_of
+
+        found = self._plan(plan)
+        known = forecast_of(found) if site is None else None
+        return self._outlook(site).forecast(found) if known is None else known
+
+    def forecast_recorded(
+        self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST
+    ) -> ForecastRecorded | None:
+        """Compare a plan's forecast with what its run recorded; None before it was taken in."""
+        found = self._plan(plan)
+        return self._outlook().recorded(self.forecast(found), found.directory)
+
+    def _outlook(self, site: str | os.PathLike[str] | None = None) -> Outlook:
+        from prestow.project.forecasting import Outlook
+        from prestow.site import read_site
+
+        place = None if site is None else read_site(Path(site))
+        return Outlook(self.registry, STORE, self.stores(), self.configuration.workers, place)
 
     def under_way(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> UnderWay | None:
         """Tell what the newest run of a plan is doing, or did, from any process; None if none was begun."""
@@ -381,9 +419,11 @@ class ProjectWithResults(ProjectWithPlans):
 
     def outputs_made(self, plan: Plan) -> int:
         """Count the outputs of a plan that are made already, by the receipts of its run."""
+        from prestow.model import State
         from prestow.plan.settled import read_settled
+        from prestow.plan.states import CODES
 
-        settled = read_settled(plan, self.store)
-        made = {row for row, state in settled.states.items() if state == "made"}
-        per_quantum = plan.tables["outputs"]["quantum"].to_list() if made else []
-        return sum(quantum in made for quantum in per_quantum) - len(settled.absent)
+        settled = read_settled(plan, self.store, registry=self.registry)
+        quanta = plan.tables.scan("outputs").select("quantum").collect()["quantum"].to_numpy()
+        made = settled.states.codes[quanta] == CODES[State.MADE]
+        return int(made.sum()) - len(settled.absent) - settled.lacking.len()

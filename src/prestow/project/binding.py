@@ -228,6 +228,21 @@ def refuse_other_types(registry: Registry, pipeline: Pipeline) -> None:
     raise_all(problems, PlanRefusedError)
 
 
+def apart(registry: Registry, inputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the collections that are no calibration collections, and those that are, each in order.
+
+    Raises
+    ------
+    ProjectError
+        PST-K003 for each pinned one that there is not.
+    """
+    known = set(registry.certified.collections())
+    pinned = tuple(name for name in inputs if name in known or "@" in name)
+    if pinned:
+        registry.certified.searched(pinned)
+    return tuple(name for name in inputs if name not in pinned), pinned
+
+
 def inputs_searched(registry: Registry, target: Target, inputs: Sequence[str] = ()) -> tuple[str, ...]:
     """Give the collections in which inputs are searched, in order.
 

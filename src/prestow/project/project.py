@@ -7,7 +7,7 @@ import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from prestow.errors import (
     raise_all,
 )
 from prestow.project import plans as plan_files
-from prestow.project.afterwards import ProjectWithResults
+from prestow.project.calibrating import ProjectWithCalibrations
 from prestow.project.opened import STORE
 from prestow.stores import Walkable
 
@@ -48,7 +48,7 @@ class Checked:
     dataset_types: tuple[str, ...]
 
 
-class Project(ProjectWithResults):
+class Project(ProjectWithCalibrations):
     """One project. Whatever it opens stays open until `close`.
 
     Parameters
@@ -183,8 +183,10 @@ class Project(ProjectWithResults):
         run: str | None = None,
         overrides: Sequence[str] = (),
         inputs: Sequence[str] = (),
+        as_of: str = "",
         child_of: str | None = None,
         sample: int | Sample | None = None,
+        site: str | os.PathLike[str] | None = None,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -199,12 +201,17 @@ class Project(ProjectWithResults):
             Configuration, as ``task.key=value``; of a dataset type ``types.NAME.format=…`` and
             ``types.NAME.template=…``.
         inputs : sequence of str
-            Collections to search inputs in before the raw runs, such as the run of an earlier plan.
+            Collections to search inputs in before the raw runs, such as the run of an earlier plan; and
+            calibration collections, ``NAME`` or pinned as ``NAME@LABEL``, instead of all of them.
+        as_of : str
+            Take only calibrations that were known at that moment; an ISO time in TAI.
         child_of : str, optional
             Make again what was lost in that run, in a child run.
         sample : int or Sample, optional
             Only so many visits, see `prestow.plan.sampling`; or what `sample` chose. Then the run is
             ``<pipeline>.sample<N>``, if not given.
+        site : path, optional
+            A site file: its quotas and workers count for the forecast, which lies beside the plan.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -214,20 +221,26 @@ class Project(ProjectWithResults):
             With all problems; then nothing was written.
         """
         from prestow.plan import build_plan, open_plan, write_plan
+        from prestow.plan.forecast import write_forecast
         from prestow.project import binding
 
         if isinstance(sample, int):
-            sample = self.sample(sample, where, overrides=overrides, inputs=inputs, child_of=child_of)
+            sample = self.sample(
+                sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of
+            )
         target, request = self._request(
             where if sample is None else sample.where,
             run=run,
             overrides=overrides,
             inputs=inputs,
+            as_of=as_of,
             child_of=child_of,
             sampled=None if sample is None else sample.asked,
         )
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
-        plan = build_plan(request, self.registry, beside=None if dry_run else self.plans_directory)
+        outlook = self._outlook(site)
+        beside = None if dry_run else self.plans_directory
+        plan = build_plan(replace(request, check=outlook.problems), self.registry, beside=beside)
         if dry_run:
             return plan
         known = plan.id in self.plans()
@@ -241,6 +254,7 @@ class Project(ProjectWithResults):
         binding.register(self.registry, self.store, target)
         if plan.code is not None:
             self.store.put_if_absent(plan.code.path, plan.code.data)
+        write_forecast(outlook.forecast(plan), path)
         plan_files.point_to(self.plans_directory, plan.id)
         return open_plan(path)
 
@@ -251,13 +265,14 @@ class Project(ProjectWithResults):
         *,
         overrides: Sequence[str] = (),
         inputs: Sequence[str] = (),
+        as_of: str = "",
         child_of: str | None = None,
     ) -> Sample:
         """Choose some visits of a request for `plan`; nothing is written. See `prestow.plan.sampling`."""
         from prestow.plan import choose_sample
 
         _, request = self._request(
-            where, run=None, overrides=overrides, inputs=inputs, child_of=child_of, sampled=count
+            where, run=None, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=count
         )
         return choose_sample(request, self.registry, count)
 
@@ -268,11 +283,13 @@ class Project(ProjectWithResults):
         run: str | None,
         overrides: Sequence[str],
         inputs: Sequence[str],
+        as_of: str,
         child_of: str | None,
         sampled: int | None,
     ) -> tuple[Target, Request]:
         from prestow.plan import Request
         from prestow.project import binding
+        from prestow.results.certifying import moment
 
         pipeline = self.load_pipeline(overrides)
         facts = binding.bound_facts(pipeline, overrides)
@@ -281,13 +298,16 @@ class Project(ProjectWithResults):
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
         binding.refuse_removed(self.store, target)
         binding.refuse_other_types(self.registry, pipeline)
+        collections, calibrations = binding.apart(self.registry, inputs)
         request = Request(
             run=target.run,
             where=where,
             pipeline=pipeline,
             universe=self.universe,
             child_of=next(iter(target.parents), None),
-            chain=binding.inputs_searched(self.registry, target, inputs),
+            chain=binding.inputs_searched(self.registry, target, collections),
+            calibrations=calibrations,
+            as_of=moment(as_of, "--as-of") if as_of else None,
             store=STORE,
         )
         return target, request
@@ -337,6 +357,7 @@ class Project(ProjectWithResults):
                 store=STORE,
                 only=only,
                 reuse=self.reusable(found),
+                registry=self.registry,
                 on_event=on_event,
             )
 

@@ -147,7 +147,9 @@ class Calibrations:
                 number,
                 kinds[dataset_type],
             )
-            open_ends = pa.array([None if end == FOREVER else end for end in rows["known_end"].to_pylist()], pa.int64())
+            open_ends = pa.array(
+                [None if end == FOREVER else end for end in rows["known_end"].to_pylist()], pa.int64()
+            )
             rows = rows.set_column(rows.column_names.index("known_end"), "known_end", open_ends)
             self._db.stage("s_certified", rows)
             self._db.execute(
@@ -173,7 +175,12 @@ class Calibrations:
         return tuple(name for (name,) in rows)
 
     def rows(
-        self, dataset_type: str, collections: Sequence[str] = (), as_of: int | None = None, *, past: bool = False
+        self,
+        dataset_type: str,
+        collections: Sequence[str] = (),
+        as_of: int | None = None,
+        *,
+        past: bool = False,
     ) -> pa.Table:
         """Give what is certified of a type: ``dataset, collection, rank``, and both intervals.
 
@@ -228,22 +235,47 @@ class Calibrations:
                 )
             ]
             table = datasets([name], runs)
-            at = pc.index_in(rows["dataset"].cast(pa.binary()), value_set=table["id"].cast(pa.binary()).combine_chunks())
+            at = pc.index_in(
+                rows["dataset"].cast(pa.binary()), value_set=table["id"].cast(pa.binary()).combine_chunks()
+            )
             rows, at = rows.filter(pc.is_valid(at)), pc.drop_null(at)
             table = table.take(at)
             for column in (*("collection", "rank"), *TIMES):
                 table = table.append_column(column, rows[column])
             parts.append(table)
         if not parts:
-            return col.conform(pa.table({}), {"type": "str", "id": col.ID, **{k: v for k, v in ROWS.items() if k != "dataset"}})
+            return col.conform(
+                pa.table({}),
+                {"type": "str", "id": col.ID, **{k: v for k, v in ROWS.items() if k != "dataset"}},
+            )
         return pa.concat_tables(parts, promote_options="default")
+
+    def measures(self, ids: Sequence[bytes]) -> pa.Table:
+        """Give the metrics of some datasets, and of what their quanta made besides: ``id, name, value``.
+
+        Those of a dataset itself stand first.
+        """
+        import pyarrow as pa
+
+        with self._db.scratch():
+            self._db.stage("s_asked", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
+            table = self._db.query(
+                "SELECT s.id AS id, m.name AS name, m.value AS value, 0 AS place FROM s_asked s "
+                "JOIN metric m ON m.dataset = s.id UNION ALL "
+                "SELECT s.id, m.name, m.value, 1 FROM s_asked s JOIN dataset d ON d.id = s.id "
+                "JOIN dataset o ON o.quantum = d.quantum AND o.id <> d.id JOIN metric m ON m.dataset = o.id "
+                "ORDER BY 1, 2, 4, 3"
+            )
+        return col.conform(table.drop_columns(["place"]), {"id": col.ID, "name": "str", "value": "float"})
 
     # --- inside ------------------------------------------------------------------------------
 
     def _number(self, name: str) -> int:
         rows = self._db.rows("SELECT id FROM collection WHERE name = $1", name)
         if not rows:
-            raise ProjectError(Problem("PST-K003", f"there is no calibration collection '{name}'", self._db.path))
+            raise ProjectError(
+                Problem("PST-K003", f"there is no calibration collection '{name}'", self._db.path)
+            )
         return int(rows[0][0])
 
     def _register(self, name: str, kind: str) -> None:

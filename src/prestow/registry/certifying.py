@@ -157,7 +157,11 @@ class _Held:
         # One loop over datasets, to number them; acts are few, and all else is in columns.
         for act in acts:
             names = sorted(act.data_id)
-            rows = zip(*(act.data_id[name] for name in names), strict=True) if names else ((),) * len(act.datasets)
+            rows = (
+                zip(*(act.data_id[name] for name in names), strict=True)
+                if names
+                else ((),) * len(act.datasets)
+            )
             codes = [keys.setdefault(row, len(keys)) for row in rows]
             coded[act.key] = (
                 np.array([number[bytes.fromhex(i)] for i in act.datasets], np.int64),
@@ -226,7 +230,9 @@ class _Held:
         self._open = self._open[~hit]
 
 
-def _joined(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _joined(
+    rows: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """Join intervals of one dataset that overlap: to say a thing twice is no overlap."""
     import numpy as np
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from prestow.model import DataId
 from prestow.notebook import counted, states_table
 from prestow.plan.settled import read_settled
+from prestow.plan.states import WORDS, count_states, tasks_of
 from prestow.results.papers import read_reports
 from prestow.stores import Store
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from prestow.plan import Plan
+    from prestow.plan.settled import Register
 
 STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused")
 
@@ -92,7 +95,14 @@ class Status:
         return states_table(self.tasks, caption=f"plan {self.plan[:8]}, run {self.run}", notes=failed)
 
 
-def status(plan: Plan, store: Store, *, reuse: pl.DataFrame | None = None, failures: int = 10) -> Status:
+def status(
+    plan: Plan,
+    store: Store,
+    *,
+    reuse: pl.DataFrame | None = None,
+    failures: int = 10,
+    registry: Register | None = None,
+) -> Status:
     """Say where a plan stands.
 
     Parameters
@@ -101,27 +111,28 @@ def status(plan: Plan, store: Store, *, reuse: pl.DataFrame | None = None, failu
         What `prestow.plan.reuse.reusable` gave: unsettled quanta in it count as ``reused``.
     failures : int
         How many failures to give in full.
+    registry : Register or None
+        What it has taken in needs no look at receipts.
 
     Raises
     ------
     PlanRefusedError
         If the run holds a receipt under another recipe than the plan's (PST-P005).
     """
-    quanta = plan.tables["quanta"]
-    settled = read_settled(plan, store)
-    words = {row: str(state) for row, state in settled.states.items()}
+    settled = read_settled(plan, store, registry=registry)
+    codes = settled.states.codes.copy()
     if reuse is not None:
-        for row in reuse["quantum"].unique().to_list():
-            words.setdefault(row, "reused")
+        taken = np.zeros(len(codes), np.bool_)
+        taken[reuse["quantum"].to_numpy()] = True
+        codes[taken & (codes == 0)] = WORDS.index("reused")
     found: list[StatusFailure] = []
-    if len(words) < quanta.height:
-        failed = _failed(plan, store, [row for row in range(quanta.height) if row not in words])
-        words.update(dict.fromkeys(failed, "failed"))
+    open_rows = np.flatnonzero(codes == 0).tolist()
+    if open_rows:
+        failed = _failed(plan, store, open_rows)
+        codes[list(failed)] = WORDS.index("failed")
         found = [failed[row] for row in sorted(failed)[:failures]]
-    counts = Counter((task, words.get(row, "pending")) for row, task in enumerate(quanta["task"].to_list()))
-    tasks = {
-        task.label: {state: counts[task.label, state] for state in STATES} for task in plan.definition.tasks
-    }
+    counts = count_states(tasks_of(plan), codes)
+    tasks = {task: {state: row[state] for state in STATES} for task, row in counts.items()}
     return Status(plan.id, plan.run, tasks, tuple(found))
 
 

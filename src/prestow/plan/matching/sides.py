@@ -16,6 +16,9 @@ from prestow.plan.state import State
 ASKED = "_asked"
 """Of a dataset that will not be made: whether that is what a person asked for."""
 
+WHOLE = "_whole"
+"""Of an existing dataset: taken to make an observation whole, whatever the selection says."""
+
 Lost = Mapping[str, pl.DataFrame]
 """By dataset type those that would be made if their quanta were not left out, with `ASKED`."""
 
@@ -73,12 +76,15 @@ def make_side(state: State, task: TaskDefinition, connection: InputConnection, l
     linked, used = link(frame, task.dimensions, state, padding=connection.padding)
     asked_for = state.selections.get(("", ""))
     if asked_for is not None:
+        free = linked.filter(WHOLE) if WHOLE in linked.columns else None
         if linked is not frame:
             # A selection by visit says nothing about a raw until the raw is linked to its visit.
             linked = restrict(linked, asked_for, state, keep_unknown=True)
         if connection.type not in state.planned:
             near, more = select_by_relation(frame, asked_for, state)
             linked, used = linked if near is None else linked.join(near, on="_dataset", how="semi"), used | more
+        if free is not None:
+            linked = pl.concat([linked.filter(~pl.col(WHOLE)), free]).sort("_dataset", maintain_order=True)
     selection = state.selections.get((task.label, connection.name))
     if selection is not None:
         linked = restrict(linked, selection, state, keep_unknown=False)

@@ -6,6 +6,7 @@ anything, and problems are collected, not raised.
 
 from collections.abc import Callable
 
+from prestow.plan.passes.afford import afford
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.group import group
 from prestow.plan.passes.match import match
@@ -13,8 +14,9 @@ from prestow.plan.passes.name import name
 from prestow.plan.passes.prove import prove
 from prestow.plan.passes.recipe import recipe
 from prestow.plan.passes.select import select
+from prestow.plan.passes.waive import waive
 from prestow.plan.state import State
 
-PASSES: tuple[Callable[[State], State], ...] = (select, expand, match, recipe, name, group, prove)
+PASSES: tuple[Callable[[State], State], ...] = (select, expand, match, waive, recipe, name, group, prove, afford)
 
 __all__ = ["PASSES"]

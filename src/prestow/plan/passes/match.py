@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prestow.errors import Problem
-from prestow.plan.matching.tasks import match_all
+from prestow.plan.matching.parts import match_in_parts
 from prestow.plan.matching.explaining import asked
 from prestow.plan.state import State
 
 
 def match(state: State) -> State:
     """Find the quanta of every task, in the order of the pipeline."""
-    state = match_all(state)
+    state = match_in_parts(state)
     told = state.problems or any(drop.severity != "noted" for drop in state.left_out)
     if not told and not any(part.quanta.height for part in state.parts.values()):
         what = "no quantum of any task matches the request"
