@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prestow.cli.group import open_project, shared_options
+from prestow.cli.left_out import left_out_lines
 from prestow.cli.output import Output, duration_text, size_text, table
 
 if TYPE_CHECKING:
@@ -59,6 +60,19 @@ if TYPE_CHECKING:
 @click.option(
     "--site", type=click.Path(), metavar="FILE", help="A site file: its quotas and workers, for the forecast."
 )
+@click.option(
+    "--waive",
+    "waive",
+    multiple=True,
+    metavar="REASON[@TASK]",
+    help="Go on without what would be left out for this reason, such as missing:flat@isr.",
+)
+@click.option(
+    "--waive-because", "because", default="", metavar="TEXT", help="Why; it stays on record in the plan."
+)
+@click.option(
+    "--whole", is_flag=True, help="Take visits whole, where the selection has only part of what a task gathers."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -70,6 +84,9 @@ def plan(
     child_of: str | None,
     sample: int | None,
     site: str | None,
+    waive: tuple[str, ...],
+    because: str,
+    whole: bool,
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -98,6 +115,9 @@ def plan(
         child_of=child_of,
         sample=chosen,
         site=site,
+        waive=waive,
+        because=because,
+        whole=whole,
         dry_run=dry_run,
     )
     numbers = summary(made)
@@ -127,7 +147,7 @@ def plan(
             if reuse is not None
             else []
         ),
-        *(f"    left out: {line}" for line in numbers.left_out),
+        *left_out_lines(numbers),
         *([f"    {short_line(forecast)}"] if forecast.runs or site else []),
         *(f"    warning: {line}" for line in (*numbers.warnings, *forecast.warnings)),
     ]
@@ -149,7 +169,12 @@ def plan(
         [["--sample", str(sample)]] if sample else [],
         [["--site", site]] if site else [],
     )
-    same = shlex.join(["plan", *(word for option in chain(*again) for word in option)])
+    accepted = (
+        [["--waive", one] for one in waive],
+        [["--waive-because", because]] if because else [],
+        [["--whole"]] if whole else [],
+    )
+    same = shlex.join(["plan", *(word for option in chain(*again, *accepted) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"
     output.answer("plan", facts, "\n".join(lines), following=following)
 

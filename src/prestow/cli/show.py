@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 
 from prestow.cli import completing
 from prestow.cli.group import open_project, plan_word, shared_options
+from prestow.cli.left_out import left_out_table
 from prestow.cli.output import Output, count_text, table
 from prestow.cli.show_graph import show_graph
 from prestow.cli.show_papers import show_papers
@@ -180,6 +182,8 @@ def _is_word(text: str) -> bool:
 
 
 def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
+    from prestow.plan.summary import left_out_rows
+
     counts = _counts(plan)
     width = max(len(row["task"]) for row in counts)
     lines = [f"plan {plan.id[:8]}  run {plan.run}"]
@@ -191,9 +195,11 @@ def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
         stem = "   " if last else "│  "
         lines.append(f"{stem}  reads   {_listed(row['reads'])}")
         lines.append(f"{stem}  writes  {_listed(row['writes'])}")
+    left_out = left_out_rows(plan)
+    lines += left_out_table(left_out)
     output.answer(
         "show",
-        {"plan": plan.id, "run": plan.run, "tasks": counts},
+        {"plan": plan.id, "run": plan.run, "tasks": counts, "left_out": [asdict(row) for row in left_out]},
         "\n".join(lines),
         following=f"prestow show{plan_word(project, plan)} {counts[-1]['task']} --files",
     )

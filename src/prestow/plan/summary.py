@@ -25,8 +25,20 @@ class TaskRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOutRow:
+    """Quanta of one task that one reason leaves out: how many, the first of them, whether it was waived."""
+
+    task: str
+    reason: str
+    quanta: int
+    first: str
+    detail: str
+    waived: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """A plan in numbers: a row for each task, and a line for each reason to leave quanta out."""
+    """A plan in numbers: a row for each task, and one for each reason to leave quanta out."""
 
     plan: str
     run: str
@@ -34,6 +46,7 @@ class Summary:
     total: TaskRow
     left_out: tuple[str, ...]
     warnings: tuple[str, ...]
+    left_out_rows: tuple[LeftOutRow, ...] = ()
 
 
 def summary(plan: Plan) -> Summary:
@@ -42,7 +55,8 @@ def summary(plan: Plan) -> Summary:
     rows = tuple(TaskRow(task, *(count[name] for name in names)) for task, count in plan.counts.items())
     jobs = plan.document["totals"]["jobs"]  # of a cluster's job every task counts it
     total = TaskRow("total", jobs, *(sum(getattr(row, name) for row in rows) for name in names[1:]))
-    return Summary(plan.id, plan.run, rows, total, tuple(_left_out(plan)), plan.warnings)
+    left = left_out_rows(plan)
+    return Summary(plan.id, plan.run, rows, total, tuple(map(_line, left)), plan.warnings, left)
 
 
 def summary_html(plan: Plan) -> str:
@@ -56,18 +70,23 @@ def summary_html(plan: Plan) -> str:
     return html_table(header, rows, caption=f"plan {found.plan[:8]}, run {found.run}", notes=notes)
 
 
-def _left_out(plan: Plan) -> list[str]:
-    lines = []
+def left_out_rows(plan: Plan) -> tuple[LeftOutRow, ...]:
+    """Give what is left out by task and reason, each with its first data ID."""
+    waived = {(one["task"], one["reason"]) for one in plan.document["request"].get("waived", ())}
+    rows = []
+    table = plan.tables["left_out"]
     for task, count in plan.counts.items():
         for reason, number in count["left_out"].items():
-            first = (
-                plan.tables["left_out"]
-                .filter((pl.col("task") == task) & (pl.col("reason") == reason))
-                .head(1)
-            )
-            example = f", such as {first['data_id'].item()}: {first['detail'].item()}" if first.height else ""
-            lines.append(f"{task}: {number} left out ({reason}){example}")
-    return lines
+            first = table.filter((pl.col("task") == task) & (pl.col("reason") == reason)).head(1)
+            data_id, detail = first.select("data_id", "detail").row(0) if first.height else ("", "")
+            row = LeftOutRow(task, reason, number, data_id or "", detail or "", (task, reason) in waived)
+            rows.append(row)
+    return tuple(rows)
+
+
+def _line(row: LeftOutRow) -> str:
+    example = f", such as {row.first}: {row.detail}" if row.first else ""
+    return f"{row.task}: {row.quanta} left out ({row.reason}){example}"
 
 
 def explain(plan: Plan, stage: str) -> str:

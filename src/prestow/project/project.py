@@ -187,6 +187,9 @@ class Project(ProjectWithCalibrations):
         child_of: str | None = None,
         sample: int | Sample | None = None,
         site: str | os.PathLike[str] | None = None,
+        waive: Sequence[str] = (),
+        because: str = "",
+        whole: bool = False,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -212,6 +215,13 @@ class Project(ProjectWithCalibrations):
             ``<pipeline>.sample<N>``, if not given.
         site : path, optional
             A site file: its quotas and workers count for the forecast, which lies beside the plan.
+        waive : sequence of str
+            Reasons to leave quanta out that are accepted, ``REASON`` or ``REASON@TASK``, see
+            `prestow.plan.waivers`.
+        because : str
+            Why they are; it stays on record in the plan.
+        whole : bool
+            Take observations whole, of which a gather would see only the part that is selected.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -239,8 +249,11 @@ class Project(ProjectWithCalibrations):
         )
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         outlook = self._outlook(site)
+        asked = replace(
+            request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole
+        )
         beside = None if dry_run else self.plans_directory
-        plan = build_plan(replace(request, check=outlook.problems), self.registry, beside=beside)
+        plan = build_plan(asked, self.registry, beside=beside)
         if dry_run:
             return plan
         known = plan.id in self.plans()

@@ -14,7 +14,7 @@ from prestow.model import DatasetType
 from prestow.model.hashing import canonical_json
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
-from prestow.registry import loading, schema
+from prestow.registry import loading, schema, visits
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Mode, SQLite, sqlite_path
@@ -22,6 +22,7 @@ from prestow.registry.following import Following
 from prestow.registry.history import History
 from prestow.registry.holdings import Holdings
 from prestow.registry.listing import Listing
+from prestow.registry.on_sky import FOOTPRINT, FOOTPRINT_KEYS, OnSky
 from prestow.registry.selecting import Choice, Part, restriction
 
 if TYPE_CHECKING:
@@ -284,9 +285,18 @@ class Registry:
             return loading.insert_datasets(self._db, self.universe, types, batch)
 
     def insert_raw(
-        self, batch: DatasetBatch, *, dimensions: Mapping[str, pa.Table], relations: Mapping[str, pa.Table]
+        self,
+        batch: DatasetBatch,
+        *,
+        dimensions: Mapping[str, pa.Table],
+        relations: Mapping[str, pa.Table],
+        footprints: pa.Table | None = None,
+        gathered: bool = False,
     ) -> Inserted:
-        """Add dimension records, relation rows and datasets, all in one transaction or not at all."""
+        """Add dimension records, relation rows, footprints and datasets, all in one transaction or not at all.
+
+        With ``gathered`` the records of the visits in ``relations`` follow from those of all their exposures.
+        """
         types = self.dataset_types()
         with self._db.transaction():
             for element, records in dimensions.items():
@@ -297,6 +307,10 @@ class Registry:
             for name, rows in relations.items():
                 keys, kinds = self._relation_kinds(name)
                 loading.insert_keyed(self._db, f"relation_{name}", keys, kinds, rows)
+            if gathered:
+                visits.gather(self._db, self.universe, relations["visit_definition"])
+            if footprints is not None:
+                loading.insert_keyed(self._db, "footprint", FOOTPRINT_KEYS, FOOTPRINT, footprints)
             inserted = loading.insert_datasets(self._db, self.universe, types, batch)
             if inserted.contradictory:
                 raise IngestError(
@@ -526,18 +540,17 @@ class Registry:
         """
         kinds = {"id": col.ID, "name": "str", "value": "float"}
         asked = list(dict.fromkeys(names or ()))
-        only = (
-            f" AND m.name IN ({', '.join(f'${i}' for i, _ in enumerate(asked, 1))})"
-            if names is not None
-            else ""
-        )
+        pair, only = "dataset d CROSS JOIN metric m", ""
+        if names is not None:  # few names, few rows: the metrics are gone through, not the datasets
+            pair = "metric m CROSS JOIN dataset d"
+            only = f" AND m.name IN ({', '.join(f'${i}' for i, _ in enumerate(asked, 1))})"
         there = self.collections()
         runs = {run for name in collections if name in there for run in self.chain_members(name)}
         numbers = [n for n, name in self._db.rows("SELECT id, name FROM collection") if name in runs]
         wanted = [n for n, name in self._db.rows("SELECT id, name FROM dataset_type") if name in set(types)]
         table = self._db.query(
-            "SELECT m.dataset AS id, m.name AS name, m.value AS value FROM dataset d "
-            f"JOIN metric m ON m.dataset = d.id WHERE d.type IN ({', '.join(map(str, wanted))}) "
+            f"SELECT m.dataset AS id, m.name AS name, m.value AS value FROM {pair} "
+            f"WHERE m.dataset = d.id AND d.type IN ({', '.join(map(str, wanted))}) "
             f"AND d.run IN ({', '.join(map(str, numbers))}){only} ORDER BY m.dataset, m.name",
             *asked,
         )
@@ -586,9 +599,7 @@ class Registry:
         ``known_begin``, ``known_end``. All calibration collections, of equal rank, if none is given;
         ``as_of`` a moment, else now.
         """
-        return self.certified.known(
-            types, collections, as_of, lambda names, runs: self.datasets(names, runs, first=False)
-        )
+        return self.certified.known(types, collections, as_of, self.datasets)
 
     @property
     def certified(self) -> Calibrations:
@@ -599,6 +610,11 @@ class Registry:
     def holdings(self) -> Holdings:
         """What a run has and who depends on it; see `prestow.registry.holdings`."""
         return Holdings(self._db)
+
+    @property
+    def on_sky(self) -> OnSky:
+        """Footprints, sky maps and overlaps; see `prestow.registry.on_sky`."""
+        return OnSky(self._db, self.universe)
 
     @property
     def history(self) -> History:
@@ -648,6 +664,8 @@ class Registry:
             result[f"dimension_{name}"] = _rows(self.dimension_records(name), {})
         for name in self.universe.relations:
             result[f"relation_{name}"] = _rows(self.relation(name), {})
+        result["footprint"] = _rows(self.on_sky.footprints(), {})
+        result["skymap"] = [[name, text] for name, text in self.on_sky.skymaps().items()]
         runs = [name for name, kind in self.collections().items() if kind is CollectionKind.RUN]
         result["dataset"] = _rows(self.datasets(sorted(self.dataset_types()), runs, first=False), {})
         result["artifact"] = _rows(

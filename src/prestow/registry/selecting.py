@@ -1,13 +1,15 @@
-"""What a registry can decide of a selection by itself: own dimensions, what they imply, their metadata.
+"""What a registry can decide of a selection by itself.
+
+That is own dimensions, what they imply, what a relation joins with them, and their metadata.
 
 The rules are those of the planner: a value follows from the record of the first dimension, in the
 order of the universe, that implies it; a name of metadata without its dimension is that of the first
-dimension, by name, that has it. What is not known here is NULL, so that whoever knows more decides.
+dimension, by name, that has it; a related dimension that is named is joined. What is not known here is NULL, so that whoever knows more decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,7 +84,7 @@ def restriction(
     >>> u = load_universe()
     >>> part = restriction(parse_selection("band = 'r'", u), u, ("visit", "instrument"), first=1, unknown=False)
     >>> part.condition, part.values
-    ('(r_physical_filter."band" = $1)', ('r',))
+    ('(r_dimension_physical_filter."band" = $1)', ('r',))
     """
     if selection is None:
         return Part()
@@ -100,40 +102,64 @@ def _reached(
     universe: Universe, dimensions: Iterable[str], names: Iterable[str]
 ) -> tuple[dict[str, str], str]:
     """Give what stands for each name that the records of these dimensions tell, and the joins it takes."""
+    names = tuple(names)
     at = {d: f'g."{d}"' for d in dimensions}
-    implied_by: dict[str, str] = {}
+    through: dict[str, str] = {}  # what is joined to have a dimension
+    on: dict[str, str] = {}
+    for relation, new in _related(universe, tuple(at), names):
+        keys = [d for d in universe.close(universe.relations[relation].dimensions) if d in at]
+        on[f"relation_{relation}"] = _equal(f"relation_{relation}", keys, at)
+        for name in new:
+            at[name], through[name] = f'r_relation_{relation}."{name}"', f"relation_{relation}"
     done: set[str] = set()
     while todo := [d for d in universe.dimensions if d in at and d not in done]:
         for element in todo:
             done.add(element)
-            if set(universe.close([element])) <= set(at):
-                for name in universe.dimensions[element].implies:
-                    if name not in at:
-                        at[name], implied_by[name] = f'r_{element}."{name}"', element
+            keys = list(universe.close([element]))
+            if not set(keys) <= set(at):
+                continue
+            on[f"dimension_{element}"] = _equal(f"dimension_{element}", keys, at)
+            for name in universe.dimensions[element].implies:
+                if name not in at:
+                    at[name], through[name] = f'r_dimension_{element}."{name}"', f"dimension_{element}"
     found: dict[str, str] = {}
     tables: dict[str, None] = {}  # in the order in which they are joined
 
-    def join(element: str) -> None:
-        for key in universe.close([element]):
-            if key in implied_by:
-                join(implied_by[key])
-        tables[element] = None
+    def join(table: str) -> None:
+        kind, _, name = table.partition("_")
+        for key in universe.close([name] if kind == "dimension" else universe.relations[name].dimensions):
+            if through.get(key, table) != table:
+                join(through[key])
+        tables[table] = None
 
     for name in names:
         if name in at:
             found[name] = at[name]
-            if name in implied_by:
-                join(implied_by[name])
+            if name in through:
+                join(through[name])
             continue
         owner, dot, column = name.rpartition(".")
         for element in [owner] if dot else sorted(universe.dimensions):
-            known = element in at and set(universe.close([element])) <= set(at)
-            if known and column in universe.dimensions[element].metadata:
-                join(element)
-                found[name] = f'r_{element}."{column}"'
+            if f"dimension_{element}" in on and column in universe.dimensions[element].metadata:
+                join(f"dimension_{element}")
+                found[name] = f'r_dimension_{element}."{column}"'
                 break
-    joins = []
-    for element in tables:
-        on = " AND ".join(f'r_{element}."{key}" = {at[key]}' for key in universe.close([element]))
-        joins.append(f"LEFT JOIN dimension_{element} r_{element} ON {on}")
-    return found, " ".join(joins)
+    return found, " ".join(f"LEFT JOIN {table} r_{table} ON {on[table]}" for table in tables)
+
+
+def _equal(table: str, keys: Iterable[str], at: Mapping[str, str]) -> str:
+    return " AND ".join(f'r_{table}."{key}" = {at[key]}' for key in keys)
+
+
+def _related(
+    universe: Universe, dimensions: Collection[str], names: Iterable[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """Give relations that join a dimension which is named with these, and the dimensions they bring."""
+    wanted = [name for name in names if name in universe.dimensions]
+    there = set(universe.expand(dimensions))
+    for name, relation in universe.relations.items():
+        for here, other in (relation.between, relation.between[::-1]):
+            new = [d for d in universe.close(other) if d not in there]
+            if set(here) <= set(dimensions) and any(d in wanted for d in new):
+                there.update(new)
+                yield name, new

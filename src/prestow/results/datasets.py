@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from prestow.plan.frames import columns_of
 
 if TYPE_CHECKING:
     from prestow.plan import Plan
+    from prestow.query import Selection
     from prestow.registry import Registry
     from prestow.stores import Store
 
@@ -97,6 +98,8 @@ def collect(
     made: bool = True,
     planned: bool = True,
     jobs: bool = False,
+    where: Selection | None = None,
+    besides: Collection[str] = (),
 ) -> pl.DataFrame:
     """Give the datasets of one type, a row each, in the order of data ID, then run.
 
@@ -118,6 +121,10 @@ def collect(
         goes before what is planned.
     made, planned : bool
         Whether to give what is made, and what is not.
+    where : Selection, optional
+        What it does not take, as far as dimensions and their records tell, may be absent.
+    besides : collection of str
+        Names in it that are not those of dimensions and their metadata.
 
     Raises
     ------
@@ -128,7 +135,7 @@ def collect(
     wanted = {d: v for d, v in (equal or {}).items() if d in kind.dimensions}
     schema = _schema(kind, sources.universe)
     # What is planned and not made is known only where one knows what is made.
-    there = _made(sources, kind, wanted, runs, schema, first=first)
+    there = _made(sources, kind, wanted, runs, schema, first=first, where=where, besides=besides)
     frames = [there] if made else []
     if planned:
         names = None if runs is None else set(members(sources.registry, runs))
@@ -136,7 +143,7 @@ def collect(
         for plan in sources.plans:
             if names is not None and plan.run not in names:
                 continue
-            new = _planned(sources, plan, kind, wanted, schema).join(seen, on="id", how="anti")
+            new = _planned(sources, plan, kind, wanted, schema, where).join(seen, on="id", how="anti")
             frames.append(_settled(sources, plan, new).select(list(schema)))
             seen = pl.concat([seen, new.select("id")])
     frame = pl.concat([pl.DataFrame(schema=schema), *frames])
@@ -281,13 +288,16 @@ def _made(
     schema: Mapping[str, type[pl.DataType]],
     *,
     first: bool,
+    where: Selection | None = None,
+    besides: Collection[str] = (),
 ) -> pl.DataFrame:
     if sources.registry is None:
         return pl.DataFrame(schema=schema)
     names = _run_names(sources.registry) if runs is None else runs
     table = sources.registry.datasets(
-        [kind.name], names, first=first, equal=equal, facts=("store", "path", "member", "size")
-    )
+        [kind.name], names, first=first, equal=equal, facts=("store", "path", "member", "size"),
+        where=where, unknown=bool(besides), besides=besides,
+    )  # fmt: skip
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     if not set(kind.dimensions) <= set(frame.columns):  # the registry never heard of it
@@ -324,12 +334,15 @@ def _planned(
     kind: DatasetType,
     equal: Mapping[str, str | int],
     schema: Mapping[str, type[pl.DataType]],
+    where: Selection | None = None,
 ) -> pl.DataFrame:
     """Give what a plan names of a type, with the producers' rows; a file's other rows are not read."""
     rows = plan.tables.scan("datasets")
     if not set(kind.dimensions) <= set(rows.collect_schema().names()):
         return pl.DataFrame(schema={**schema, "producer": pl.UInt32, "dataset": pl.UInt32})
     conditions = [pl.col(d) == value for d, value in equal.items()]
+    if where is not None and where.tree is not None:
+        conditions.append(where.expression(kind.dimensions).fill_null(value=True))
     rows = rows.filter(pl.col("planned") & (pl.col("type") == kind.name), *conditions)
     columns = [
         *(pl.col(name) for name in ("type", "data_id", *kind.dimensions, "id", "run")),

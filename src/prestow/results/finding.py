@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -202,8 +202,9 @@ def find(
         )
     else:
         frame = datasets.collect(
-            sources, kind.name, values, runs=runs, first=first, made=made, planned=planned
-        )
+            sources, kind.name, values, runs=runs, first=first, made=made, planned=planned,
+            where=selection, besides=around.besides(selection),
+        )  # fmt: skip
         if store is not None and "state" in selection.columns:
             frame, notes = datasets.look(frame, sources, store)
         frame = around.choose(frame, implied, selection)
@@ -318,6 +319,7 @@ class _Around:
         self.records = _Records(sources.registry, self.universe)
         self.related = _related(kind, self.universe)
         self.metrics = pl.DataFrame(schema={"id": pl.Binary, "name": pl.String, "value": pl.Float64})
+        self.further: frozenset[str] = frozenset()
 
     def parse(self, where: str) -> Selection:
         """Parse a selection; its names may also be those of metrics and of related dimensions."""
@@ -325,24 +327,44 @@ class _Around:
         columns: dict[str, ValueType] = {
             d: self.universe.dimensions[d].type for d in self.related if d in names
         }
-        if names - self._own_names() - set(FACTS):
-            self.metrics = self._metrics()
         own = self._own_names()
         columns |= {name: kind for name, kind in FACTS.items() if name in names - own}
         own |= set(FACTS)
-        for name in self.metrics["name"].unique(maintain_order=True):
-            if name not in own:
-                columns[name] = "float"
-        measured = sorted(self.metrics["name"].unique())
-        known = f"metrics here: {', '.join(measured[:10])}{', …' if len(measured) > 10 else ''}"  # noqa: PLR2004 - one line
+        asked = {name for name in names if name.lower() not in own and not self._qualified(name)}
+        if asked:
+            self.metrics = self._metrics(asked)
+        known = ""
+        if asked - set(columns) - self._metadata() - set(self.metrics["name"].unique()):
+            self.metrics = self._metrics(None)  # for the error: what there is instead
+            measured = sorted(self.metrics["name"].unique())
+            few = f"metrics here: {', '.join(measured[:10])}{', …' if len(measured) > 10 else ''}"  # noqa: PLR2004 - one line
+            known = few if measured else f"no {self.kind.name} with metrics was taken in: prestow ingest"
+        columns |= dict.fromkeys(sorted(set(self.metrics["name"].unique()) - own), "float")
+        self.further = frozenset(columns)
         return parse_selection(
             where,
             self.universe,
             columns=columns,
             dimensions=self.kind.dimensions,
             place="--where",
-            known=known if measured else f"no {self.kind.name} with metrics was taken in: prestow ingest",
+            known=known,
         )
+
+    def besides(self, selection: Selection) -> frozenset[str]:
+        """Give the names in a selection that do not come from dimensions, their records and relations."""
+        return self.further.intersection(selection.columns).difference(self.related)
+
+    def _metadata(self) -> set[str]:
+        dimensions = self.universe.expand(self.kind.dimensions)
+        return {name for d in dimensions for name in self.universe.dimensions[d].metadata}
+
+    def _qualified(self, name: str) -> bool:
+        """Say whether a name is that of a dimension here and of one of its columns."""
+        owner, dot, column = name.lower().partition(".")
+        dimension = self.universe.canonical(owner) if dot else None
+        if dimension is None or dimension not in self.universe.expand(self.kind.dimensions):
+            return False
+        return column in self.universe.dimensions[dimension].metadata
 
     def _own_names(self) -> set[str]:
         dimensions = self.universe.expand(self.kind.dimensions)
@@ -352,14 +374,15 @@ class _Around:
             *("and", "or", "not", "in", "like", "is", "null", "true", "false"),
         }
 
-    def _metrics(self) -> pl.DataFrame:
+    def _metrics(self, names: Collection[str] | None) -> pl.DataFrame:
+        """Give the metrics of these names, or all of them."""
         registry = self.sources.registry
         if registry is None:
             return self.metrics
         runs = self.runs
         if runs is None:
             runs = [name for name, kind in registry.collections().items() if kind == "run"]
-        table = pl.from_arrow(registry.metrics([self.kind.name], runs))
+        table = pl.from_arrow(registry.metrics([self.kind.name], runs, names))
         assert isinstance(table, pl.DataFrame)
         return table.select(pl.col("id").cast(pl.Binary), "name", "value")
 

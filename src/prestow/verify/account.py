@@ -22,6 +22,7 @@ def check_account(paper: Paper, ends: Ends, findings: Findings) -> None:
     _totals(paper, findings)
     _counts(paper, ends, findings)
     _left_out(paper, findings)
+    _waived(paper, findings)
     _code(paper, findings)
     stated = paper.document["pipeline_digest"]
     expected = rules.pipeline_digest(paper.document["pipeline"])
@@ -114,6 +115,32 @@ def _left_out(paper: Paper, findings: Findings) -> None:
         if (task, reason) not in examples or count < 1
     ]
     findings.add("PST-V042", wrong)
+
+
+def _waived(paper: Paper, findings: Findings) -> None:
+    """Check that what is grave is waived by name, and that the waivers are those that the plan's id covers."""
+    said = paper.document["request"].get("waived") or []
+    waived = {(w.get("task"), w.get("reason")): w.get("count") for w in said}
+    needed = {
+        (task["label"], f"missing:{c['name']}")
+        for task in paper.tasks
+        for c in task["inputs"]
+        if c.get("prerequisite")
+    }
+    wrong = []
+    for task, counts in paper.document["counts"].items():
+        for reason, count in (counts.get("left_out") or {}).items():
+            grave = (task, reason) in needed or reason.startswith("calibration_gap:")
+            if reason.startswith("calibration_overlap:") or (grave and (task, reason) not in waived):
+                wrong.append(f"{task}: {count} by {reason}")
+            elif waived.get((task, reason), count) != count:
+                wrong.append(f"{task}: {count} by {reason}, waived are {waived[task, reason]}")
+    pairs = sorted([w.get("reason"), w.get("task")] for w in said)
+    covered = (paper.document.get("identity") or {}).get("waived")
+    expected = hashlib.sha256(rules.canonical(pairs).encode()).hexdigest() if said else None
+    if covered != expected:
+        wrong.append(f"the id covers other waivers than the {len(said)} of the request")
+    findings.add("PST-V043", wrong)
 
 
 def _code(paper: Paper, findings: Findings) -> None:

@@ -365,6 +365,22 @@ DAMAGE = {
         "PST-V042",
         lambda d: document(d, lambda v: v["counts"]["isr"]["left_out"].update({"missing:flat": 3})),
     ),
+    "something blocking is left out": (
+        "PST-V043",
+        lambda d: document(
+            d, lambda v: v["counts"]["isr"]["left_out"].update({"calibration_overlap:flat": 3})
+        ),
+    ),
+    "something grave is left out": (
+        "PST-V043",
+        lambda d: document(d, lambda v: v["counts"]["isr"]["left_out"].update({"calibration_gap:flat": 3})),
+    ),
+    "a waiver that the id does not cover": (
+        "PST-V043",
+        lambda d: document(
+            d, lambda v: v["request"].update(waived=[{"task": "isr", "reason": "missing:flat", "count": 1}])
+        ),
+    ),
     "an existing dataset of no use": (
         "PST-V044",
         lambda d: table(
