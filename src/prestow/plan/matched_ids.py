@@ -2,62 +2,92 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Numbers = npt.NDArray[np.int64]
+Pairs = npt.NDArray[np.uint64]
+"""16 bytes a row, as two numbers."""
 
 
-def match_ids(left: pl.Series, right: pl.Series) -> tuple[Numbers, Numbers]:
-    """Give the rows of equal ids: in ``left``, and beside them in ``right``.
-
-    Parameters
-    ----------
-    left, right : Series
-        Ids of 16 bytes that are as good as random, each at most once in a column.
+def words_of(column: pl.Series | pa.ChunkedArray) -> Pairs:
+    """Give a column of 16 bytes each, without nulls, as two numbers a row.
 
     Examples
     --------
-    >>> ids = pl.Series([bytes([i]) * 16 for i in range(4)])
-    >>> [rows.tolist() for rows in match_ids(ids, ids.reverse().head(2))]
+    >>> words_of(pl.Series([bytes([1]) + bytes(15)])).tolist()
+    [[1, 0]]
+    """
+    import pyarrow as pa
+
+    array = column.to_arrow() if isinstance(column, pl.Series) else column.combine_chunks()
+    if not pa.types.is_fixed_size_binary(array.type):
+        array = array.cast(pa.large_binary()).cast(pa.binary(16))
+    numbers = np.frombuffer(array.buffers()[1] or b"", "<u8")
+    return numbers.reshape(-1, 2)[array.offset : array.offset + len(array)]
+
+
+def match_ids(left: Pairs, right: Pairs) -> tuple[Numbers, Numbers]:
+    """Give the rows of equal ids: in ``left``, in order, and beside them in ``right``.
+
+    Parameters
+    ----------
+    left, right : array
+        Ids that are as good as random, each at most once in a column.
+
+    Examples
+    --------
+    >>> ids = words_of(pl.Series([bytes([i]) * 16 for i in range(4)]))
+    >>> [rows.tolist() for rows in match_ids(ids, ids[:1:-1])]
     [[2, 3], [1, 0]]
     """
-    bits = max(left.len(), right.len(), 2).bit_length() + 1  # of a key: the side, then the row
+    bits = max(len(left), len(right), 2).bit_length() + 1  # of a key: the side, then the row
     keys = np.concatenate([_keys(left, bits, 0), _keys(right, bits, 1)])
     keys.sort()
     # Neighbours with one beginning are one id, most surely; that they are is looked at below.
-    near = np.flatnonzero((keys[:-1] >> np.uint64(bits)) == (keys[1:] >> np.uint64(bits)))
-    mask = np.uint64((1 << (bits - 1)) - 1)
-    side = np.uint64(bits - 1)
-    near = near[((keys[near] >> side) & np.uint64(1)) != ((keys[near + 1] >> side) & np.uint64(1))]
-    ours, theirs = (keys[near] & mask).astype(np.int64), (keys[near + 1] & mask).astype(np.int64)
-    equal = (left.gather(ours) == right.gather(theirs)).to_numpy()
-    ours, theirs = ours[equal], theirs[equal]
-    more = _rest(left, right, ours, theirs)
-    ours, theirs = np.concatenate([ours, more[0]]), np.concatenate([theirs, more[1]])
-    place = np.full(left.len(), -1)
-    place[ours] = theirs
-    rows = np.flatnonzero(place >= 0)
-    return rows, place[rows]
+    begins = keys >> np.uint64(bits)
+    near = np.flatnonzero(begins[:-1] == begins[1:])
+    mask, side = np.uint64((1 << (bits - 1)) - 1), np.uint64(1 << (bits - 1))
+    near = near[((keys[near] ^ keys[near + 1]) & side) != 0]
+    place = np.full(len(left), -1, np.int64)
+    place[(keys[near] & mask).astype(np.int64)] = (keys[near + 1] & mask).astype(np.int64)
+    ours = np.flatnonzero(place >= 0)
+    theirs = place[ours]
+    equal = _equal(left[ours], right[theirs])
+    place[ours[~equal]] = -1
+    _match_rest(left, right, place)
+    ours = np.flatnonzero(place >= 0)
+    return ours, place[ours]
 
 
-def _keys(ids: pl.Series, bits: int, side: int) -> npt.NDArray[np.uint64]:
-    begin = (
-        ids.cast(pl.Binary).bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="little").to_numpy()
-    )
-    rows = np.arange(len(begin), dtype=np.uint64) | np.uint64(side << (bits - 1))
-    shifted: npt.NDArray[np.uint64] = ((begin >> np.uint64(bits)) << np.uint64(bits)) | rows
-    return shifted
+def _equal(some: Pairs, others: Pairs) -> npt.NDArray[np.bool_]:
+    equal: npt.NDArray[np.bool_] = (some[:, 0] == others[:, 0]) & (some[:, 1] == others[:, 1])
+    return equal
 
 
-def _rest(left: pl.Series, right: pl.Series, ours: Numbers, theirs: Numbers) -> tuple[Numbers, Numbers]:
-    """Match what the short keys left over: most often nothing of one side."""
-    frames = []
-    for ids, rows in ((left, ours), (right, theirs)):
-        over = np.ones(ids.len(), np.bool_)
-        over[rows] = False
-        row = np.flatnonzero(over)
-        frames.append(pl.DataFrame({"id": ids.gather(row).cast(pl.Binary), "row": row}))
-    found = frames[0].join(frames[1], on="id", how="inner")
-    return found["row"].to_numpy(), found["row_right"].to_numpy()
+def _keys(ids: Pairs, bits: int, side: int) -> npt.NDArray[np.uint64]:
+    keys = ids[:, 0] >> np.uint64(bits)
+    keys <<= np.uint64(bits)
+    keys |= np.arange(side << (bits - 1), (side << (bits - 1)) + len(ids), dtype=np.uint64)
+    return keys
+
+
+def _match_rest(left: Pairs, right: Pairs, place: Numbers) -> None:
+    """Match what short keys left over: most often nothing of one side."""
+    over = np.ones(len(right), np.bool_)
+    over[place[place >= 0]] = False
+    mine, other = np.flatnonzero(place < 0), np.flatnonzero(over)
+    if not len(mine) or not len(other):
+        return
+    frames = [
+        pl.DataFrame({"a": ids[rows, 0], "b": ids[rows, 1], "row": rows})
+        for ids, rows in ((left, mine), (right, other))
+    ]
+    found = frames[0].join(frames[1], on=["a", "b"], how="inner")
+    place[found["row"].to_numpy()] = found["row_right"].to_numpy()

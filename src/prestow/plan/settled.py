@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +14,8 @@ from prestow.commit import receipt_name
 from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, StoreError
 from prestow.manifest import RECEIPT_SCHEMA
 from prestow.model import DataId, State
-from prestow.plan.matched_ids import match_ids
+from prestow.naming import identity
+from prestow.plan.matched_ids import match_ids, words_of
 from prestow.plan.states import CODES, States
 
 if TYPE_CHECKING:
@@ -120,27 +120,31 @@ def read_settled(
 
 def _read_registry(plan: Plan, registry: Register, states: States) -> list[_Conflict | None]:
     """Put in what a registry says; give what it has under other recipes."""
-    there = pl.DataFrame(registry.settled(plan.run))
-    if not there.height:
+    there = registry.settled(plan.run)
+    if not there.num_rows:
         return []
     quanta = plan.tables.scan("quanta").select("id", "recipe").collect()
-    ours, theirs = match_ids(quanta["id"], there["id"])
-    planned = quanta["recipe"].cast(pl.Binary).gather(ours)
-    found = there["planned_recipe"].cast(pl.Binary).gather(theirs)
-    codes = pl.Series(np.zeros(there.height, np.uint8))
-    for state, code in CODES.items():
-        codes = codes.zip_with(there["state"] != str(state), pl.Series([code], dtype=pl.UInt8))
-    states.codes[ours] = codes.to_numpy()[theirs]
-    other = (planned != found).arg_true()
-    if not other.len():
+    ids, recipes = words_of(quanta["id"]), words_of(quanta["recipe"])
+    ours, theirs = match_ids(ids, words_of(there["id"]))
+    states.codes[ours] = _codes(there["state"])[theirs]
+    planned, found = recipes[ours], words_of(there["planned_recipe"])[theirs]
+    other = np.flatnonzero((planned[:, 0] != found[:, 0]) | (planned[:, 1] != found[:, 1]))
+    if not len(other):
         return []
-    places = ours[other.to_numpy()]
     shown = []
-    for i, place in zip(other.head(SHOWN), places[:SHOWN].tolist(), strict=True):
-        row = plan.tables.scan("quanta").slice(place, 1).select("task", "data_id").collect()
-        here, planned_there = planned[i].hex(), found[i].hex()
-        shown.append(_Conflict(row["task"][0], row["data_id"][0], planned_there, here, "the registry"))
-    return [*shown, *[None] * (other.len() - SHOWN)]
+    for i in other[:SHOWN].tolist():
+        row = plan.tables.scan("quanta").slice(int(ours[i]), 1).select("task", "data_id").collect()
+        recipe, here = found[i].tobytes().hex(), planned[i].tobytes().hex()
+        shown.append(_Conflict(row["task"][0], row["data_id"][0], recipe, here, "the registry"))
+    return [*shown, *[None] * (len(other) - SHOWN)]
+
+
+def _codes(states: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """Give the codes of states; 0 for a word that is none of them."""
+    encoded = states.combine_chunks().dictionary_encode()
+    words = [CODES.get(word, 0) for word in encoded.dictionary.to_pylist()]
+    codes: npt.NDArray[np.uint8] = np.array(words, np.uint8)[encoded.indices.to_numpy()]
+    return codes
 
 
 def _not_registered(plan: Plan, registry: Register, states: States) -> pl.Series:
@@ -175,17 +179,18 @@ def _read_receipts(
     quanta = plan.tables.scan("quanta").select("task", "id", "recipe").collect()
     if len(wanted) < quanta.height:
         quanta = quanta[wanted]
-    columns = (quanta[name].to_list() for name in ("task", "id", "recipe"))
-    for row, task, raw, recipe in zip(wanted.tolist(), *columns, strict=True):
-        name = receipt_name(plan.run, task, str(uuid.UUID(bytes=raw)))
+    texts = identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe"))
+    columns = (column.to_list() for column in quanta.select("task", *texts))
+    for row, task, quantum, recipe in zip(wanted.tolist(), *columns, strict=True):
+        name = receipt_name(plan.run, task, quantum)
         try:
             text = store.read(name).decode()
         except ObjectNotFoundError:
             continue
         receipt = _parse(text, store, name)
-        if receipt["planned_recipe"] != recipe.hex():
+        if receipt["planned_recipe"] != recipe:
             conflicts.append(
-                _Conflict(task, json.dumps(receipt["data_id"]), receipt["planned_recipe"], recipe.hex(), name)
+                _Conflict(task, json.dumps(receipt["data_id"]), receipt["planned_recipe"], recipe, name)
             )
             continue
         state = result.states[row] = State(receipt["state"])
