@@ -100,10 +100,10 @@ def read(facts: dict[str, Any]) -> None:
 
 def again(facts: dict[str, Any], quanta: int) -> None:
     """Say what the submission costs when one in a hundred is left."""
-    found = child("replan", survey.kept(quanta), facts["path"])
+    found = child("replan", child("settle", survey.kept(quanta), facts["path"])["path"], facts["path"])
     note = (
-        f"{found['left']:,} quanta in {found['jobs']:,} jobs left; {found['cpu']:.2f} s CPU beside {cost(facts):.2f} s, "
-        f"{found['rss']:.2f} GiB; the registry was filled in {found['filling']:.0f} s, not counted"
+        f"{found['left']:,} quanta in {found['jobs']:,} jobs left, {found['waits']:,} wait for others; "
+        f"{found['cpu']:.2f} s CPU beside {cost(facts):.2f} s; {found['rss']:.2f} GiB"
     )
     say("replan-share", found["cpu"] / cost(facts), "of first plan", beside=0.25, note=note)
 

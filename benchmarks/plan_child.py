@@ -131,10 +131,29 @@ def _manifest(path: str, job: int) -> tuple[float, float, int]:
     return time.perf_counter() - start, cpu() - spent, len(made.inputs)
 
 
-def replan(kept: str, path: str) -> dict[str, Any]:
-    """Work out what remains where 99 of 100 quanta are settled."""
-    del kept, path
-    return {"absent": "a submission in columns is not there yet"}
+def settle(kept: str, path: str) -> dict[str, Any]:
+    """Fill a registry with 99 of 100 quanta of a plan; give where it is."""
+    from settling import settled
+
+    return {"path": str(settled(Path(kept), Path(path)))}
+
+
+def replan(there: str, path: str) -> dict[str, Any]:
+    """Work out what remains where 99 of 100 quanta are settled, and who waits for whom in it."""
+    from prestow.engines.submission import Submission
+    from prestow.plan.settled import read_settled
+    from prestow.stores import open_store
+
+    start = cpu()
+    made = open_plan(Path(path))
+    store = open_store(f"file://{there}/store")
+    with survey.opened(Path(there)) as registry:
+        found = read_settled(made, store, look=True, registry=registry)
+    submission = Submission.of(made, found)
+    waits = sum(len(each) for each in submission.waits.values())
+    named = len(submission.job_names)
+    facts = {"left": len(submission.rows), "jobs": named, "waits": waits}
+    return {"cpu": cpu() - start, "rss": peak(), **facts}
 
 
 def diff(one: str, other: str) -> dict[str, Any]:
@@ -144,5 +163,12 @@ def diff(one: str, other: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    STEPS = {"plan": plan, "open-one": open_one, "open-wide": open_wide, "replan": replan, "diff": diff}
+    STEPS = {
+        "plan": plan,
+        "open-one": open_one,
+        "open-wide": open_wide,
+        "settle": settle,
+        "replan": replan,
+        "diff": diff,
+    }
     print(json.dumps(STEPS[sys.argv[1]](*sys.argv[2:])))
