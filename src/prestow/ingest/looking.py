@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.errors import Problem, TaskError
-from prestow.formats.fits import inspect
+from prestow.formats.fits import inspect, read_cards
 from prestow.ingest.files import unreadable
 from prestow.instruments import Instrument, Observation
+from prestow.instruments.footprint import Footprint
 from prestow.model import DataId
 from prestow.model.dataset import RAW_RUN
 from prestow.model.hashing import dataset_id
@@ -43,6 +44,7 @@ class RawFile:
     sha256: str
     content: str
     data: str
+    footprint: Footprint | None = None
 
     @property
     def data_id(self) -> DataId:
@@ -82,7 +84,13 @@ def look(path: str, instrument: Instrument) -> RawFile | LeftOutFile | list[Prob
     reason = instrument.reason_to_leave_out(file.cards, name)
     if reason is not None:
         return LeftOutFile(path, reason)
-    observation, wrong = instrument.observe(file.cards, name)
+    cards = file.cards
+    if instrument.extension:
+        try:
+            cards = {**cards, **read_cards(Path(path), instrument.extension)}
+        except TaskError as error:
+            return [Problem("PST-I004", p.what, path, p.fix) for p in error.problems]
+    observation, wrong = instrument.observe(cards, name)
     if observation is None:
         fix = f"leave it out, mend its header, or change the rules of instrument '{instrument.name}'"
         return [Problem("PST-I001", what, path, fix) for what in wrong]
@@ -90,7 +98,13 @@ def look(path: str, instrument: Instrument) -> RawFile | LeftOutFile | list[Prob
         "instrument": observation.instrument, "exposure": observation.exposure, "detector": observation.detector,
     }  # fmt: skip
     id_ = dataset_id(RAW, f"{RAW_RUN}{instrument.name}", data_id)
-    return RawFile(path, observation, id_, file.size, file.sha256, file.content, file.data)
+    footprint: Footprint | None = None
+    if instrument.footprint is not None and observation.visit is not None:
+        found = instrument.footprint.find(path, observation.detector, observation.pointing)
+        if isinstance(found, Problem):
+            return [found]
+        footprint = found
+    return RawFile(path, observation, id_, file.size, file.sha256, file.content, file.data, footprint)
 
 
 def one_each(raws: Iterable[RawFile]) -> tuple[list[RawFile], int, list[Problem]]:

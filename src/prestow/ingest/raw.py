@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prestow.commit import deleted_name
 from prestow.errors import IngestError, Problem
@@ -25,6 +25,9 @@ from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
 from prestow.registry.columns import uuid_bytes
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["RAW", "SUFFIXES", "LeftOutFile", "RawReport", "SamePixels", "Transfer", "ingest_raw"]
 
@@ -148,7 +151,7 @@ def ingest_raw(
             added.append(raw)
         tell(len(found) - len(kept) + (len(kept) + number) // 2, len(found))
     same = same_pixels(store, run, [Frame(raw.id, raw.in_words, raw.data) for raw in added])
-    count = _load(registry, run, added, rows) if added else 0
+    count = _load(registry, run, added, rows, grouped=instrument.grouped) if added else 0
     tell(len(found), len(found))
     return RawReport(
         run=run, added=count, known=known + len(added) - count, duplicates=duplicates, deleted=len(raws) - len(kept),
@@ -206,6 +209,7 @@ def _take(
         "type": RAW, "run": run, "data_id": dict(data_id), "id": raw.id, "size": raw.size, "sha256": raw.sha256,
         "content": raw.content, "format": "fits", "store": place, "exposure": raw.exposure_record(),
         "band": raw.observation.band, "visit": raw.observation.visit,
+        **({} if raw.footprint is None else {"footprint": raw.footprint.as_dict()}),
     }  # fmt: skip
     if transfer is Transfer.IN_PLACE:
         path = os.path.relpath(raw.path, root)
@@ -231,7 +235,24 @@ def _take(
     return facts
 
 
-def _load(registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str, Any]]) -> int:
+def _footprints(raws: list[RawFile]) -> pa.Table | None:
+    """Give the footprints of raw files as the registry keeps them."""
+    import pyarrow as pa
+
+    rows = [
+        {
+            "instrument": raw.observation.instrument, "exposure": raw.observation.exposure,
+            "detector": raw.observation.detector, **raw.footprint.columns(),
+        }
+        for raw in raws
+        if raw.footprint is not None
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows) if rows else None
+
+
+def _load(
+    registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str, Any]], *, grouped: bool = False
+) -> int:
     import pyarrow as pa
 
     ids = uuid_bytes(raw.id for raw in raws)
@@ -270,7 +291,8 @@ def _load(registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str
     }
     relations = {}
     if visits:
-        dimensions["visit"] = pa.Table.from_pylist(_even(visits))
+        if not grouped:
+            dimensions["visit"] = pa.Table.from_pylist(_even(visits))
         relations["visit_definition"] = pa.table(
             {
                 "instrument": [instrument] * len(visits), "visit": [v["visit"] for v in visits],
@@ -278,6 +300,7 @@ def _load(registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str
             }
         )  # fmt: skip
     inserted = registry.insert_raw(
-        DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations
-    )
+        DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations,
+        footprints=_footprints(raws), gathered=grouped and bool(visits),
+    )  # fmt: skip
     return inserted.datasets

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from prestow.documents import Document, Key, kind_of, parse_document, read_document
 from prestow.errors import ConfigurationError, Problem, ProjectError, raise_all
+from prestow.instruments.footprint import FootprintRule, read_footprint_rule
 from prestow.instruments.leaving_out import LeftOut, read_left_out
 from prestow.instruments.rules import Rule, Rules, Value, read_rule
 from prestow.model.data_id import check_value
@@ -27,7 +28,8 @@ class Observation:
     """What a header says: the values of dimensions, the band, and metadata of the exposure.
 
     ``physical_filter`` and ``band`` are None where the observation has none. ``visit`` is the
-    number of the exposure if it is one to reduce, else None.
+    number of the exposure if it is one to reduce, or what the rules give; else None. ``pointing`` is right
+    ascension, declination and rotation in degrees where a footprint is had from them.
     """
 
     instrument: str
@@ -38,6 +40,7 @@ class Observation:
     band: str | None
     visit: int | None
     metadata: Mapping[str, Value]
+    pointing: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,12 @@ class Instrument:
         Observation types that are visits: exposures to reduce.
     leave_out : tuple of LeftOut
         Files that lie among its raw ones and are none.
+    extension : int
+        An HDU whose header adds to the primary one; 0 for none.
+    footprint : FootprintRule, optional
+        Where the footprints of visits are from.
+    grouped : bool
+        Whether a rule gives the visit, so that a visit may have several exposures.
     """
 
     name: str
@@ -69,6 +78,9 @@ class Instrument:
     detectors: Mapping[int, Mapping[str, Value]]
     visits: tuple[str, ...]
     leave_out: tuple[LeftOut, ...] = ()
+    extension: int = 0
+    footprint: FootprintRule | None = None
+    grouped: bool = False
 
     def reason_to_leave_out(self, cards: Mapping[str, object], file_name: str) -> str | None:
         """Say why a file is no raw frame though it is rightly there, or None if it should be one."""
@@ -95,7 +107,16 @@ class Instrument:
         physical_filter = values.get("physical_filter")
         exposure = values["exposure"]
         assert isinstance(exposure, int)
-        metadata = {k: v for k, v in values.items() if k not in _DIMENSIONS and not k.startswith("_")}
+        metadata = {
+            k: v for k, v in values.items() if k not in (*_DIMENSIONS, "visit") and not k.startswith("_")
+        }
+        visit = values.get("visit") if self.grouped else exposure
+        pointing: tuple[float, float, float] | None = None
+        if self.footprint is not None and values["observation_type"] in self.visits:
+            found = self.footprint.pointing(values)
+            if isinstance(found, str):
+                return None, [found]
+            pointing = found
         return (
             Observation(
                 instrument=self.name,
@@ -104,15 +125,16 @@ class Instrument:
                 day_obs=values["day_obs"],  # type: ignore[arg-type]  # checked to be an integer
                 physical_filter=physical_filter,  # type: ignore[arg-type]  # checked to be text
                 band=None if physical_filter is None else self.filters[str(physical_filter)],
-                visit=exposure if values["observation_type"] in self.visits else None,
+                visit=visit if values["observation_type"] in self.visits else None,  # type: ignore[arg-type]  # checked
                 metadata=metadata,
+                pointing=pointing,
             ),
             [],
         )
 
     def _check(self, values: Mapping[str, Value], told: set[str]) -> list[str]:
         wrong = []
-        for name in ("exposure", "detector", "day_obs"):
+        for name in ("exposure", "detector", "day_obs", *(("visit",) if self.grouped else ())):
             value = values[name]
             good = value is None or (isinstance(value, int) and not isinstance(value, bool))
             if name not in told and not good:
@@ -161,7 +183,7 @@ def load_instrument(
     universe = universe or load_universe()
     text = str(name)
     if isinstance(name, Path) or "/" in text or text.endswith((".yaml", ".yml")):
-        return read_instrument(read_document(Path(name)), universe)
+        return read_instrument(read_document(Path(name)), universe, Path(name).parent)
     known = known_instruments(paths)
     if text not in known:
         raise ProjectError(
@@ -173,19 +195,22 @@ def load_instrument(
         )
     path = known[text]
     if path is not None:
-        return read_instrument(read_document(path), universe)
+        return read_instrument(read_document(path), universe, path.parent)
     source = files("prestow.instruments").joinpath(f"{text}.yaml").read_text(encoding="utf-8")
     return read_instrument(parse_document(source, f"{text}.yaml"), universe)
 
 
-def read_instrument(document: Document, universe: Universe) -> Instrument:
-    """Turn a document into an instrument, or raise with every problem in it."""
+def read_instrument(document: Document, universe: Universe, directory: Path | None = None) -> Instrument:
+    """Turn a document into an instrument, or raise with every problem in it.
+
+    Files that it names are looked for in ``directory``.
+    """
     data = document.data
     problems = document.check_keys(
         (),
         data,
         required=("schema", "name", "values", "filters", "visits", "detectors"),
-        optional=("match", "day_begins", "leave_out"),
+        optional=("match", "day_begins", "leave_out", "extension", "footprint"),
     )
     if not isinstance(data, dict):
         raise ConfigurationError(*problems)
@@ -209,8 +234,17 @@ def read_instrument(document: Document, universe: Universe) -> Instrument:
     visits = data.get("visits", [])
     if not isinstance(visits, list) or not all(isinstance(v, str) for v in visits):
         problems.append(document.problem("PST-C011", ("visits",), "must be a list of observation types"))
+    extension = data.get("extension", 0)
+    problems += document.check_type(("extension",), extension, int)
+    footprint, more = read_footprint_rule(
+        document, data.get("footprint"), {rule.name for rule in rules}, detectors, directory
+    )
+    problems += more
     raise_all(problems)
-    return Instrument(name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits), left_out)
+    return Instrument(
+        name, match, Rules(rules, float(begins)), filters, detectors, tuple(visits), left_out, extension, footprint,
+        any(rule.name == "visit" for rule in rules),
+    )  # fmt: skip
 
 
 def _read_match(document: Document, value: object) -> tuple[dict[str, re.Pattern[str]], list[Problem]]:
@@ -232,7 +266,7 @@ def _read_values(
 ) -> tuple[tuple[Rule, ...], list[Problem]]:
     if not isinstance(value, dict):
         return (), [document.problem("PST-C011", ("values",), f"must be a mapping, not {kind_of(value)}")]
-    known = (*_DIMENSIONS, *universe.dimensions["exposure"].metadata)
+    known = (*_DIMENSIONS, "visit", *universe.dimensions["exposure"].metadata)
     rules: list[Rule] = []
     problems: list[Problem] = []
     earlier: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
     from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 """Raised with every change of the tables. An older registry is refused, and made again from its files."""
 
 
@@ -149,6 +149,16 @@ def _fixed(metadata: MetaData) -> None:
     sa.Table(
         "metric", metadata, binary("dataset", 16, key("dataset"), primary_key=True),
         text("name", primary_key=True), sa.Column("value", sa.Double, nullable=False),
+    )  # fmt: skip
+    sa.Table(
+        "footprint", metadata, text("instrument", primary_key=True), number("exposure", primary_key=True),
+        number("detector", primary_key=True),
+        *(sa.Column(f"{axis}{n}", sa.Double, nullable=False) for n in range(4) for axis in ("ra", "dec")), text("origin"),
+    )  # fmt: skip
+    sa.Table("skymap", metadata, text("name", primary_key=True), text("text"))
+    sa.Table(
+        "related", metadata, text("target", primary_key=True), text("instrument", primary_key=True),
+        number("visit", primary_key=True), number("detector", primary_key=True), binary("digest", 16),
     )  # fmt: skip
     sa.Table("deleted", metadata, binary("id", 16, primary_key=True))
     sa.Table("binding", metadata, number("run", key("collection"), primary_key=True), text("facts"))

@@ -7,6 +7,9 @@ from decimal import Decimal
 
 UNITS = {"deg": Decimal(1), "arcmin": 1 / Decimal(60), "arcsec": 1 / Decimal(3600)}
 _ANGLE = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([a-z]+)\s*")
+SHARD_PADDING = 5 / 60
+"""Degrees: up to so far apart are separations between footprints, or patches, and shards computed."""
+
 HELP = "write a number with its unit: 30 arcsec, 1.5 arcmin, 0.25 deg"
 
 

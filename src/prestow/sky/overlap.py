@@ -71,6 +71,7 @@ class Searcher:
 
 
 def tree_of(points: Array) -> Any:  # scipy's, which has no types
+    """Give a tree of unit vectors; `ConfigurationError` if scipy is not installed."""
     try:
         from scipy.spatial import cKDTree
     except ImportError as error:
