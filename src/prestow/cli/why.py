@@ -15,7 +15,7 @@ from prestow.errors import Exit
 @click.command(short_help="Say why a job, a dataset or a file is as it is.")
 @click.argument(
     "words",
-    metavar="JOB|FILE|DATASET",
+    metavar="JOB [INPUT]|FILE|DATASET",
     nargs=-1,
     required=True,
     shell_complete=completing.dataset_or_job_words,
@@ -31,6 +31,8 @@ from prestow.errors import Exit
 @shared_options
 def why(words: tuple[str, ...], run: str | None, plan: str | None, output: Output, directory: Path) -> int:
     """Say why something failed, is lost, blocked or pending, was declined, or never planned; or how it was made.
+
+    Of a job and the name of an input it says which datasets were chosen, by which validity, and why others were not.
 
     It follows what is absent to the first cause, with the end of the log; of what is made it tells
     how its measures stand among those beside it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prestow.errors import Problem, ProjectError
 from prestow.model import DatasetType
@@ -37,6 +37,13 @@ class Searched:
     number: int
     as_of: int | None
     rank: int
+
+
+class Reader(Protocol):
+    """Reads datasets: `prestow.registry.Registry.datasets`."""
+
+    def __call__(self, types: Sequence[str], collections: Sequence[str], *, first: bool) -> pa.Table:
+        """Give datasets, a row each."""
 
 
 class Calibrations:
@@ -213,42 +220,43 @@ class Calibrations:
         return pa.concat_tables(parts)
 
     def known(
-        self,
-        types: Sequence[str],
-        collections: Sequence[str],
-        as_of: int | None,
-        datasets: Callable[[Sequence[str], Sequence[str]], pa.Table],
+        self, types: Sequence[str], collections: Sequence[str], as_of: int | None, datasets: Reader
     ) -> pa.Table:
         """Give the columns of ``datasets`` and of `rows`, a row for each validity that is known."""
         import pyarrow as pa
+
+        parts = [
+            self._joined(name, self.rows(name, collections, as_of), datasets) for name in dict.fromkeys(types)
+        ]
+        if not parts:
+            more = {name: kind for name, kind in ROWS.items() if name != "dataset"}
+            return col.conform(pa.table({}), {"type": "str", "id": col.ID, **more})
+        return pa.concat_tables(parts, promote_options="default")
+
+    def history(self, dataset_type: str, collections: Sequence[str], datasets: Reader) -> pa.Table:
+        """Give the same of all that was known ever, of one type; pinned collections up to their moment."""
+        return self._joined(dataset_type, self.rows(dataset_type, collections, past=True), datasets)
+
+    def _joined(self, name: str, rows: pa.Table, datasets: Reader) -> pa.Table:
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        parts = []
-        for name in dict.fromkeys(types):
-            rows = self.rows(name, collections, as_of)
-            runs = [
-                run
-                for (run,) in self._db.rows(
-                    "SELECT name FROM collection WHERE id IN (SELECT DISTINCT d.run FROM calibration c JOIN dataset d "
-                    "ON d.id = c.dataset JOIN dataset_type t ON t.id = d.type WHERE t.name = $1) ORDER BY name",
-                    name,
-                )
-            ]
-            table = datasets([name], runs)
-            at = pc.index_in(
-                rows["dataset"].cast(pa.binary()), value_set=table["id"].cast(pa.binary()).combine_chunks()
+        runs = [
+            run
+            for (run,) in self._db.rows(
+                "SELECT name FROM collection WHERE id IN (SELECT DISTINCT d.run FROM calibration c JOIN dataset d "
+                "ON d.id = c.dataset JOIN dataset_type t ON t.id = d.type WHERE t.name = $1) ORDER BY name",
+                name,
             )
-            rows, at = rows.filter(pc.is_valid(at)), pc.drop_null(at)
-            table = table.take(at)
-            for column in (*("collection", "rank"), *TIMES):
-                table = table.append_column(column, rows[column])
-            parts.append(table)
-        if not parts:
-            return col.conform(
-                pa.table({}),
-                {"type": "str", "id": col.ID, **{k: v for k, v in ROWS.items() if k != "dataset"}},
-            )
-        return pa.concat_tables(parts, promote_options="default")
+        ]
+        table = datasets([name], runs, first=False)
+        ids = table["id"].cast(pa.binary()).combine_chunks()
+        at = pc.index_in(rows["dataset"].cast(pa.binary()), value_set=ids)
+        rows, at = rows.filter(pc.is_valid(at)), pc.drop_null(at)
+        table = table.take(at)
+        for column in (*("collection", "rank"), *TIMES):
+            table = table.append_column(column, rows[column])
+        return table
 
     def measures(self, ids: Sequence[bytes]) -> pa.Table:
         """Give the metrics of some datasets, and of what their quanta made besides: ``id, name, value``.

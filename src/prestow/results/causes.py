@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError
+from prestow.results.calibration_reasons import of_connection
 from prestow.results.file_causes import of_file
 from prestow.results.lineage import Point, counted
 from prestow.results.naming_words import parse_dataset
@@ -30,6 +31,10 @@ def why(recorded: Recorded, words: Sequence[str], *, run: str | None = None) -> 
     ProjectError
         PST-G012 if nothing knows it, with the nearest names; PST-G014 if several are meant.
     """
+    if len(words) == 2 and not set("=/") & set("".join(words)):  # noqa: PLR2004 - a job and an input of it
+        points = recorded.of_job(words[0])
+        if points:
+            return of_connection(recorded, points, words[1])
     job = words[0] if len(words) == 1 else ""
     points = recorded.of_job(job) if job and "/" not in job else []
     if not points:

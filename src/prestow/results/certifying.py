@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from prestow.stores import Store
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._+-]{0,59}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,59}")
 _ZONE = re.compile(r".*T.*([+-]\d\d(:?\d\d)?)")
 
 
@@ -229,9 +230,9 @@ def decertify(sources: Sources, store: Store, wish: Wish) -> Certified:
 
 def tag(registry: Registry, store: Store, collection: str, label: str, as_of: int) -> str:
     """Pin what is known of a collection at a moment; give the pinned name."""
-    if not _NAME.fullmatch(label) or _is_time(label):
+    if not _LABEL.fullmatch(label) or _is_time(label):
         what = f"'{label}' cannot be a label"
-        fix = "use a letter first, then letters, digits and . _ + -, at most 60; nothing that is a time"
+        fix = "use letters, digits and . _ + -, no sign first, at most 60; nothing that is a time"
         raise ProjectError(Problem("PST-K009", what, "the label", fix))
     return registry.certified.tag(store, collection, label, as_of)
 

@@ -9,9 +9,11 @@ from typing import cast
 import polars as pl
 
 from prestow.errors import PrestowError, Problem
+from prestow.model.instants import instant_text
 from prestow.model.universe import Relation, Universe
 from prestow.plan.calibrations import of_source
 from prestow.plan.frames import column_type, columns_of
+from prestow.plan.request import Request
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
 
@@ -56,11 +58,18 @@ def select(state: State) -> State:
         problems=(*state.problems, *problems, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
+        told={**state.told, **_asked_of_calibrations(request)},
         found={name: frame.height for name, frame in existing.items()},
         records={e: _coded(frame, enums).sort(*universe.close([e])) for e, frame in records.items()},
         relations={name: _coded(frame, enums) for name, frame in relations.items()},
         kinds={name: enums.get(name, pl.Int64()) for name in universe.dimensions},
     )
+
+
+def _asked_of_calibrations(request: Request) -> dict[str, object]:
+    """Give what the plan's document tells of the request beside what its id covers."""
+    told: dict[str, object] = {"calibrations": list(request.calibrations)} if request.calibrations else {}
+    return told if request.as_of is None else {**told, "as_of": instant_text(request.as_of)}
 
 
 def _enums(universe: Universe, frames: Iterable[pl.DataFrame]) -> dict[str, pl.Enum]:
