@@ -40,6 +40,7 @@ COMMANDS = {
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
+    "drop": ("prestow.cli.drop:drop", "Give a plan up, and free the names that it holds."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),
     "formats": ("prestow.cli.formats:formats", "List the file formats, and where each carries its story."),
     "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or at a job's directory."),

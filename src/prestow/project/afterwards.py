@@ -381,6 +381,7 @@ class ProjectWithResults(ProjectWithPlans):
             PST-R005 if one of its plans is being run.
         """
         from prestow.engines.journal import run_lock
+        from prestow.registry.reservations import release_run
         from prestow.results.removing import remove, sweep_plans
 
         sweep_plans(self.plans_directory)
@@ -389,10 +390,12 @@ class ProjectWithResults(ProjectWithPlans):
             for directory, plan in plans.items():
                 if plan.run == run:
                     stack.enter_context(run_lock(directory))
-            return remove(
+            removed = remove(
                 self.registry, self.store, run, plans, self._own_chain(run),
                 store_name=STORE, even_so=even_so, progress=progress,
             )  # fmt: skip
+            release_run(self.store, run)
+            return removed
 
     def _known_stores(self) -> dict[str, str]:
         """Give every store; without a registry the project's own."""

@@ -6,12 +6,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prestow.errors import ProjectError
 from prestow.project import plans as plan_files
 from prestow.project.opened import OpenedProject
 
 if TYPE_CHECKING:
     from prestow.plan import Plan
+    from prestow.registry.reservations import Held
+    from prestow.results.dropping import Dropped
     from prestow.verify import Report
+
+SHORTEST = 4  # digits of a plan's id that may stand for it
 
 
 class ProjectWithPlans(OpenedProject):
@@ -35,6 +40,87 @@ class ProjectWithPlans(OpenedProject):
 
         directory = self._directory_of(plan)
         return compare_documents(directory, verify(directory))
+
+    def drop(self, plan: Plan | str | os.PathLike[str]) -> Dropped:
+        """Give a plan up: it is forgotten if nothing was made of it, and the names that it holds are free.
+
+        Where something is settled, the plan stays, and only names of what is not settled are freed; to run
+        it takes them again, if nobody else has them by then. A plan whose making was killed, or that another
+        project made, can be dropped by its id.
+
+        Raises
+        ------
+        ProjectError
+            PST-P008 if there is no such plan.
+        PrestowError
+            PST-R005 if it is being run.
+        """
+        from prestow.engines.journal import run_lock
+        from prestow.plan import open_plan
+        from prestow.registry.reservations import release
+        from prestow.results.dropping import Dropped, drop
+        from prestow.results.removing import sweep_plans
+
+        sweep_plans(self.plans_directory)
+        try:
+            directory = self._directory_of(plan)
+        except ProjectError:
+            held = self._held_by(os.fspath(plan)) if isinstance(plan, str | os.PathLike) else None
+            if held is None:
+                raise
+            return Dropped(
+                held.plan, held.run, 0, 0, forgotten=False, freed=release(self.store, held.run, held.plan)
+            )
+        with run_lock(directory):
+            return drop(open_plan(directory), directory, self.registry, self.store)
+
+    def reserved(self, run: str | None = None) -> tuple[Held, ...]:
+        """Give the plans that hold names in the store, whichever project made them."""
+        from prestow.registry.reservations import reservations
+
+        return reservations(self.store, run)
+
+    def _held_by(self, text: str) -> Held | None:
+        """Give the one reservation whose plan a text begins."""
+        found = {held.plan: held for held in self.reserved() if held.plan.startswith(text)}
+        return next(iter(found.values())) if len(found) == 1 and len(text) >= SHORTEST else None
+
+    def _reserve(self, plan: Plan, *, again: bool = False) -> bool:
+        """Reserve the names of a plan; say whether it had not been done.
+
+        With ``again`` it was reserved once and may have been freed: not needed if all of it is settled.
+        """
+        from prestow.plan.reserving import claim_of, is_inside, names_of
+        from prestow.registry import reservations
+
+        if reservations.is_reserved(self.store, plan.run, plan.id):
+            return False
+        if again and reservations.is_covered(claim_of(plan), self.registry.settled(plan.run)):
+            return False
+        return reservations.reserve(
+            self.store,
+            plan.run,
+            plan.id,
+            lambda: claim_of(plan),
+            inside=is_inside(plan),
+            shown=names_of(plan),
+            free=lambda run: bool(self._release_settled(run)),
+        )
+
+    def _refuse_clashes(self, plan: Plan) -> None:
+        """Refuse what `_reserve` would refuse, and write nothing."""
+        from prestow.plan.reserving import claim_of, is_inside, names_of
+        from prestow.registry import reservations
+
+        reservations.refuse_clashes(
+            self.store, plan.run, plan.id, claim_of(plan), inside=is_inside(plan), shown=names_of(plan)
+        )
+
+    def _release_settled(self, run: str) -> tuple[str, ...]:
+        """Give names free that receipts keep by now."""
+        from prestow.registry.reservations import release_settled
+
+        return release_settled(self.store, run, self.registry.settled(run))
 
     def _directory_of(self, plan: Plan | str | os.PathLike[str]) -> Path:
         """Give the directory of a plan that may be too damaged to be opened."""

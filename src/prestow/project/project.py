@@ -57,8 +57,8 @@ class Project(ProjectWithCalibrations):
         A checked ``prestow.yaml``.
     """
 
-    def check(self, *, overrides: Sequence[str] = ()) -> Checked:
-        """Check every file a person wrote.
+    def check(self, *, overrides: Sequence[str] = (), strict: bool = False) -> Checked:
+        """Check every file a person wrote; with ``strict`` also run each pre-flight hook twice, watched.
 
         Raises
         ------
@@ -91,6 +91,10 @@ class Project(ProjectWithCalibrations):
                     problems += error.problems
         raise_all(problems, ConfigurationError)
         assert pipeline is not None
+        if strict:
+            from prestow.project.strict import strict_problems
+
+            raise_all(strict_problems(self.root, pipeline, overrides), ConfigurationError)
         return Checked(
             tuple(files), tuple(t.label for t in pipeline.tasks), tuple(sorted(pipeline.dataset_types))
         )
@@ -233,6 +237,7 @@ class Project(ProjectWithCalibrations):
         from prestow.plan import build_plan, open_plan, write_plan
         from prestow.plan.forecast import write_forecast
         from prestow.project import binding
+        from prestow.registry.reservations import release
 
         if isinstance(sample, int):
             sample = self.sample(
@@ -255,14 +260,21 @@ class Project(ProjectWithCalibrations):
         beside = None if dry_run else self.plans_directory
         plan = build_plan(asked, self.registry, beside=beside)
         if dry_run:
+            self._refuse_clashes(plan)
             return plan
         known = plan.id in self.plans()
-        path = write_plan(plan, self.plans_directory)
+        reserved = self._reserve(plan)
         try:
-            binding.bind(self.registry, self.store, target)
-        except PlanRefusedError:  # somebody bound the run at this very moment
-            if not known:
-                shutil.rmtree(path)
+            path = write_plan(plan, self.plans_directory)
+            try:
+                binding.bind(self.registry, self.store, target)
+            except PlanRefusedError:  # somebody bound the run at this very moment
+                if not known:
+                    shutil.rmtree(path)
+                raise
+        except BaseException:
+            if reserved and not known:
+                release(self.store, plan.run, plan.id)
             raise
         binding.register(self.registry, self.store, target)
         if plan.code is not None:
@@ -288,6 +300,12 @@ class Project(ProjectWithCalibrations):
             where, run=None, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=count
         )
         return choose_sample(request, self.registry, count)
+
+    def request(self, where: str = "", *, overrides: Sequence[str] = ()) -> Request:
+        """Give the request that `plan` would make of the whole project; nothing is written."""
+        return self._request(
+            where, run=None, overrides=overrides, inputs=(), as_of="", child_of=None, sampled=None
+        )[1]
 
     def _request(
         self,
@@ -355,6 +373,7 @@ class Project(ProjectWithCalibrations):
         from prestow.site import Site, read_site
 
         found = self._plan(plan)
+        self._reserve(found, again=True)
         place = Site("here") if site is None else read_site(Path(site))
         name = engine or place.engine
         options: dict[str, int | str] = {}
@@ -408,6 +427,7 @@ class Project(ProjectWithCalibrations):
             raise ProjectError(Problem("PST-E003", f"plans are not written for '{system}'", system, known))
         place = read_site(Path(site))
         found = self._plan(plan)
+        self._reserve(found, again=True)
         emission: Emission = load("emitters", system)(
             found, place, Path(into), store=STORE, reuse=self.reusable(found)
         )
@@ -431,7 +451,7 @@ class Project(ProjectWithCalibrations):
         if run:
             self._check_run(run)
         runs = [run] if run else self._runs(plan)
-        return ingest_outputs(
+        report = ingest_outputs(
             self._make_registry(),
             self.store,
             runs=runs,
@@ -439,6 +459,9 @@ class Project(ProjectWithCalibrations):
             store_name=STORE,
             progress=progress,
         )
+        for name in {held.run for held in self.reserved()} if runs is None else runs:
+            self._release_settled(name)
+        return report
 
     def _check_run(self, run: str) -> None:
         """Refuse a run that no plan, receipt or registry knows: it is a typing error (PST-G003)."""

@@ -236,7 +236,7 @@ def remove(
     registry.holdings.leave_chains(run)
     for directory, plan in plans.items():
         if plan.run == run:
-            _remove_plan(directory)
+            remove_plan(directory)
     _tell(progress, total, total)
     return replace(found, removed=True)
 
@@ -341,7 +341,7 @@ def _dependents(
     )
 
 
-def _remove_plan(directory: Path) -> None:
+def remove_plan(directory: Path) -> None:
     """Take a plan away: first its name, so that half of it is none; `sweep_plans` ends what is killed."""
     gone = directory.with_name(f"{_GONE}{directory.name}")
     directory.rename(gone)
