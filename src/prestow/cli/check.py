@@ -14,14 +14,18 @@ from prestow.cli.output import Output, count_text
 @click.option(
     "--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value."
 )
+@click.option(
+    "--strict", is_flag=True, help="Run each pre-flight hook twice; one that reads a file or the clock is wrong."
+)
 @shared_options
-def check(overrides: tuple[str, ...], output: Output, directory: Path) -> None:
+def check(overrides: tuple[str, ...], strict: bool, output: Output, directory: Path) -> None:
     """Check the project file, the universe, the pipeline with its tasks, and the instruments."""
     project = open_project(directory)
-    report = project.check(overrides=overrides)
+    report = project.check(overrides=overrides, strict=strict)
     output.answer(
         "check",
         {
+            "strict": strict,
             "files": list(report.files),
             "tasks": list(report.tasks),
             "dataset_types": list(report.dataset_types),

@@ -16,10 +16,10 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -32,8 +32,14 @@ from prestow.plan.matching.sides import Side
 from prestow.plan.state import State
 from prestow.tasks import Preflight
 
+if TYPE_CHECKING:
+    from prestow.plan.watching import Watcher
+
 _CODE = re.compile(r"[a-z][a-z0-9_]*")
 _ABOUT = {"_row", "_dataset"}
+
+WATCHER: Watcher | None = None
+"""Who watches the hooks of this process, if somebody does."""
 
 Hook = Callable[["View"], Preflight]
 """A pre-flight hook."""
@@ -102,6 +108,8 @@ def apply_hook(sieve: Sieve, state: State, sides: Sequence[Side]) -> list[Proble
         with open_hook(code, task) as hook:
             answer = call_hook(task, hook, shown.view)
             vetoes, masks = _understood(task, hook, shown, answer)
+            if WATCHER is not None:
+                WATCHER.answered(task, shown.view.quanta, vetoes, masks, place_of(hook))
     except PlanRefusedError as error:
         return list(error.problems)
     for word in vetoes.drop_nulls().unique().sort():
@@ -169,10 +177,15 @@ def open_hook(code: CodeBundle, task: TaskDefinition) -> Iterator[Hook]:
             archive.extractall(directory)
         with _alone(os.path.realpath(directory)):
             try:
-                hook = getattr(importlib.import_module(module), name)
+                with _watched(task, directory):
+                    hook = getattr(importlib.import_module(module), name)
             except (Exception, SystemExit) as error:
                 raise PlanRefusedError(_failure(task, error, directory)) from error
             yield hook
+
+
+def _watched(task: TaskDefinition, directory: str) -> AbstractContextManager[None]:
+    return nullcontext() if WATCHER is None else WATCHER.around(task, directory)
 
 
 @contextmanager
@@ -213,7 +226,8 @@ def call_hook(task: TaskDefinition, hook: Hook, view: View) -> Preflight:
         PST-P022.
     """
     try:
-        answer = hook(view)
+        with _watched(task, _directory(hook)):
+            answer = hook(view)
     except (Exception, SystemExit) as error:
         raise PlanRefusedError(_failure(task, error, _directory(hook))) from error
     if not isinstance(answer, Preflight):

@@ -21,7 +21,7 @@ from prestow.errors import (
     raise_all,
 )
 from prestow.project import plans as plan_files
-from prestow.project.calibrating import ProjectWithCalibrations
+from prestow.project.on_sky import ProjectWithSky
 from prestow.project.opened import STORE
 from prestow.stores import Walkable
 
@@ -48,7 +48,7 @@ class Checked:
     dataset_types: tuple[str, ...]
 
 
-class Project(ProjectWithCalibrations):
+class Project(ProjectWithSky):
     """One project. Whatever it opens stays open until `close`.
 
     Parameters
@@ -323,6 +323,7 @@ class Project(ProjectWithCalibrations):
         from prestow.results.certifying import moment
 
         pipeline = self.load_pipeline(overrides)
+        self._relate_for(pipeline)
         facts = binding.bound_facts(pipeline, overrides)
         if sampled is not None and run is None and child_of is None:
             run = binding.sample_run(self.registry, self.store, f"{pipeline.name}.sample{sampled}", facts)
