@@ -2,13 +2,15 @@
 
 import uuid
 
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prestow.model import DataId, hashing
 from prestow.model.data_id import check_value
-from prestow.naming import identity
+from prestow.naming import identity, octets
+from prestow.plan.passes.recipe import add_terms
 
 WORDS = st.text(max_size=10).filter(lambda text: check_value(text) is None)
 ROWS = st.lists(
@@ -20,6 +22,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 RUNS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,8}", fullmatch=True)
 HEX = st.text("0123456789abcdef", min_size=32, max_size=32)
 DIMENSIONS = ("visit", "instrument")
+PAIRS = {"quantum": pl.UInt32, "dataset": pl.UInt32}
 
 
 def frame_of(rows):
@@ -54,21 +57,29 @@ def test_a_dataset_without_dimensions_has_an_id_too():
     assert frame.select(identity.data_id_json((), frame.schema)).item() == "{}"
 
 
+def summed(quanta, terms):
+    """Sum terms, given as hexadecimal digits, for each of four quanta, as the planner does."""
+    pairs = pl.DataFrame({"quantum": quanta, "dataset": range(len(quanta))}, schema=PAIRS)
+    words = octets.to_words(octets.from_hex(pl.Series(terms, dtype=pl.String), 32))
+    sums = np.zeros((4, 4), np.uint64)
+    add_terms(sums, pairs.sort("quantum", maintain_order=True), words)
+    return octets.to_hex(octets.from_words(sums))
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), NAMES, NAMES, HEX), max_size=12), NAMES)
 def test_planned_recipes(inputs, task):
-    terms = pl.LazyFrame(
-        [(q, c, t, '{"visit":1}', r) for q, c, t, r in inputs],
-        schema={"quantum": pl.Int64, "c": pl.String, "t": pl.String, "d": pl.String, "r": pl.String},
+    terms = pl.DataFrame(
+        [(c, t, '{"visit":1}', r) for _, c, t, r in inputs],
+        schema=dict.fromkeys("ctdr", pl.String),
         orient="row",
-    ).with_columns(identity.input_terms(pl.col("c"), pl.col("t"), pl.col("d"), pl.col("r")))
-    quanta = pl.LazyFrame({"quantum": [0, 1, 2, 3], "data_id": [f'{{"visit":{i}}}' for i in range(4)]})
-    made = (
-        quanta.join(identity.sum_terms(terms, "quantum"), on="quantum", how="left", maintain_order="left")
-        .with_columns(pl.col("sum").fill_null(identity.NO_TERMS))
-        .select(identity.planned_recipes(task, pl.col("data_id"), pl.col("sum")))
-        .collect()["recipe"]
-        .to_list()
+    ).select(identity.input_terms(pl.col("c"), pl.col("t"), pl.col("d"), pl.col("r")))
+    quanta = pl.DataFrame(
+        {
+            "data_id": [f'{{"visit":{i}}}' for i in range(4)],
+            "sum": summed([q for q, *_ in inputs], terms["term"].to_list()),
+        }
     )
+    made = quanta.select(identity.planned_recipes(task, pl.col("data_id"), pl.col("sum"))).to_series()
     expected = [
         hashing.planned_recipe(
             task,
@@ -77,14 +88,24 @@ def test_planned_recipes(inputs, task):
         )
         for i in range(4)
     ]
-    assert made == expected
+    assert made.to_list() == expected
 
 
 @given(st.lists(HEX, min_size=1, max_size=6))
 def test_sums_wrap_at_128_bits(terms):
-    frame = pl.LazyFrame({"quantum": [0] * len(terms), "term": terms})
-    made = identity.sum_terms(frame, ["quantum"]).collect()["sum"].item()
-    assert made == f"{sum(int(t, 16) for t in terms) % (1 << 128):032x}"
+    expected = f"{sum(int(t, 16) for t in terms) % (1 << 128):032x}"
+    assert summed([0] * len(terms), terms).to_list() == [expected, *["0" * 32] * 3]
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16), max_size=5))
+def test_octets_and_texts(values):
+    held = octets.from_binary(pl.Series(values, dtype=pl.Binary))
+    texts = octets.to_hex(held)
+    assert texts.to_list() == [value.hex() for value in values]
+    assert [row.tobytes() for row in octets.from_hex(texts, 32)] == values
+    named = pl.Series([str(uuid.UUID(bytes=value)) for value in values], dtype=pl.String)
+    assert [row.tobytes() for row in octets.from_uuid_text(named)] == values
+    assert octets.to_arrow(held).to_pylist() == values
 
 
 @given(HEX)

@@ -15,9 +15,10 @@ from prestow.naming.templates import Template, compile_template
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.numbers import CHUNK, Numbering, chunks, number
 from prestow.plan.grouping.names import job_names
-from prestow.plan.naming_proof import NameProof, texts_of
+from prestow.plan.naming_proof import NameProof
 from prestow.plan.spool import Spool
 from prestow.plan.state import State, outputs_of
+from prestow.plan.texts import texts_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -334,18 +335,19 @@ class _Piece:
             found.append((datasets, writes, numbers.astype(np.intp)))
         return found
 
-    def reads(self) -> list[tuple[str, npt.NDArray[np.uint64]]]:
-        """Give for each connection, by its position, the pairs it reads as one number each."""
+    def reads(self) -> list[npt.NDArray[np.uint64]]:
+        """Give the pairs that each connection reads, as one number: quantum, connection, dataset."""
         state = self.context.state
         found = []
         for position, connection in enumerate(self.task.inputs):
             pairs = state.parts[self.task.label].inputs[connection.name]
             quantum, dataset = _of_rows(pairs, self.rows)
             place = self.context.numbering.quanta[self.task.label][quantum] - np.uint32(self.start)
-            key = place.astype(np.uint64) << np.uint64(40)
-            key |= np.uint64(position) << np.uint64(32)
+            key = place.astype(np.uint64)
+            key <<= np.uint64(40)
+            key |= np.uint64(position << 32)
             key |= self.context.dataset_numbers(connection.type)[dataset]
-            found.append((connection.name, key))
+            found.append(key)
         return found
 
 
@@ -368,21 +370,29 @@ def _inputs(context: _Context, made: Sequence[_Piece], start: int) -> pa.Table:
     """Give what the quanta of a piece read: by quantum, then connection, then dataset."""
     import pyarrow as pa
 
-    # Positions mean other names in each task: a number for each (task, position) would do, but a name is enough.
-    keys, names = [], []
-    for piece in made:
-        for name, key in piece.reads():
-            keys.append(key)
-            names.append(np.full(len(key), context.connections.index(name), np.int16))
+    keys = [key for piece in made for key in piece.reads()]
     key = np.concatenate(keys) if keys else np.zeros(0, np.uint64)
-    name_of = np.concatenate(names) if names else np.zeros(0, np.int16)
-    order = np.argsort(key, kind="stable") if len(keys) > 1 else slice(None)
-    key, name_of = key[order], name_of[order]
+    key.sort()
+    place = (key >> np.uint64(40)).astype(np.uint32)
+    position = (key >> np.uint64(32)).astype(np.uint8)
+    most = max((len(piece.task.inputs) for piece in made), default=0)
+    names = np.zeros((len(made), max(most, 1)), np.int16)
+    for i, piece in enumerate(made):
+        for j, connection in enumerate(piece.task.inputs):
+            names[i, j] = context.connections.index(connection.name)
+    if len(made) == 1:
+        name_of = names[0][position]
+    else:
+        task_of = np.zeros(sum(len(piece.at) for piece in made), np.uint16)
+        for i, piece in enumerate(made):
+            task_of[piece.at] = i
+        name_of = names[task_of[place], position]
+    place += np.uint32(start)
     return pa.table(
         {
-            "quantum": pa.array(((key >> np.uint64(40)) + np.uint64(start)).astype(np.uint32)),
+            "quantum": pa.array(place),
             "connection": context.codes(context.connections, name_of),
-            "dataset": pa.array((key & np.uint64(0xFFFFFFFF)).astype(np.uint32)),
+            "dataset": pa.array(key.astype(np.uint32)),
         }
     )
 

@@ -75,14 +75,6 @@ def imply(
     return frame
 
 
-def all_differ(texts: pl.Series) -> bool:
-    """Say whether texts surely differ, also but for case: if not, it is time for a closer look.
-
-    Only hashes are compared, which takes a fraction of the memory; equal texts have equal hashes.
-    """
-    return texts.str.to_lowercase().hash().n_unique() == texts.len()
-
-
 def describe(
     frame: pl.DataFrame, universe: Universe, records: Mapping[str, pl.DataFrame], wanted: Iterable[str]
 ) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from prestow.naming.templates import Template, compile_template, twins
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.numbers import CHUNK
 from prestow.plan.state import State, outputs_of
+from prestow.plan.texts import texts_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
     Hashes = npt.NDArray[np.uint64]
 
 SHOWN = 5
-
-
-def texts_of(frame: pl.DataFrame, text: pl.Expr) -> pl.Series:
-    """Give one text for each row, also where the expression names no column."""
-    if not text.meta.root_names():
-        return pl.select(text).to_series().new_from_index(0, frame.height)
-    return frame.select(text).to_series()
 
 
 def shown(dataset_type: str, data_id: str) -> str:

@@ -19,7 +19,7 @@ POLICY = ("on_failure", "tries", "resources", "hints")  # of a task: how it is r
 
 LOGICAL = {
     "datasets": ("type", "data_id", "id", "run", "root", "format", "recipe"),
-    "quanta": ("task", "data_id", "recipe", "job"),
+    "quanta": ("recipe", "job"),
     "inputs": ("quantum", "connection", "dataset"),
     "outputs": ("quantum", "connection", "dataset", "optional"),
     "jobs": ("name", "label", "depth", "first", "count"),

@@ -110,7 +110,7 @@ def _relation(state: State, relation: Relation) -> pl.DataFrame:
     keys = universe.close(relation.dimensions)
     columns = [pl.col(d).cast(kind) for d, kind in columns_of(keys, universe).items()]
     columns += [pl.col(m).cast(column_type(kind)) for m, kind in relation.metadata.items()]
-    return frame.select(columns).unique()
+    return frame.select(columns)
 
 
 def _other_formats(state: State, existing: Mapping[str, pl.DataFrame]) -> Iterator[Problem]:
