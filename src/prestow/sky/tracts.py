@@ -67,7 +67,7 @@ def rings(number: int, overlap: float) -> Layout:
         x, y = to_plane(frames(0.0, centre), vectors(a, d))
         at = np.arange(count) * 2 * half
         ra.append(at)
-        dec.append(np.asarray(np.full(count, centre), np.float64))
+        dec.append(np.zeros(count) + centre)
         wide.append(np.full(count, np.abs(x).max()))
         high.append(np.full(count, np.abs(y).max()))
         worst = int(np.argmax(np.maximum(np.abs(x), np.abs(y))))
