@@ -191,19 +191,17 @@ class Calibrations:
     ) -> pa.Table:
         """Give what is certified of a type: ``dataset, collection, rank``, and both intervals.
 
-        What is known as of a moment, else now; with ``past`` all that was known ever.
+        What is known as of a moment, else now; with ``past`` all that was known ever until then.
         """
         import pyarrow as pa
 
         parts = [col.conform(pa.table({}), ROWS)]
         for one in self.searched(collections):
             moments = [m for m in (one.as_of, as_of) if m is not None]
-            known, values = "c.known_end IS NULL", ()
-            if moments:
-                known = "c.known_begin <= $3 AND (c.known_end IS NULL OR c.known_end > $3)"
-                values = (min(moments),)
-            if past:
-                known, values = "1 = 1", ()
+            conditions = ["c.known_begin <= $3"] if moments else []
+            if not past:
+                conditions.append("(c.known_end IS NULL" + (" OR c.known_end > $3)" if moments else ")"))
+            known, values = " AND ".join(conditions) or "1 = 1", (min(moments),) if moments else ()
             table = self._db.query(
                 "SELECT c.dataset, c.valid_begin, c.valid_end, c.known_begin, "
                 f"coalesce(c.known_end, {FOREVER}) AS known_end FROM calibration c JOIN dataset d ON d.id = c.dataset "
@@ -233,9 +231,11 @@ class Calibrations:
             return col.conform(pa.table({}), {"type": "str", "id": col.ID, **more})
         return pa.concat_tables(parts, promote_options="default")
 
-    def history(self, dataset_type: str, collections: Sequence[str], datasets: Reader) -> pa.Table:
-        """Give the same of all that was known ever, of one type; pinned collections up to their moment."""
-        return self._joined(dataset_type, self.rows(dataset_type, collections, past=True), datasets)
+    def history(
+        self, dataset_type: str, collections: Sequence[str], as_of: int | None, datasets: Reader
+    ) -> pa.Table:
+        """Give the same of all that was known ever, of one type; until a moment, if one is given."""
+        return self._joined(dataset_type, self.rows(dataset_type, collections, as_of, past=True), datasets)
 
     def _joined(self, name: str, rows: pa.Table, datasets: Reader) -> pa.Table:
         import pyarrow as pa
