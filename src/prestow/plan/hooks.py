@@ -294,7 +294,7 @@ def _understood(
         if name not in shown.pairs:
             known = ", ".join(shown.pairs) or "none"
             raise _unfit(task, hook, f"there is no connection '{name}'; connections: {known}")
-        masks[name] = _mask(task, hook, f"inputs[{name!r}]", mask, shown.pairs[name].len())
+        masks[name] = _mask(task, hook, f"inputs[{name}]", mask, shown.pairs[name].len())
     return vetoes, masks
 
 
