@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from prestow.errors import PrestowError, Problem
+from prestow.errors import PrestowError, Problem, ProjectError, raise_all
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.naming.identity import data_id_json
 from prestow.plan.frames import describe, imply
 from prestow.plan.linking import link
-from prestow.plan.request import Request
+from prestow.plan.request import Exclusion, Request
 from prestow.plan.state import LeftOut, State
 from prestow.query import Selection, parse_selection
 from prestow.query.selection import Both, Not
@@ -24,6 +24,34 @@ EXAMPLES = 1000  # rows of left_out kept; the count is always whole
 FEW = 5  # values or data IDs that are named
 
 _ROW = "_n"
+
+
+def read_exclusions(pairs: Iterable[tuple[str, str]]) -> tuple[Exclusion, ...]:
+    """Give exclusions of selections and reasons, each of which must say something.
+
+    Raises
+    ------
+    ProjectError
+        PST-C063, if one does not.
+
+    Examples
+    --------
+    >>> read_exclusions([("visit = 12", "clouds")])
+    (Exclusion(where='visit = 12', because='clouds'),)
+    """
+    found = tuple(Exclusion(where.strip(), because.strip()) for where, because in pairs)
+    problems = [
+        Problem(
+            "PST-C063",
+            f"'{one.where}' is excluded, and nobody says why" if one.where else "an exclusion of nothing",
+            "--exclude",
+            "prestow plan --exclude SELECTION --because TEXT",
+        )
+        for one in found
+        if not one.because or not one.where
+    ]
+    raise_all(problems, ProjectError)
+    return found
 
 
 def parse_exclusions(request: Request) -> tuple[tuple[Selection, ...], list[Problem]]:
@@ -242,14 +270,15 @@ def check_exclusions(
         if decided:
             name = max(decided, key=lambda name: state.existing[name].height)
             height = state.existing[name].height
-            fix = term_counts(state.existing[name], one.terms, state, f"of {height:,} {name}")
+            linked = _linked(state.existing[name], named_dimensions(one, state), state)
+            fix = term_counts(linked, one.terms, state, f"of {height:,} {name}")
         elif _in_records(one, state):
             continue
         else:
             has = {c for name in choices for c in state.existing[name].columns}
             lacking = [c for c in one.columns if (c.rpartition(".")[0] or c) not in has]
             fix = f"nothing that is read here has {' or '.join(lacking)}"
-        yield Problem("PST-C062", f"the exclusion '{one.canonical}' matches nothing", "--exclude", fix)
+        yield Problem("PST-C062", f'the exclusion "{one.canonical}" matches nothing', "--exclude", fix)
 
 
 def _in_records(selection: Selection, state: State) -> bool:
@@ -356,7 +385,7 @@ def term_counts(
         How all of it is called, such as ``of 400 raw``.
     """
     told: list[str] = []
-    steps: list[tuple[str, Selection | None]] = [(f"'{one.canonical}'", one) for one in terms]
+    steps: list[tuple[str, Selection | None]] = [(f'"{one.canonical}"', one) for one in terms]
     if data_ids is not None:
         steps.append((f"the data IDs of {data_ids[0]}", None))
     for label, one in steps:
