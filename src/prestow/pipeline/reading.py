@@ -305,7 +305,7 @@ def _amounts(
             continue
         here: Key = (*path, key)
         units, given = _UNITS[key], top[key]
-        if isinstance(given, str) and not reader.is_quantity(given):
+        if isinstance(given, str) and not reader.is_quantity(given) and not _is_odd_word(given, names):
             try:
                 texts[key] = parse_expression(given, units, names).text
             except ExpressionError as error:
@@ -317,6 +317,11 @@ def _amounts(
             if number is not None:
                 found[key] = round(number) if key in ("memory", "disk") else number
     return found, texts
+
+
+def _is_odd_word(text: str, names: Sequence[str]) -> bool:
+    """Say whether a text is a word that nobody can have meant as an expression."""
+    return text.isalpha() and not difflib.get_close_matches(text, names, 1)
 
 
 def _columns(
