@@ -142,6 +142,7 @@ class Calibrations:
         made good. What the registry does not hold has no row.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         with self._db.transaction():
             number = self._number(collection)
@@ -154,10 +155,9 @@ class Calibrations:
                 number,
                 kinds[dataset_type],
             )
-            open_ends = pa.array(
-                [None if end == FOREVER else end for end in rows["known_end"].to_pylist()], pa.int64()
-            )
-            rows = rows.set_column(rows.column_names.index("known_end"), "known_end", open_ends)
+            ends = rows["known_end"]
+            ends = pc.if_else(pc.equal(ends, FOREVER), pa.scalar(None, pa.int64()), ends)
+            rows = rows.set_column(rows.column_names.index("known_end"), "known_end", ends)
             self._db.stage("s_certified", rows)
             self._db.execute(
                 "INSERT INTO calibration (dataset, collection, valid_begin, valid_end, known_begin, known_end) "

@@ -357,7 +357,8 @@ def _gated(
     ids = [bytes.fromhex(i) for i in _ids(frame)]
     measures = pl.from_arrow(registry.certified.measures(ids))
     assert isinstance(measures, pl.DataFrame)
-    names = sorted(measures["name"].unique())
+    own = {a for d in universe.expand(kind.dimensions) for a in (d, *universe.dimensions[d].aliases)}
+    names = sorted(set(measures["name"]) - own)  # a dimension's name is the dimension's
     known = f"measures here: {', '.join(names)}" if names else f"no measures of {kind.name} were taken in"
     selection = parse_selection(
         condition,
@@ -373,8 +374,8 @@ def _gated(
         rows = measures.filter(pl.col("name") == name).select(
             pl.col("id").cast(pl.Binary).bin.encode("hex").alias("_id"), pl.col("value").alias(name)
         )
-        own = wide.with_columns(pl.col("id").str.replace_all("-", "", literal=True).alias("_id"))
-        wide = own.join(
+        keyed = wide.with_columns(pl.col("id").str.replace_all("-", "", literal=True).alias("_id"))
+        wide = keyed.join(
             rows.unique("_id", keep="first", maintain_order=True), on="_id", how="left", maintain_order="left"
         )
         wide = wide.drop("_id")
