@@ -203,7 +203,7 @@ def path_exposure(path):
 
 
 def test_a_tile_and_a_band_plan_only_what_lies_there(project):
-    tract, patch, band = sorted((t, p, "r") for v, _, t, p in expected() if fits_band(v) == "r")[0]
+    tract, patch, band = min((t, p, "r") for v, _, t, p in expected() if fits_band(v) == "r")
     plan = project.plan(f"tract = {tract} and patch = {patch} and band = '{band}'", run="one", dry_run=True)
     there = {(v, d) for v, d, t, p in expected() if (t, p) == (tract, patch) and fits_band(v) == band}
     assert inputs_of(plan, "warp") == (len({v for v, _ in there}), len(there))

@@ -65,7 +65,7 @@ def rings(number: int, overlap: float) -> Layout:
         a = np.array([-half, half, -half, half, 0.0, 0.0])
         d = np.array([-1, -1, 1, 1, -1, 1]) * height / 2 + centre
         x, y = to_plane(frames(0.0, centre), vectors(a, d))
-        at = np.arange(count) * 2 * half
+        at = np.linspace(0.0, 360.0, count, endpoint=False)
         ra.append(at)
         dec.append(np.zeros(count) + centre)
         wide.append(np.full(count, np.abs(x).max()))

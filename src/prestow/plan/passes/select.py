@@ -14,8 +14,8 @@ from prestow.model.universe import Relation, Universe
 from prestow.plan.calibrations import of_source
 from prestow.plan.choosing import not_excluded, parse_exclusions
 from prestow.plan.frames import column_type, columns_of
-from prestow.plan.request import Request
 from prestow.plan.linking import sky_problems
+from prestow.plan.request import Request
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
 
