@@ -52,9 +52,16 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C034": ("a rule that leaves files out is wrong", Exit.CONFIGURATION),
     "PST-C035": ("a dataset type stands with other dimensions or another format", Exit.CONFIGURATION),
     "PST-C036": ("the format or template of this dataset type cannot be chosen here", Exit.CONFIGURATION),
+    "PST-C060": ("a table of data IDs cannot be read", Exit.CONFIGURATION),
+    "PST-C061": ("a table of data IDs says what cannot be", Exit.CONFIGURATION),
+    "PST-C062": ("an exclusion matches nothing", Exit.REFUSED),
+    "PST-C063": ("an exclusion without a reason", Exit.USAGE),
+    "PST-C064": ("data IDs that fit nothing", Exit.REFUSED),
     "PST-C070": ("a pre-flight hook is no pure function of what it is given", Exit.CONFIGURATION),
     "PST-C071": ("a waiver that cannot be understood", Exit.USAGE),
     "PST-C072": ("a pre-flight hook cannot be found or called", Exit.CONFIGURATION),
+    "PST-C075": ("an expression for resources or hints that cannot be understood", Exit.CONFIGURATION),
+    "PST-C076": ("a maximum of a cluster that says nothing", Exit.CONFIGURATION),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),
@@ -74,6 +81,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P020": ("quanta would be left out, and nobody waived it", Exit.REFUSED),
     "PST-P021": ("quanta can never be made", Exit.REFUSED),
     "PST-P022": ("a pre-flight hook failed", Exit.REFUSED),
+    "PST-P029": ("quanta are vetoed by a hook; told where a plan is refused for something else", Exit.REFUSED),
     # on the node
     "PST-N001": ("an input that the manifest does not name", Exit.FAILED),
     "PST-N002": ("an output that was not planned", Exit.FAILED),
@@ -167,6 +175,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P030": ("two files would have one base name where the layout is flat", Exit.REFUSED),
     "PST-P031": ("another plan in flight has reserved the name", Exit.REFUSED),
     "PST-P032": ("something was made of the plan, or it is running", Exit.REFUSED),
+    "PST-P040": ("resources of a quantum are no number", Exit.REFUSED),
+    "PST-P041": ("a cluster is limited by what nobody knows", Exit.REFUSED),
     # a plan proved again, by a checker of its own
     "PST-V001": ("a file of the plan is missing or cannot be read", Exit.REFUSED),
     "PST-V002": ("a file of the plan has another schema", Exit.REFUSED),

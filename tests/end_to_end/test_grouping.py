@@ -42,7 +42,7 @@ def products(root: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted((root / "store").rglob("*")):
         name = str(path.relative_to(root / "store"))
-        if not path.is_file() or name.startswith(("_attempts", "_aside")):
+        if not path.is_file() or name.startswith(("_attempts", "_aside", "_reservations")):
             continue
         found[name] = path.read_bytes()
         if name.startswith("_receipts"):

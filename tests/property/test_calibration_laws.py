@@ -1,8 +1,10 @@
 """Calibrations in two times: the planner and the registry agree with a brute force, for any intervals."""
 
+import itertools
 from dataclasses import replace
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,8 +13,11 @@ from prestow.plan.calibrations import choose
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.select import select
 from prestow.plan.state import State
-from prestow.registry.certifying import Certification, replay
-from prestow.testing.surveys import UNIVERSE, Request, Survey, exist, reduction
+from prestow.registry import Registry
+from prestow.registry.certifying import Certification, put_certification, replay
+from prestow.results.calibration_lists import check
+from prestow.stores import open_store
+from prestow.testing.surveys import UNIVERSE, Request, Survey, exist, fill, reduction
 
 FEW = settings(max_examples=40, deadline=None)
 TIMES = st.integers(0, 12)
@@ -139,7 +144,7 @@ def test_the_choice_is_that_of_a_brute_force(rows, as_of, collections):
     expected, gaps, overlaps = set(), set(), set()
     visits = set(survey.records["visit"]["visit"])
     for q, (visit, ccd) in enumerate(quanta.select("visit", "detector").iter_rows()):
-        valid: dict[str, set[str]] = {}
+        valid: dict[str, set[bytes]] = {}
         for r in certified.iter_rows(named=True):
             known = r["known_end"] == FOREVER if as_of is None else r["known_begin"] <= as_of < r["known_end"]
             if (
@@ -148,7 +153,7 @@ def test_the_choice_is_that_of_a_brute_force(rows, as_of, collections):
                 and r["valid_begin"] <= visit < r["valid_end"]
                 and visit in visits
             ):
-                valid.setdefault(r["collection"], set()).add(r["id"].hex())
+                valid.setdefault(r["collection"], set()).add(r["id"])
         several = (
             [valid.get(c, set()) for c in collections] if collections else [set().union(*valid.values())]
         )
@@ -161,3 +166,60 @@ def test_the_choice_is_that_of_a_brute_force(rows, as_of, collections):
     assert set(chosen.gaps["quantum"]) == gaps
     assert set(chosen.overlaps["quantum"]) == overlaps
     assert chosen.pairs.equals(chosen.pairs.sort("quantum", "dataset"))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    survey, flat, _ = _survey([])
+    root = tmp_path_factory.mktemp("laws")
+    with Registry.open(f"sqlite:///{root}/registry.db", UNIVERSE, create=True) as registry:
+        fill(registry, survey)
+        yield registry, flat, open_store(f"file://{root}/store")
+
+
+COUNT = itertools.count()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 7), INTERVALS, st.integers(0, 3)), max_size=8),
+    st.one_of(st.none(), st.integers(0, 3)),
+)
+def test_check_finds_what_going_through_every_instant_finds(registry, acts, as_of):
+    registry, flat, store = registry
+    name = f"c{next(COUNT)}"
+    registry.certified.create(name)
+    ids = [(i.hex(), ccd) for i, ccd in flat.select("id", "detector").iter_rows()]
+    for n, interval, known in acts:
+        digits, ccd = ids[n % len(ids)]
+        values = {"detector": [ccd], "instrument": ["sim"]}
+        put_certification(store, Certification(name, "flat", (digits,), values, known, *interval))
+    rows = registry.certified.apply(store, name, "flat")
+    assert rows == registry.certified.apply(store, name, "flat")
+    found = check(registry, [name], as_of)
+    told = registry.certified.rows("flat", [name], as_of).to_pylist()
+    owner = dict(ids)
+    ccds = {owner[r["dataset"].hex()] for r in told}
+    gaps, overlaps = set(), set()
+    for ccd, instant in itertools.product(ccds, range(-3, 20)):
+        valid = {
+            r["dataset"]
+            for r in told
+            if owner[r["dataset"].hex()] == ccd and r["valid_begin"] <= instant < r["valid_end"]
+        }
+        if not valid and 1 <= instant <= 12:  # visits 1 to 12 begin then
+            gaps.add((ccd, instant))
+        if len(valid) > 1:
+            overlaps.add((ccd, instant))
+
+    def inside(frame):
+        return [
+            (int(row["data_id"].partition(",")[0].removeprefix("detector=")), instant)
+            for row in frame.iter_rows(named=True)
+            for instant in range(max(row["begin"], -3), min(row["end"], 20))
+        ]
+
+    assert sorted(inside(found.gaps)) == sorted(gaps)
+    assert sorted(inside(found.overlaps)) == sorted(overlaps)
+    assert sum(found.gaps["observations"]) == len(gaps)
+    assert sum(found.overlaps["observations"]) == sum(1 <= t <= 12 for _, t in overlaps)

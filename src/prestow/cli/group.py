@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": ("prestow.cli.init:init", "Make a working example: pipeline, tasks and tiny inputs."),
     "ingest": ("prestow.cli.ingest:ingest", "Take in raw files, other files, or the outputs of a run."),
+    "skymap": (
+        "prestow.cli.skymap:skymap",
+        "Register sky maps; relate what was observed with tracts and patches.",
+    ),
+    "overlap": ("prestow.cli.overlap:overlap", "List what lies on a patch, or the patches of a visit."),
     "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
     "calib": ("prestow.cli.calib:calib", "Certify calibrations; list and check what is certified."),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),
     "verify": ("prestow.cli.verify:verify", "Prove a plan again, by an independent checker."),
+    "diff": ("prestow.cli.diff:diff", "Compare two plans by meaning, and say why they differ."),
     "find": ("prestow.cli.find:find", "Find datasets by part of their data ID, made or planned."),
     "id": ("prestow.cli.id:id", "Show the normal form of a data ID, and where each value came from."),
     "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prestow.cli.chosen import chosen_facts, chosen_lines, paired
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.left_out import left_out_lines
 from prestow.cli.output import Output, duration_text, size_text, table
@@ -73,6 +74,26 @@ if TYPE_CHECKING:
 @click.option(
     "--whole", is_flag=True, help="Take visits whole, where the selection has only part of what a task gathers."
 )
+@click.option(
+    "--data-ids",
+    type=click.Path(),
+    metavar="FILE",
+    help="Only inputs that agree with a row of this table (CSV, ECSV, Parquet; columns are dimensions).",
+)
+@click.option(
+    "--exclude",
+    "excluded",
+    multiple=True,
+    metavar="SELECTION",
+    help="Inputs that are not taken; each needs its --because.",
+)
+@click.option(
+    "--because",
+    "reasons",
+    multiple=True,
+    metavar="TEXT",
+    help="Why it is excluded, in the order of --exclude; it stays on record in the plan.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -87,6 +108,9 @@ def plan(
     waive: tuple[str, ...],
     because: str,
     whole: bool,
+    data_ids: str | None,
+    excluded: tuple[str, ...],
+    reasons: tuple[str, ...],
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -100,12 +124,14 @@ def plan(
     from prestow.plan.summary import summary
 
     project = open_project(directory)
+    exclude = paired(excluded, reasons)
     before = set(project.plans())
     chosen = None
     if sample is not None:
         chosen = project.sample(
-            sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of
-        )
+            sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of,
+            exclude=exclude, data_ids=data_ids,
+        )  # fmt: skip
     made = project.plan(
         where,
         run=run,
@@ -118,6 +144,8 @@ def plan(
         waive=waive,
         because=because,
         whole=whole,
+        exclude=exclude,
+        data_ids=data_ids,
         dry_run=dry_run,
     )
     numbers = summary(made)
@@ -131,6 +159,7 @@ def plan(
         **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free, "reused": taken,
         "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
         "sample": None if chosen is None else asdict(chosen), "forecast": forecast.as_dict(),
+        **chosen_facts(made),
     }  # fmt: skip
     lines = [
         f"plan {made.id[:8]}  run {made.run}  {name} @ {made.pipeline_digest[:7]}   {duration_text(time.monotonic() - began)}",
@@ -147,6 +176,7 @@ def plan(
             if reuse is not None
             else []
         ),
+        *chosen_lines(made),
         *left_out_lines(numbers),
         *([f"    {short_line(forecast)}"] if forecast.runs or site else []),
         *(f"    warning: {line}" for line in (*numbers.warnings, *forecast.warnings)),
@@ -173,6 +203,8 @@ def plan(
         [["--waive", one] for one in waive],
         [["--waive-because", because]] if because else [],
         [["--whole"]] if whole else [],
+        [["--data-ids", data_ids]] if data_ids else [],
+        (["--exclude", one, "--because", why] for one, why in exclude),
     )
     same = shlex.join(["plan", *(word for option in chain(*again, *accepted) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prestow.cli import completing
+from prestow.cli.chosen import chosen_facts, chosen_lines
 from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.left_out import left_out_table
 from prestow.cli.output import Output, count_text, table
@@ -196,10 +197,11 @@ def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
         lines.append(f"{stem}  reads   {_listed(row['reads'])}")
         lines.append(f"{stem}  writes  {_listed(row['writes'])}")
     left_out = left_out_rows(plan)
-    lines += left_out_table(left_out)
+    lines += chosen_lines(plan) + left_out_table(left_out)
     output.answer(
         "show",
-        {"plan": plan.id, "run": plan.run, "tasks": counts, "left_out": [asdict(row) for row in left_out]},
+        {"plan": plan.id, "run": plan.run, "tasks": counts, "left_out": [asdict(row) for row in left_out]}
+        | chosen_facts(plan),
         "\n".join(lines),
         following=f"prestow show{plan_word(project, plan)} {counts[-1]['task']} --files",
     )

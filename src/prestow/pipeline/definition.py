@@ -9,6 +9,9 @@ from typing import Any
 
 from prestow.model import DatasetType
 
+RESOURCES = ("memory", "cores", "disk", "walltime")
+HINTS = ("cpu_seconds", "output_bytes")
+
 
 class OnFailure(StrEnum):
     """What the engine does when the tries of a quantum are spent."""
@@ -88,8 +91,9 @@ class TaskDefinition:
     tries: int = 1
     ignore: tuple[str, ...] = ()
     prototypes: tuple[str, ...] = ()
-    resources: Mapping[str, Any] = field(default_factory=dict)  # memory (bytes), cores
+    resources: Mapping[str, Any] = field(default_factory=dict)  # memory, disk (bytes), cores, walltime (s)
     hints: Mapping[str, float] = field(default_factory=dict)  # cpu_seconds, output_bytes a quantum
+    expressions: Mapping[str, str] = field(default_factory=dict)  # resources and hints that depend on the quantum
     origin: Mapping[str, str] = field(default_factory=dict)
     preflight: str = ""
 
@@ -98,13 +102,16 @@ class TaskDefinition:
 class Cluster:
     """Quanta that run together in one job: those of these tasks with equal dimension values.
 
-    With ``maximum`` up to so many such groups, in the order of their data IDs, share a job.
+    With ``maximum`` up to so many such groups, in the order of their data IDs, share a job; 0 says
+    that only ``limits`` count: so much a job has at most of ``quanta``, ``inputs``, ``cpu_seconds`` and
+    ``bytes``, by what its resources and hints say.
     """
 
     name: str
     tasks: tuple[str, ...]
     dimensions: tuple[str, ...]
     maximum: int = 1
+    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from prestow.pipeline.dataset_types import (
     with_templates,
 )
 from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
+from prestow.pipeline.expressions import SIZES, TIMES
 from prestow.pipeline.preflight import check_hook
 from prestow.pipeline.reader import Reader, SelectionCheck
 from prestow.pipeline.reading import Override, read_section, read_task
@@ -178,9 +179,11 @@ def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) 
             continue
         if name in by_label:
             reader.note("PST-C013", path, f"'{name}' is a task too", "choose another name", at_key=True)
-        top = reader.section(path, body, ("tasks", "dimensions"), ("maximum",))
+        top = reader.section(path, body, ("tasks",), ("dimensions", "maximum"))
         members = reader.choices((*path, "tasks"), top.get("tasks", []), by_label, "task")
-        dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", []))
+        # Tasks in a chain have one data ID: then nothing needs to be said.
+        first = by_label[members[0]].dimensions if members else ()
+        dimensions = reader.dimensions((*path, "dimensions"), top.get("dimensions", list(first)))
         if "tasks" in top and not members:
             reader.note("PST-C013", (*path, "tasks"), "a cluster has at least one task", "name them")
         for member in members:
@@ -193,9 +196,33 @@ def _clusters(reader: Reader, section: object, tasks: Sequence[TaskDefinition]) 
                 what = f"'{member}' does not have {', '.join(sorted(lacking))}"
                 fix = "a cluster's tasks share its dimensions"
                 reader.note("PST-C013", (*path, "dimensions"), what, fix)
-        maximum = reader.count((*path, "maximum"), top.get("maximum", 1), "write 1 for one group a job")
-        found.append(Cluster(str(name), members, dimensions, maximum))
+        maximum, limits = _maximum(reader, (*path, "maximum"), top.get("maximum", 1))
+        found.append(Cluster(str(name), members, dimensions, maximum, limits))
     return tuple(found)
+
+
+def _maximum(reader: Reader, path: Key, value: object) -> tuple[int, dict[str, float]]:
+    """Give how many groups a job has at most, 0 for any number, and how much of anything else."""
+    if not isinstance(value, dict):
+        return reader.count(path, value, "write 1 for one group a job"), {}
+    top = reader.section(path, value, (), ("groups", "quanta", "inputs", "cpu", "bytes"))
+    if not top:
+        what = "says nothing"
+        reader.note("PST-C076", path, what, "give one of groups, quanta, inputs, cpu, bytes")
+    groups, limits = 0, {}
+    for key, given in top.items():
+        here: Key = (*path, key)
+        if key == "groups":
+            groups = reader.count(here, given, "write 1 for one group a job")
+        elif key in ("quanta", "inputs"):
+            limits[key] = float(reader.count(here, given, f"write 1000 for a thousand {key}"))
+        else:
+            units = {"": 1, **(TIMES if key == "cpu" else SIZES)}
+            number = reader.quantity(here, given, units)
+            limits["cpu_seconds" if key == "cpu" else "bytes"] = number or 0.0
+            if number == 0:
+                reader.note("PST-C076", here, "a job needs room for something", "write more than 0")
+    return groups, limits
 
 
 def compile_templates(pipeline: Pipeline, universe: Universe) -> dict[str, Template]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from prestow.documents import Document, Key, kind_of
 from prestow.errors import Problem
@@ -146,7 +146,26 @@ class Reader:
                 self.note(problem.code, path, what, problem.fix)
         return text
 
-    def quantity(self, path: Key, value: object, units: Mapping[str, int]) -> float | None:
+    def note_within(
+        self, code: str, path: Key, text: str, offset: int, what: str, fix: str = ""
+    ) -> None:
+        """Add a problem with a character of a text: at its own column, where the text stands on one line."""
+        document = self.of(path)
+        problem = document.problem(code, path, what, fix)
+        line, column = document.marks.get(path, (0, 0))
+        whole = document.lines[line - 1] if 0 < line <= len(document.lines) else ""
+        begin = whole.find(text, column - 1) if column else -1
+        if begin >= 0:
+            marks = {**document.marks, path: (line, begin + offset + 1)}
+            problem = replace(document, marks=marks).problem(code, path, what, fix)
+        self.problems.append(problem)
+
+    @staticmethod
+    def is_quantity(text: str) -> bool:
+        """Say whether a text is a number with a unit, or meant to be one."""
+        return _QUANTITY.fullmatch(text) is not None
+
+    def quantity(self, path: Key, value: object, units: Mapping[str, float]) -> float | None:
         """Give a number of at least 0, with a unit if it is text."""
         number: float | None = None
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,22 @@ from prestow.errors import Problem
 from prestow.pipeline.configuration import ConfigField, Entry, WrongValueError, fit, plain
 from prestow.pipeline.dataset_types import INLINE
 from prestow.pipeline.decorator import KEYS
-from prestow.pipeline.definition import InputConnection, OnFailure, OutputConnection, TaskDefinition
+from prestow.pipeline.definition import (
+    HINTS,
+    RESOURCES,
+    InputConnection,
+    OnFailure,
+    OutputConnection,
+    TaskDefinition,
+)
+from prestow.pipeline.expressions import SIZES, TIMES, ExpressionError, parse_expression
 from prestow.pipeline.reader import Reader
+from prestow.sky.angles import HELP, read_angle
 
 PROTOTYPES = ("config", "metadata", "log", "environment")
 
-_UNITS = {
-    "": 1, "B": 1,
-    "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "memory": SIZES, "cores": {}, "disk": SIZES, "walltime": TIMES, "cpu_seconds": TIMES, "output_bytes": SIZES,
 }  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
 _TASK_KEYS = ("run", "command", "config", *KEYS, "description")
@@ -154,6 +161,9 @@ def read_task(
             "data_id": list(dimensions),
         }
         command = _command(reader, (*path, "command"), top["command"], known)
+    names = _columns(reader, dimensions, inputs)
+    resources, texts = _amounts(reader, (*path, "resources"), top.get("resources"), RESOURCES, names)
+    hints, more = _amounts(reader, (*path, "hints"), top.get("hints"), HINTS, names)
     return TaskDefinition(
         label=label,
         dimensions=dimensions,
@@ -169,8 +179,9 @@ def read_task(
         tries=reader.count((*path, "tries"), top.get("tries", 1), "write 1 for a single try"),
         ignore=_patterns(reader, (*path, "ignore"), top.get("ignore", [])),
         prototypes=prototypes,
-        resources=_resources(reader, (*path, "resources"), top.get("resources")),
-        hints=_hints(reader, (*path, "hints"), top.get("hints")),
+        resources=resources,
+        hints=hints,
+        expressions={**texts, **more},
         preflight=reader.text((*path, "preflight"), top.get("preflight", "")),
         origin={key: _origin(reader, (*path, key)) for key in (*KEYS, "command", "run") if key in top},
     )
@@ -211,7 +222,7 @@ def _inputs(
         if isinstance(body, str):
             yield InputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("minimum", "where", "prerequisite", *INLINE))
+        top = reader.section(here, body, ("type",), ("minimum", "where", "prerequisite", "padding", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         minimum = _minimum(reader, (*here, "minimum"), top.get("minimum", "all"))
         where = reader.text((*here, "where"), top.get("where", ""))
@@ -222,7 +233,20 @@ def _inputs(
         if needed is True and minimum == 0:
             what, fix = "an optional input is no prerequisite", "leave out 'minimum: 0', or 'prerequisite'"
             reader.note("PST-C013", (*here, "prerequisite"), what, fix)
-        yield InputConnection(str(name), kind, minimum, where, prerequisite=needed is True)
+        padding = _padding(reader, (*here, "padding"), top.get("padding", "0 deg"))
+        yield InputConnection(str(name), kind, minimum, where, prerequisite=needed is True, padding=padding)
+
+
+def _padding(reader: Reader, path: Key, value: object) -> float:
+    """Give an angle in degrees, at least 0."""
+    try:
+        padding = read_angle(value)
+    except ValueError as error:
+        reader.note("PST-C013", path, str(error), HELP)
+        return 0.0
+    if padding < 0:
+        reader.note("PST-C013", path, "a padding is not negative", HELP)
+    return padding
 
 
 def _outputs(reader: Reader, path: Key, value: object) -> Iterable[OutputConnection]:
@@ -269,22 +293,48 @@ def _patterns(reader: Reader, path: Key, value: object) -> tuple[str, ...]:
     return found
 
 
-def _resources(reader: Reader, path: Key, value: object) -> dict[str, Any]:  # Any: JSON values
-    top = reader.section(path, value or {}, (), ("memory", "cores"))
+def _amounts(
+    reader: Reader, path: Key, value: object, known: tuple[str, ...], names: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, str]]:  # Any: JSON values
+    """Give what is a number, and what depends on the quantum: expressions over ``names``."""
+    top = reader.section(path, value or {}, (), known)
     found: dict[str, Any] = {}
-    if "memory" in top:
-        memory = reader.quantity((*path, "memory"), top["memory"], _UNITS)
-        found |= {} if memory is None else {"memory": round(memory)}
-    if "cores" in top:
-        found["cores"] = reader.count((*path, "cores"), top["cores"], "write 1 for a single core")
-    return found
+    texts: dict[str, str] = {}
+    for key in known:
+        if key not in top:
+            continue
+        here: Key = (*path, key)
+        units, given = _UNITS[key], top[key]
+        if isinstance(given, str) and not reader.is_quantity(given) and not _is_odd_word(given, names):
+            try:
+                texts[key] = parse_expression(given, units, names).text
+            except ExpressionError as error:
+                reader.note_within("PST-C075", here, given, error.offset, error.what, error.fix)
+        elif key == "cores":
+            found[key] = reader.count(here, given, "write 1 for a single core")
+        else:
+            number = reader.quantity(here, given, {"": 1, **units})
+            if number is not None:
+                found[key] = round(number) if key in ("memory", "disk") else number
+    return found, texts
 
 
-def _hints(reader: Reader, path: Key, value: object) -> dict[str, float]:
-    top = reader.section(path, value or {}, (), ("cpu_seconds", "output_bytes"))
-    units = {"cpu_seconds": {"": 1, "s": 1}, "output_bytes": _UNITS}
-    found = {k: reader.quantity((*path, k), top[k], units[k]) for k in units if k in top}
-    return {k: v for k, v in found.items() if v is not None}
+def _is_odd_word(text: str, names: Sequence[str]) -> bool:
+    """Say whether a text is a word that nobody can have meant as an expression."""
+    return text.isalpha() and not difflib.get_close_matches(text, names, 1)
+
+
+def _columns(
+    reader: Reader, dimensions: Iterable[str], inputs: Sequence[InputConnection]
+) -> tuple[str, ...]:
+    """Give what an expression of a task may speak of."""
+    kinds = reader.universe.dimensions
+    connections = [c.name for c in inputs]
+    whole = [d for d in dimensions if d in kinds and kinds[d].type == "int"]
+    names = ["n_inputs", "n_outputs", "input_bytes", *whole]
+    for prefix in ("n_inputs.", "n_", "input_bytes."):
+        names += [prefix + c for c in connections]
+    return tuple(dict.fromkeys(names))
 
 
 def _command(reader: Reader, path: Key, value: object, known: Mapping[str, list[str]]) -> tuple[str, ...]:

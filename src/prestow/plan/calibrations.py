@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     Whole = np.ndarray[tuple[int], np.dtype[np.int64]]
+    Truths = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+ROUNDING = 1e-9
+"""A fraction of a number may be a little more than it is: 0.1 of 30 is 3."""
 
 EXAMPLES = 1000
 """How many of those without exactly one calibration have a detail."""
@@ -185,18 +189,17 @@ def _moments(state: State, task: TaskDefinition, quanta: pl.DataFrame) -> pl.Ser
     return quanta.select(on).join(records, on=on, how="left", maintain_order="left")["_begin"]
 
 
-def _too_few(
-    connection: InputConnection, asked: Whole, found: Whole
-) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _too_few(connection: InputConnection, asked: Whole, found: Whole) -> Truths:
     """Say which quanta have fewer calibrations than the connection's minimum; one, if nothing else is said."""
     import numpy as np
 
     minimum = connection.minimum
     if minimum == "all":
-        return (found < asked) | (found == 0)
-    if isinstance(minimum, float) and minimum < 1:
-        return found < np.maximum(np.ceil(minimum * asked - 1e-9), 0)
-    return found < int(minimum)
+        few: Truths = (found < asked) | (found == 0)
+        return few
+    share = minimum * asked if isinstance(minimum, float) else np.full(asked.size, int(minimum))
+    below: Truths = found < np.ceil(share - ROUNDING)
+    return below
 
 
 def table_of(state: State) -> pl.DataFrame:

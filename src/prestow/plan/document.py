@@ -9,6 +9,8 @@ from prestow.model import DatasetType
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.model.universe import Dimension, Relation, Universe
 from prestow.pipeline.definition import (
+    HINTS,
+    RESOURCES,
     Cluster,
     InputConnection,
     OnFailure,
@@ -34,7 +36,8 @@ def pipeline_to_plain(pipeline: Pipeline) -> Plain:
         "tasks": [_task_to_plain(task) for task in pipeline.tasks],
         "clusters": [
             {"name": c.name, "tasks": list(c.tasks), "dimensions": list(c.dimensions)}
-            | ({"maximum": c.maximum} if c.maximum > 1 else {})
+            | ({"maximum": c.maximum} if c.maximum != 1 else {})
+            | ({"limits": dict(c.limits)} if c.limits else {})
             for c in pipeline.clusters
         ],
     }
@@ -66,8 +69,8 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "tries": task.tries,
         "ignore": list(task.ignore),
         "prototypes": list(task.prototypes),
-        "resources": dict(task.resources),
-        "hints": dict(task.hints),
+        "resources": {**task.resources, **_own(task, RESOURCES)},
+        "hints": {**task.hints, **_own(task, HINTS)},
         **({"preflight": task.preflight} if task.preflight else {}),
     }
 
@@ -75,7 +78,12 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
 def _input_to_plain(connection: InputConnection) -> Plain:
     plain: Plain = {"name": connection.name, "type": connection.type, "minimum": connection.minimum}
     more: Plain = {"prerequisite": True} if connection.prerequisite else {}
+    more |= {"padding": connection.padding} if connection.padding else {}
     return {**plain, "where": connection.where, **more}
+
+
+def _own(task: TaskDefinition, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: text for name, text in task.expressions.items() if name in names}
 
 
 def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
@@ -97,7 +105,9 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
             for name, t in plain["dataset_types"].items()
         },
         clusters=tuple(
-            Cluster(c["name"], tuple(c["tasks"]), tuple(c["dimensions"]), c.get("maximum", 1))
+            Cluster(
+                c["name"], tuple(c["tasks"]), tuple(c["dimensions"]), c.get("maximum", 1), c.get("limits", {})
+            )
             for c in plain["clusters"]
         ),
     )
@@ -114,6 +124,11 @@ def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
             "on_failure": OnFailure(plain["on_failure"]),
             "ignore": tuple(plain["ignore"]),
             "prototypes": tuple(plain["prototypes"]),
+            "resources": {k: v for k, v in plain["resources"].items() if not isinstance(v, str)},
+            "hints": {k: v for k, v in plain["hints"].items() if not isinstance(v, str)},
+            "expressions": {
+                k: v for k, v in {**plain["resources"], **plain["hints"]}.items() if isinstance(v, str)
+            },
         }
     )
 

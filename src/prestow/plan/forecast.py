@@ -71,8 +71,8 @@ class Forecast:
         Bytes that are brought to jobs, in all and each file once; ``existing`` of the latter exist.
     staged_files, unique_files, jobs : int
         Files brought to jobs, in all and each once; jobs of the plan.
-    products, papers : Estimate
-        Bytes that the output store gets: products, and receipts with reports.
+    written, products, papers : Estimate
+        Bytes that the output store gets: in all, of products, and of receipts with reports.
     files : mapping of kind to int
         ``products``, ``receipts``, ``reports``, ``manifests``; ``inodes`` is their sum.
     cpu_seconds, wall_seconds : Estimate
@@ -98,6 +98,7 @@ class Forecast:
     unique: Estimate
     unique_files: int
     existing: int
+    written: Estimate
     products: Estimate
     papers: Estimate
     files: Mapping[str, int]
@@ -113,11 +114,6 @@ class Forecast:
     types: tuple[Line, ...] = ()
     warnings: tuple[str, ...] = ()
     site: str | None = None
-
-    @property
-    def written(self) -> Estimate:
-        """Bytes that the output store gets in all."""
-        return self.products + self.papers
 
     @property
     def unknown_types(self) -> tuple[str, ...]:
@@ -171,7 +167,7 @@ class Forecast:
         return cls(
             plain["plan"], plain["run"], store, tuple(learnt.pop("runs")), learnt, plain["jobs"],
             _estimate(staged["staged"]), staged["staged_files"], _estimate(staged["unique"]), staged["unique_files"],
-            staged["existing"], _estimate(out["products"]), _estimate(out["papers"]),
+            staged["existing"], _estimate(out["bytes"]), _estimate(out["products"]), _estimate(out["papers"]),
             {name: number for name, number in files.items() if name != "inodes"}, _estimate(files["inodes"]),
             times["workers"], _estimate(times["cpu_seconds"]), _estimate(times["wall_seconds"]), times["critical_path_seconds"],
             _estimate(scratch["typical"]), _estimate(scratch["largest"]), scratch["largest_job"],
@@ -246,6 +242,7 @@ def make_forecast(plan: Plan, history: History, place: Place) -> Forecast:
     totals = plan.document["totals"]
     jobs = look_at_jobs(plan, rules) if totals["jobs"] else _NO_JOBS
     cpu_seconds, wall_sum = (add_up(list(parts.values()), SECONDS) for parts in (cpu, wall))
+    made, told = (add_up(list(parts.values()), BYTES) for parts in (products, papers))
     files = {
         "products": totals["outputs"],
         "receipts": totals["quanta"],
@@ -265,8 +262,9 @@ def make_forecast(plan: Plan, history: History, place: Place) -> Forecast:
         unique=_of_staged(jobs.unique),
         unique_files=jobs.unique.files,
         existing=round(jobs.unique.existing),
-        products=add_up(list(products.values()), BYTES),
-        papers=add_up(list(papers.values()), BYTES),
+        written=made + told,
+        products=made,
+        papers=told,
         files=files,
         inodes=_inodes(plan, files),
         workers=place.workers,

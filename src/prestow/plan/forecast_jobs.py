@@ -99,6 +99,8 @@ class _Look:
         self.task = quanta["task"].to_numpy()
         self.inputs = self._inputs()
         self.offsets = np.concatenate(([0], np.cumsum(self.inputs)))
+        twice = np.array([len({c.type for c in t.inputs}) < len(t.inputs) for t in plan.definition.tasks])
+        self.closer = (self.count > 1) | twice[self.task[self.first]]
         self.types = sorted({o.type for task in plan.definition.tasks for o in outputs_of(task)})
         self._datasets()
 
@@ -134,6 +136,8 @@ class _Look:
         self.written = self._by_job(_summed(maker, size, self.task.size))
 
     def _by_job(self, of_quanta: Numbers) -> Numbers:
+        if self.first.size == self.task.size:
+            return of_quanta
         sums = np.concatenate(([0.0], np.cumsum(of_quanta)))
         by_job: Numbers = np.diff(sums[self.bounds])
         return np.maximum(by_job, 0.0)  # not below by rounding
@@ -154,57 +158,51 @@ class _Look:
 
     def _seconds(self) -> Numbers:
         wall = [self.rules.wall[task.label] for task in self.plan.definition.tasks]
-        constant, slope = np.array([r.constant for r in wall]), np.array([r.per_input for r in wall])
-        return self._by_job(constant[self.task] + slope[self.task] * self.inputs)
-
-    def _twice(self) -> npt.NDArray[np.bool_]:
-        """Say of each task whether two of its connections may name one dataset."""
-        return np.array(
-            [len({c.type for c in task.inputs}) < len(task.inputs) for task in self.plan.definition.tasks]
-        )
+        seconds = np.array([rule.constant for rule in wall])[self.task]
+        slope = np.array([rule.per_input for rule in wall])
+        return self._by_job(seconds + slope[self.task] * self.inputs if slope.any() else seconds)
 
     def _staged(self) -> tuple[Staged, Staged, Numbers]:
         """Give what is staged: over all jobs, each file once, and the bytes of each job."""
-        kinds = len(self.types) + 1
         held: Numbers = np.zeros(self.first.size)
-        counts, sizes = np.zeros(kinds), np.zeros(kinds)
-        seen = np.zeros(self.size.size, np.bool_)
+        reads = np.zeros(self.size.size, np.int32)  # jobs that each dataset is brought to
         rows_at = self.offsets[self.bounds]
         start = 0
         while start < self.first.size:
             stop = int(np.searchsorted(rows_at, rows_at[start] + ROWS, side="right")) - 1
             stop = min(max(stop, start + 1), self.first.size)
-            found, owner = self._brought(start, stop)
-            size, kind = self.size[found], self.kind[found]
-            held[start:stop] = _summed(owner - start, size, stop - start)
-            counts += _counted(kind, kinds)
-            sizes += _summed(kind, size, kinds)
-            seen[found] = True
+            found, again = self._brought(start, stop)
+            sizes = self.size[found]
+            sizes[again] = 0.0
+            sums = np.concatenate(([0.0], np.cumsum(sizes)))
+            held[start:stop] = np.diff(sums[rows_at[start : stop + 1] - rows_at[start]])
+            once = np.delete(found, again) if again.size else found
+            reads += np.bincount(once, minlength=reads.size).astype(np.int32)
             start = stop
-        once = self.kind[seen]
-        unique = self._sum(_counted(once, kinds), _summed(once, self.size[seen], kinds))
-        return self._sum(counts, sizes), unique, held
+        kind, kinds, seen = self.kind.astype(np.intp), len(self.types) + 1, reads > 0
+        total = self._sum(_summed(kind, reads, kinds), _summed(kind, reads * self.size, kinds))
+        unique = self._sum(_summed(kind, seen, kinds), _summed(kind, seen * self.size, kinds))
+        return total, unique, np.maximum(held, 0.0)
 
     def _brought(self, start: int, stop: int) -> tuple[Positions, Positions]:
-        """Give the datasets that are brought to some jobs, with the job of each: what it does not make itself, once."""
+        """Give the datasets that some jobs read, and which of these rows bring nothing.
+
+        A job is not brought what it makes itself, nor one file twice.
+        """
         low, high = self.offsets[self.bounds[start]], self.offsets[self.bounds[stop]]
         rows = self.plan.tables.scan("inputs").select("dataset").slice(int(low), int(high - low)).collect()
-        found = _ints(rows["dataset"])
-        quanta = np.arange(self.bounds[start], self.bounds[stop])
-        owner_of = np.repeat(np.arange(start, stop), self.count[start:stop])
-        owner = np.repeat(owner_of, self.inputs[quanta])
-        closer = (self.count[owner_of] > 1) | self._twice()[self.task[quanta]]
-        if not closer.any():
-            return found, owner
-        look = np.repeat(closer, self.inputs[quanta])
-        ours, theirs = found[look], owner[look]
-        maker = self.maker[ours]
-        inside = (maker >= self.first[theirs]) & (maker < self.first[theirs] + self.count[theirs])
-        keys = np.unique(theirs[~inside] * self.size.size + ours[~inside])
-        return (
-            np.concatenate((found[~look], keys % self.size.size)),
-            np.concatenate((owner[~look], keys // self.size.size)),
-        )
+        found = rows["dataset"].to_numpy()
+        jobs = start + np.flatnonzero(self.closer[start:stop])
+        if not jobs.size:
+            return found, jobs
+        begin, end = (self.offsets[self.bounds[jobs + i]] - low for i in (0, 1))
+        owner = np.repeat(jobs, end - begin)
+        place = np.arange(owner.size) + np.repeat(begin - np.cumsum(end - begin) + (end - begin), end - begin)
+        maker = self.maker[found[place]]
+        inside = (maker >= self.first[owner]) & (maker < self.first[owner] + self.count[owner])
+        others = place[~inside]
+        _, kept = np.unique(owner[~inside] * self.size.size + found[others], return_index=True)
+        return found, np.concatenate((place[inside], np.delete(others, kept)))
 
     def _sum(self, counts: Numbers, sizes: Numbers) -> Staged:
         made = tuple(
@@ -215,10 +213,10 @@ class _Look:
         return Staged(int(sum(counts)), float(sizes[-1]), made)
 
     def _one(self, job: int) -> OneJob:
-        found, _ = self._brought(job, job + 1)
+        found, again = self._brought(job, job + 1)
         low, high = self.bounds[job], self.bounds[job + 1]
         own = np.flatnonzero((self.maker >= low) & (self.maker < high))
-        held = np.concatenate((found, own))
+        held = np.concatenate((np.delete(found, again), own))
         kinds = len(self.types) + 1
         kind = self.kind[held]
         staged = self._sum(_counted(kind, kinds), _summed(kind, self.size[held], kinds))
@@ -249,5 +247,5 @@ def _counted(codes: npt.NDArray[Any], length: int) -> Numbers:
     return np.bincount(codes, minlength=length).astype(np.float64)
 
 
-def _summed(codes: npt.NDArray[Any], values: Numbers, length: int) -> Numbers:
+def _summed(codes: npt.NDArray[Any], values: npt.NDArray[Any], length: int) -> Numbers:
     return np.bincount(codes, values, minlength=length).astype(np.float64, copy=False)

@@ -16,7 +16,7 @@ import tempfile
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,7 @@ def open_hook(code: CodeBundle, task: TaskDefinition) -> Iterator[Hook]:
             archive.extractall(directory)
         with _alone(os.path.realpath(directory)):
             try:
-                with _watched(task, directory):
+                with _watched(task, directory), redirect_stdout(sys.stderr):
                     hook = getattr(importlib.import_module(module), name)
             except (Exception, SystemExit) as error:
                 raise PlanRefusedError(_failure(task, error, directory)) from error
@@ -226,7 +226,7 @@ def call_hook(task: TaskDefinition, hook: Hook, view: View) -> Preflight:
         PST-P022.
     """
     try:
-        with _watched(task, _directory(hook)):
+        with _watched(task, _directory(hook)), redirect_stdout(sys.stderr):
             answer = hook(view)
     except (Exception, SystemExit) as error:
         raise PlanRefusedError(_failure(task, error, _directory(hook))) from error
@@ -294,7 +294,7 @@ def _understood(
         if name not in shown.pairs:
             known = ", ".join(shown.pairs) or "none"
             raise _unfit(task, hook, f"there is no connection '{name}'; connections: {known}")
-        masks[name] = _mask(task, hook, f"inputs[{name!r}]", mask, shown.pairs[name].len())
+        masks[name] = _mask(task, hook, f"inputs[{name}]", mask, shown.pairs[name].len())
     return vetoes, masks
 
 

@@ -6,15 +6,20 @@ from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 
+from prestow.errors import Problem
 from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.model.universe import Relation, Universe
 from prestow.plan.frames import restrict
 from prestow.plan.keys import find, pack
 from prestow.plan.state import State
 from prestow.query import Selection
+from prestow.sky.angles import angle_text
 
 SEPARATION = "separation"
 """The metadata of a relation on the sky: degrees between the two, 0 where they overlap."""
+
+OVERLAP = "sky_overlap"
+"""The relation between what was observed and patches."""
 
 
 def link(
@@ -98,6 +103,37 @@ def facts_of_relations(state: State, names: Collection[str]) -> dict[str, str]:
             content["skymaps"] = maps
         found[f"relation:{name}"] = sha256_hex(canonical_json(content).encode())
     return found
+
+
+def sky_problems(state: State) -> tuple[Problem, ...]:
+    """Give what is wrong with the sky that tasks ask for: no map at all, or not computed that far out."""
+    tasks, types = state.request.pipeline.tasks, state.request.pipeline.dataset_types
+    if OVERLAP not in state.relations:
+        return ()
+    per_tract = [task.label for task in tasks if "tract" in task.dimensions]
+    brought = [name for name in state.existing if "tract" in types[name].dimensions]
+    tracts = state.records.get("tract")
+    if per_tract and not brought and tracts is not None and not tracts.height:
+        what = f"{', '.join(per_tract)} run by tract or patch, and no sky map is registered"
+        return (Problem("PST-S007", what, f"task {per_tract[0]}", "prestow skymap register FILE"),)
+    maps = state.records.get("skymap")
+    if maps is None or "padding" not in maps.columns:
+        return ()
+    used = state.relations[OVERLAP].select(pl.col("skymap").cast(pl.String)).unique()
+    rows = maps.select(pl.col("skymap").cast(pl.String), "padding").join(used, on="skymap", how="semi")
+    least = rows.sort("padding", "skymap").head(1).to_dicts()
+    return tuple(
+        Problem(
+            "PST-S008",
+            f"separations on the sky map '{least[0]['skymap']}' are known up to {angle_text(least[0]['padding'])}, "
+            f"and {connection.name} asks for {angle_text(connection.padding)}",
+            f"task {task.label}, input {connection.name}",
+            "take less, or register a map of another name with a larger 'padding'",
+        )
+        for task in tasks
+        for connection in task.inputs
+        if least and connection.padding > least[0]["padding"]
+    )
 
 
 def _steps(columns: set[str], dimensions: set[str], state: State) -> list[str] | None:

@@ -36,11 +36,11 @@ def may_take_part(state: State) -> bool:
     a visit's detectors. Exclusions are no selection: what is excluded is not missed.
     """
     selection = state.selections.get(("", ""))
-    if selection is None:
+    if selection is None and state.listed is None:
         return False
     universe = state.request.universe
-    named: set[str] = set()
-    for column in selection.columns:
+    named: set[str] = set() if state.listed is None else set(state.listed.columns)
+    for column in selection.columns if selection is not None else ():
         element, dot, _ = column.rpartition(".")
         owners = [d.name for d in universe.dimensions.values() if column in d.metadata]
         named.update([element] if dot else [column] if column in universe.dimensions else owners)

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
     from prestow.plan.state import State
+    from prestow.query.data_ids import DataIds
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """What is not taken, and why: a selection, and a text that stays in the plan outside its id."""
+
+    where: str
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,10 @@ class Request:
     check : callable or None
         Asked at the end what stands against the plan that the planner cannot know: stores that do
         not answer, room that is not there. See the pass `afford`.
+    excluded : tuple of Exclusion
+        Existing inputs that are not taken; calibrations by validity go by their certification alone.
+    data_ids : DataIds or None
+        Take only existing inputs that agree with a row of this table in the dimensions that both have.
     """
 
     run: str
@@ -68,6 +81,8 @@ class Request:
     waive_because: str = ""
     whole: bool = False
     check: Callable[[State], Iterable[Problem]] | None = field(default=None, compare=False, repr=False)
+    excluded: tuple[Exclusion, ...] = ()
+    data_ids: DataIds | None = None
 
 
 class DatasetSource(Protocol):

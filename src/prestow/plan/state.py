@@ -147,6 +147,10 @@ class State:
     whole : mapping of dataset type to DataFrame
         Existing datasets as they were before the request's selection, where it might take only part of
         an observation.
+    exclusions : tuple of Selection
+        Those of the request, understood; what none of them takes is a selection, see `prestow.plan.choosing`.
+    listed : DataFrame or None
+        The request's table of data IDs: only what agrees with one of its rows is taken.
     """
 
     request: Request
@@ -169,6 +173,8 @@ class State:
     directories: pl.Series | None = None
     told: Mapping[str, Any] = field(default_factory=dict)  # Any: plain values
     whole: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    exclusions: tuple[Selection, ...] = ()
+    listed: pl.DataFrame | None = None
 
     def makers(self) -> dict[str, str]:
         """Give the label of the task that makes each planned type, what the node writes for it included."""

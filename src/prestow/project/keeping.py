@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.registry.reservations import Held
     from prestow.results.dropping import Dropped
+    from prestow.results.plan_differences import PlanDifferences
     from prestow.verify import Report
 
 SHORTEST = 4  # digits of a plan's id that may stand for it
@@ -40,6 +41,33 @@ class ProjectWithPlans(OpenedProject):
 
         directory = self._directory_of(plan)
         return compare_documents(directory, verify(directory))
+
+    def diff(self, a: Plan | str | os.PathLike[str], b: Plan | str | os.PathLike[str]) -> PlanDifferences:
+        """Compare two plans by meaning: quanta, inputs, names, configuration, code; with reasons.
+
+        A plan is named as everywhere, or by its run: then the newest of that run.
+
+        Raises
+        ------
+        ProjectError
+            PST-P008 if there is no such plan.
+        """
+        from prestow.project import binding
+        from prestow.results.plan_differences import differences
+
+        plans = [self._plan_or_newest(one) for one in (a, b)]
+        overrides = {}
+        for plan in plans:
+            facts = binding.standing(self.registry, self.store, plan.run) or {}
+            overrides[plan.run] = tuple(facts.get("overrides", ()))
+        return differences(plans[0], plans[1], overrides=overrides)
+
+    def _plan_or_newest(self, plan: Plan | str | os.PathLike[str]) -> Plan:
+        if isinstance(plan, str):
+            newest = plan_files.newest_of(self.plans_directory, plan)
+            if newest is not None:
+                return self.find_plan(newest.name)
+        return self._plan(plan)
 
     def drop(self, plan: Plan | str | os.PathLike[str]) -> Dropped:
         """Give a plan up: it is forgotten if nothing was made of it, and the names that it holds are free.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan, Request, Sample
     from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
+    from prestow.query.data_ids import DataIds
 
 
 _SCRATCH = "PRESTOW_SCRATCH"  # the node reads it
@@ -194,6 +195,8 @@ class Project(ProjectWithSky):
         waive: Sequence[str] = (),
         because: str = "",
         whole: bool = False,
+        exclude: Sequence[tuple[str, str]] = (),
+        data_ids: str | os.PathLike[str] | None = None,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -226,6 +229,10 @@ class Project(ProjectWithSky):
             Why they are; it stays on record in the plan.
         whole : bool
             Take observations whole, of which a gather would see only the part that is selected.
+        exclude : sequence of (selection, reason)
+            Existing inputs that are not taken; the reason stays on record in the plan.
+        data_ids : path, optional
+            A table (CSV, ECSV, Parquet): only inputs that agree with one of its rows are taken.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -241,8 +248,9 @@ class Project(ProjectWithSky):
 
         if isinstance(sample, int):
             sample = self.sample(
-                sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of
-            )
+                sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of,
+                exclude=exclude, data_ids=data_ids,
+            )  # fmt: skip
         target, request = self._request(
             where if sample is None else sample.where,
             run=run,
@@ -251,6 +259,8 @@ class Project(ProjectWithSky):
             as_of=as_of,
             child_of=child_of,
             sampled=None if sample is None else sample.asked,
+            exclude=exclude,
+            data_ids=data_ids,
         )
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         outlook = self._outlook(site)
@@ -292,13 +302,16 @@ class Project(ProjectWithSky):
         inputs: Sequence[str] = (),
         as_of: str = "",
         child_of: str | None = None,
+        exclude: Sequence[tuple[str, str]] = (),
+        data_ids: str | os.PathLike[str] | None = None,
     ) -> Sample:
         """Choose some visits of a request for `plan`; nothing is written. See `prestow.plan.sampling`."""
         from prestow.plan import choose_sample
 
         _, request = self._request(
-            where, run=None, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=count
-        )
+            where, run=None, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=count,
+            exclude=exclude, data_ids=data_ids,
+        )  # fmt: skip
         return choose_sample(request, self.registry, count)
 
     def request(self, where: str = "", *, overrides: Sequence[str] = ()) -> Request:
@@ -317,8 +330,11 @@ class Project(ProjectWithSky):
         as_of: str,
         child_of: str | None,
         sampled: int | None,
+        exclude: Sequence[tuple[str, str]] = (),
+        data_ids: str | os.PathLike[str] | None = None,
     ) -> tuple[Target, Request]:
         from prestow.plan import Request
+        from prestow.plan.choosing import read_exclusions
         from prestow.project import binding
         from prestow.results.certifying import moment
 
@@ -341,8 +357,15 @@ class Project(ProjectWithSky):
             calibrations=calibrations,
             as_of=moment(as_of, "--as-of") if as_of else None,
             store=STORE,
+            excluded=read_exclusions(exclude),
+            data_ids=None if data_ids is None else self._data_ids(Path(data_ids)),
         )
         return target, request
+
+    def _data_ids(self, path: Path) -> DataIds:
+        from prestow.query.data_ids import read_data_ids
+
+        return read_data_ids(path, self.universe)
 
     def run(
         self,

@@ -142,6 +142,7 @@ class Calibrations:
         made good. What the registry does not hold has no row.
         """
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         with self._db.transaction():
             number = self._number(collection)
@@ -154,10 +155,9 @@ class Calibrations:
                 number,
                 kinds[dataset_type],
             )
-            open_ends = pa.array(
-                [None if end == FOREVER else end for end in rows["known_end"].to_pylist()], pa.int64()
-            )
-            rows = rows.set_column(rows.column_names.index("known_end"), "known_end", open_ends)
+            ends = rows["known_end"]
+            ends = pc.if_else(pc.equal(ends, FOREVER), pa.scalar(None, pa.int64()), ends)
+            rows = rows.set_column(rows.column_names.index("known_end"), "known_end", ends)
             self._db.stage("s_certified", rows)
             self._db.execute(
                 "INSERT INTO calibration (dataset, collection, valid_begin, valid_end, known_begin, known_end) "
@@ -191,19 +191,17 @@ class Calibrations:
     ) -> pa.Table:
         """Give what is certified of a type: ``dataset, collection, rank``, and both intervals.
 
-        What is known as of a moment, else now; with ``past`` all that was known ever.
+        What is known as of a moment, else now; with ``past`` all that was known ever until then.
         """
         import pyarrow as pa
 
         parts = [col.conform(pa.table({}), ROWS)]
         for one in self.searched(collections):
             moments = [m for m in (one.as_of, as_of) if m is not None]
-            known, values = "c.known_end IS NULL", ()
-            if moments:
-                known = "c.known_begin <= $3 AND (c.known_end IS NULL OR c.known_end > $3)"
-                values = (min(moments),)
-            if past:
-                known, values = "1 = 1", ()
+            conditions = ["c.known_begin <= $3"] if moments else []
+            if not past:
+                conditions.append("(c.known_end IS NULL" + (" OR c.known_end > $3)" if moments else ")"))
+            known, values = " AND ".join(conditions) or "1 = 1", (min(moments),) if moments else ()
             table = self._db.query(
                 "SELECT c.dataset, c.valid_begin, c.valid_end, c.known_begin, "
                 f"coalesce(c.known_end, {FOREVER}) AS known_end FROM calibration c JOIN dataset d ON d.id = c.dataset "
@@ -233,9 +231,11 @@ class Calibrations:
             return col.conform(pa.table({}), {"type": "str", "id": col.ID, **more})
         return pa.concat_tables(parts, promote_options="default")
 
-    def history(self, dataset_type: str, collections: Sequence[str], datasets: Reader) -> pa.Table:
-        """Give the same of all that was known ever, of one type; pinned collections up to their moment."""
-        return self._joined(dataset_type, self.rows(dataset_type, collections, past=True), datasets)
+    def history(
+        self, dataset_type: str, collections: Sequence[str], as_of: int | None, datasets: Reader
+    ) -> pa.Table:
+        """Give the same of all that was known ever, of one type; until a moment, if one is given."""
+        return self._joined(dataset_type, self.rows(dataset_type, collections, as_of, past=True), datasets)
 
     def _joined(self, name: str, rows: pa.Table, datasets: Reader) -> pa.Table:
         import pyarrow as pa

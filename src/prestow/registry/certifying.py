@@ -195,8 +195,8 @@ class _Held:
             flag[keys] = True
             self._supersede(flag, act)
             new = np.empty((datasets.size, 6), np.int64)
-            for column, value in enumerate((datasets, keys, act.begin, act.end, act.known, FOREVER)):
-                new[:, column] = value
+            new[:, 0], new[:, 1] = datasets, keys
+            new[:, 2:] = (act.begin, act.end, act.known, FOREVER)
             fresh.append(new)
         if fresh:
             self._open = np.concatenate([self._open, _joined(np.concatenate(fresh))])

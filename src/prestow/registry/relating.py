@@ -106,6 +106,9 @@ def relate(registry: Registry, skymap: SkyMap | None, progress: Progress | None 
     if not stale(registry, skymap):
         return Related(registry.on_sky.count())
     todo = _Todo.find(registry, _target(skymap))
+    if not len(todo.rows):
+        registry.on_sky.note(_target(skymap), todo.footprints)
+        return Related(todo.footprints)
     search = _patches(skymap) if skymap is not None else _shards()
     relation = SHARDS if skymap is None else OVERLAP
     found = 0

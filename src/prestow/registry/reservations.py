@@ -1,6 +1,6 @@
 """Reservations: the names of plans in flight, in the store, so that no two plans are told the same name.
 
-A reservation is two small objects. The *claim* ``_reservations/<run>/<plan>.<scope>.parquet`` holds
+A reservation is two small objects. The *claim* ``_reservations/<run>/<plan>.<attempt>.<scope>`` holds
 64 bits of each name, folded, and of the recipe under which it will be made; ``<plan>.accepted`` says
 that the plan was told its names are its own. Nothing is locked. Who plans first puts its claim, then
 looks at those of others, then accepts: of two plans that want a name under different recipes, each
@@ -32,7 +32,7 @@ PATIENCE = 10.0  # seconds that a plan waits for another one that is to give way
 _PAUSE = 0.05
 _HALF = 8  # bytes of a recipe
 _CLAIM = re.compile(
-    rf"{FOLDER}/(?P<run>[^/]+)/(?P<plan>[^/.]+)\.(?P<attempt>[0-9a-f]+)\.(?P<scope>inside|anywhere)\.parquet"
+    rf"{FOLDER}/(?P<run>[^/]+)/(?P<plan>[^/.]+)\.(?P<attempt>[0-9a-f]+)\.(?P<scope>inside|anywhere)"
 )
 
 
@@ -131,7 +131,7 @@ def reserve(
     if is_reserved(store, run, plan):
         return False
     scope = "inside" if inside else "anywhere"
-    own = f"{FOLDER}/{run}/{plan}.{uuid.uuid4().hex[:12]}.{scope}.parquet"
+    own = f"{FOLDER}/{run}/{plan}.{uuid.uuid4().hex[:12]}.{scope}"
     data = claim()
     try:
         if store.put_if_absent(own, data) is not Put.YES and store.read(own) != data:

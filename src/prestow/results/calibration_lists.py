@@ -81,7 +81,7 @@ def listed(
     names = types or registry.certified.types(collections)
     parts = []
     for name in names:
-        frame = _known(registry, name, collections, as_of)
+        frame = _whole(_known(registry, name, collections, as_of))
         dims = registry.dataset_types()[name].dimensions if frame.height else ()
         parts.append(
             frame.sort(*dims, "valid_begin", "known_begin").select(
@@ -105,6 +105,16 @@ def _known(registry: Registry, name: str, collections: Sequence[str], as_of: int
     return table
 
 
+def _whole(frame: pl.DataFrame) -> pl.DataFrame:
+    """Join slices of one certification: of what was superseded later, and was not yet as of then."""
+    one = ["collection", "id", "known_begin"]
+    frame = frame.sort(*one, "valid_begin")
+    joins = pl.col("valid_begin") == pl.col("valid_end").shift(1).over(one)
+    frame = frame.with_columns((~joins.fill_null(value=False)).cum_sum().alias("_part"))
+    ends = frame.group_by("_part").agg(pl.max("valid_end"))
+    return frame.unique("_part", keep="first", maintain_order=True).drop("valid_end").join(ends, on="_part")
+
+
 def _text(dimensions: Sequence[str]) -> pl.Expr:
     """Give values as people read them: ``detector=3,instrument=sim``."""
     if not dimensions:
@@ -118,7 +128,7 @@ def check(registry: Registry, collections: Sequence[str] = (), as_of: int | None
 
     An overlap is a span in which more than one dataset is valid. A gap is a span in which none is,
     from the first to the last observation (visits, or exposures where there are no visits) that the data
-    ID could be for.
+    ID could be for; also where all that was certified for it was taken back.
     """
     searched = registry.certified.searched(collections)
     types = registry.certified.types(collections)
@@ -128,10 +138,12 @@ def check(registry: Registry, collections: Sequence[str] = (), as_of: int | None
     for name in types:
         rows = _known(registry, name, collections, as_of)
         count += rows.height
-        if not rows.height:
-            continue
         names = timeless(universe, registry.dataset_types()[name].dimensions)
-        keys = rows.select(names).unique().sort(names) if names else pl.DataFrame({"_": [0]})
+        ever = pl.from_arrow(registry.certified.history(name, collections, as_of, registry.datasets))
+        assert isinstance(ever, pl.DataFrame)
+        if not ever.height:
+            continue
+        keys = ever.select(names).unique().sort(names) if names else pl.DataFrame({"_": [0]})
         keys = keys.with_row_index("_key").with_columns(pl.col("_key").cast(pl.Int64))
         rows = (
             rows.join(keys, on=names, how="inner") if names else rows.with_columns(_key=pl.lit(0, pl.Int64))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,14 +52,18 @@ def of_connection(recorded: Recorded, points: Sequence[Point], name: str) -> Rea
     known = {c.name for point in points for c in tasks[point.task].inputs}
     if name not in known:
         fix = f"inputs of this job: {', '.join(sorted(known)) or 'none'}"
-        raise ProjectError(Problem("PST-G012", f"job {job} reads nothing as '{name}'", f"plan {plan.id[:8]}", fix))
+        raise ProjectError(
+            Problem("PST-G012", f"job {job} reads nothing as '{name}'", f"plan {plan.id[:8]}", fix)
+        )
     for point in points:
         for connection in tasks[point.task].inputs:
             if connection.name == name:
                 _tell(recorded, plan, point, connection, reason)
     states = [one["state"] for one in reason.facts["quanta"]]
     reason.state = ",".join(dict.fromkeys(states))
-    reason.following = f"prestow trace {recorded.typed(points[0])} --up" if not reason.following else reason.following
+    reason.following = (
+        f"prestow trace {recorded.typed(points[0])} --up" if not reason.following else reason.following
+    )
     return reason
 
 
@@ -86,16 +89,32 @@ def _plain(
 ) -> dict[str, Any]:  # Any: JSON values
     """Say that what agrees in its data ID is read."""
     made = connection.type in plan.definition.producers()
-    how = "made by this plan" if made else "first found in " + (", ".join(plan.document["request"]["chain"]) or "no collection")
-    reason.lines.append(f"{_quantum(point)} reads {inputs_text(len(inputs))} as {connection.name}: {how}, by data ID")
+    how = (
+        "made by this plan"
+        if made
+        else "first found in " + (", ".join(plan.document["request"]["chain"]) or "no collection")
+    )
+    reason.lines.append(
+        f"{_quantum(point)} reads {inputs_text(len(inputs))} as {connection.name}: {how}, by data ID"
+    )
     reason.lines += [f"  {one} = {_name(one.path)}  run {one.run}" for one in inputs[:FEW]]
     if len(inputs) > FEW:
         reason.lines.append(f"  and {len(inputs) - FEW:,} more")
-    return {"state": "chosen" if inputs else "none", "rule": how, "chosen": [one.as_dict() for one in inputs], "rejected": []}
+    return {
+        "state": "chosen" if inputs else "none",
+        "rule": how,
+        "chosen": [one.as_dict() for one in inputs],
+        "rejected": [],
+    }
 
 
 def _calibrations(
-    recorded: Recorded, plan: Plan, point: Point, connection: InputConnection, inputs: Sequence[Point], reason: Reason
+    recorded: Recorded,
+    plan: Plan,
+    point: Point,
+    connection: InputConnection,
+    inputs: Sequence[Point],
+    reason: Reason,
 ) -> dict[str, Any]:  # Any: JSON values
     """Say which calibration was chosen by its validity, and why none of the others was."""
     registry = recorded.registry
@@ -108,8 +127,7 @@ def _calibrations(
         instant(request["as_of"]) if "as_of" in request else None,
         tuple(request.get("calibrations", ())),
     )
-    history = _certifications(_history(registry, asked), asked)
-    same = [row for row in history if _agrees(registry, row, point, inputs)]
+    same, others = _history(registry, asked)
     when = "at a moment that is not known" if asked.moment is None else f"at {instant_text(asked.moment)} TAI"
     as_of = "" if asked.as_of is None else f", as known on {instant_text(asked.as_of)}"
     reason.lines.append(f"{_quantum(point)} reads {connection.type} by validity {when}{as_of}:")
@@ -120,7 +138,9 @@ def _calibrations(
         chosen.append({**one.as_dict(), **(_facts(row) if row is not None else {})})
         valid = "  what it was valid for is not in the registry any more"
         if row is not None:
-            valid = f"  valid {_valid(row)} known since {instant_text(row['known_begin'])}  {row['collection']}"
+            valid = (
+                f"  valid {_valid(row)} known since {instant_text(row['known_begin'])}  {row['collection']}"
+            )
         reason.lines.append(f"  {one} = {_name(one.path)}{valid}")
     if not inputs:
         reason.lines.append("  none")
@@ -139,7 +159,6 @@ def _calibrations(
         )
     if len(rejected) > FEW:
         reason.lines.append(f"  and {len(rejected) - FEW:,} more that were rejected (--json lists them)")
-    others = len({row["dataset"] for row in history} - {row["dataset"] for row in same})
     if others:
         reason.lines.append(f"  {others:,} more {connection.type} have another data ID")
     return {
@@ -157,11 +176,36 @@ def _moment(registry: Registry, point: Point) -> int | None:
     return None if record is None else record["begin"]
 
 
-def _history(registry: Registry, asked: _Asked) -> list[dict[str, Any]]:  # Any: values of a row
-    """Give all that was ever certified of the type, with data ID and path."""
-    table = pl.from_arrow(registry.certified.history(asked.connection.type, asked.collections, registry.datasets))
+def _history(registry: Registry, asked: _Asked) -> tuple[list[dict[str, Any]], int]:  # Any: values of a row
+    """Give all that was ever certified for the data ID of a quantum; and how many datasets there are for others."""
+    kind = registry.known_type(asked.connection.type)
+    table = pl.from_arrow(
+        registry.certified.history(asked.connection.type, asked.collections, None, registry.datasets)
+    )
     assert isinstance(table, pl.DataFrame)
-    return table.with_columns(pl.col("id").cast(pl.Binary).bin.encode("hex").alias("dataset")).to_dicts()
+    values = _values(registry, asked.point)
+    names = timeless(registry.universe, kind.dimensions) if kind is not None else ()
+    agrees = pl.all_horizontal(pl.lit(value=True), *(pl.col(d) == values[d] for d in names if d in values))
+    same = table.filter(agrees).with_columns(pl.col("id").cast(pl.Binary).bin.encode("hex").alias("dataset"))
+    return _certifications(same.to_dicts(), asked), table["id"].n_unique() - same["id"].n_unique()
+
+
+def _values(registry: Registry, point: Point) -> dict[str, Any]:  # Any: of a data ID
+    """Give the data ID of a quantum with what it implies."""
+    universe = registry.universe
+    values: dict[str, Any] = dict(point.values)  # Any: of a data ID
+    todo = list(values)
+    while todo:
+        element = todo.pop()
+        implies = universe.dimensions[element].implies
+        if not implies or not set(universe.close([element])) <= set(values):
+            continue
+        record = registry.dimension_record(element, values)
+        for implied in implies:
+            if implied not in values:
+                values[implied] = None if record is None else record[implied]
+                todo.append(implied)
+    return values
 
 
 def _certifications(rows: Sequence[Row], asked: _Asked) -> list[dict[str, Any]]:  # Any: values of a row
@@ -182,23 +226,12 @@ def _certifications(rows: Sequence[Row], asked: _Asked) -> list[dict[str, Any]]:
     return found
 
 
-def _agrees(registry: Registry, row: Row, point: Point, inputs: Sequence[Point]) -> bool:
-    """Say whether a calibration could be for a quantum, by its data ID without nights and observations."""
-    universe = registry.universe
-    kind = registry.known_type(str(row["type"]))
-    names = timeless(universe, kind.dimensions) if kind is not None else ()
-    values: dict[str, object] = dict(point.values)
-    for element in [d for d in universe.dimensions if d in values]:
-        record = registry.dimension_record(element, {k: values[k] for k in universe.close([element]) if k in values})  # type: ignore[misc]  # of a data ID
-        for implied in universe.dimensions[element].implies:
-            values.setdefault(implied, None if record is None else record[implied])
-    return all(row[d] == values[d] for d in names if d in values)
-
-
 def _row_of(rows: Sequence[Row], dataset: str, asked: _Asked) -> Row | None:
     """Give the validity by which a dataset was chosen: of several the one that was known the latest."""
     fits = [r for r in rows if r["dataset"] == dataset and _valid_then(r, asked)]
-    fits = [r for r in fits if asked.as_of is None or r["known_begin"] <= asked.as_of < r["known_end"]] or fits
+    fits = [
+        r for r in fits if asked.as_of is None or r["known_begin"] <= asked.as_of < r["known_end"]
+    ] or fits
     return max(fits, key=lambda r: (r["known_begin"], -r["rank"]), default=None)
 
 
@@ -217,7 +250,9 @@ def _why_not(row: Row, rows: Sequence[Row], taken: Mapping[str, Point], asked: _
         later = [
             r
             for r in rows
-            if r["known_begin"] == row["known_end"] and r["collection"] == row["collection"] and _valid_then(r, asked)
+            if r["known_begin"] == row["known_end"]
+            and r["collection"] == row["collection"]
+            and _valid_then(r, asked)
         ]
         if later:
             return f"superseded by {_name(later[0]['path'])}"

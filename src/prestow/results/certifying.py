@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -153,20 +154,20 @@ def certify(sources: Sources, store: Store, wish: Wish) -> Certified:
         what = f"no {wish.type} that is taken in has these values"
         fix = f"look: prestow find {wish.type}"
         raise ProjectError(Problem("PST-K004", what, _asked(wish), fix))
-    chosen, gate = frame, {}
+    chosen = frame
+    measured: dict[str, list[float | None]] = {}
     if wish.condition:
-        chosen, gate = _gated(registry, sources.universe, kind, frame, wish.condition)
+        chosen, measured = _gated(registry, sources.universe, kind, frame, wish.condition)
     _refuse_doubles(wish, kind, names, chosen)
     already = _standing(registry, wish, names, chosen, begin, end, known)
     fresh = chosen.filter(~pl.col("id").is_in(already)) if already else chosen
     left = frame.join(chosen.select("id"), on="id", how="anti", maintain_order="left")
     record = ""
     if fresh.height:
-        if gate:
-            rows = chosen["id"].is_in(fresh["id"].implode()).to_list()
-            values = {
-                k: [v for v, keep in zip(column, rows, strict=True) if keep] for k, column in gate.items()
-            }
+        gate: dict[str, Any] = {}  # Any: JSON values
+        if wish.condition:
+            keep = chosen["id"].is_in(fresh["id"].implode()).to_list()
+            values = {name: list(compress(column, keep)) for name, column in measured.items()}
             gate = {"if": wish.condition, "values": values}
         act = Certification(
             wish.collection,
@@ -356,7 +357,8 @@ def _gated(
     ids = [bytes.fromhex(i) for i in _ids(frame)]
     measures = pl.from_arrow(registry.certified.measures(ids))
     assert isinstance(measures, pl.DataFrame)
-    names = sorted(measures["name"].unique())
+    own = {a for d in universe.expand(kind.dimensions) for a in (d, *universe.dimensions[d].aliases)}
+    names = sorted(set(measures["name"]) - own)  # a dimension's name is the dimension's
     known = f"measures here: {', '.join(names)}" if names else f"no measures of {kind.name} were taken in"
     selection = parse_selection(
         condition,
@@ -372,8 +374,8 @@ def _gated(
         rows = measures.filter(pl.col("name") == name).select(
             pl.col("id").cast(pl.Binary).bin.encode("hex").alias("_id"), pl.col("value").alias(name)
         )
-        own = wide.with_columns(pl.col("id").str.replace_all("-", "", literal=True).alias("_id"))
-        wide = own.join(
+        keyed = wide.with_columns(pl.col("id").str.replace_all("-", "", literal=True).alias("_id"))
+        wide = keyed.join(
             rows.unique("_id", keep="first", maintain_order=True), on="_id", how="left", maintain_order="left"
         )
         wide = wide.drop("_id")

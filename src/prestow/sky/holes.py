@@ -10,7 +10,7 @@ from prestow.sky.tracts import Layout
 
 _RAYS = 24  # on each edge of a tract
 _STEPS = 12  # along a ray
-_CELLS = 600  # along the longer side of a cluster of tracts
+_CELLS = 400  # along the longer side of a cluster of tracts
 
 
 def uncovered(skymap: SkyMap, layout: Layout) -> tuple[int, float, float] | None:
@@ -74,12 +74,26 @@ def _across(skymap: SkyMap, tracts: Polygons) -> tuple[int, int, float, float] |
         covered = np.asarray(inside.any(axis=0))
         met = ~covered[:, 0] & covered.any(axis=1)
         if met.any():
-            ray = int(np.argmax(met))
-            first = int(np.argmax(covered[ray]))
+            firsts = np.where(met, np.argmax(covered, axis=1), 0)
+            ray = int(np.argmax(firsts))  # where the gap is widest
+            first = int(firsts[ray])
             other = others[int(np.argmax(inside[:, ray, first]))]
-            ra, dec = positions(points.reshape(-1, len(steps), 3)[ray, max(first - 1, 0) // 2])
+            from_, out = start.reshape(-1, 3)[ray], -np.repeat(normals, _RAYS, axis=0)[ray]
+            width = _entry(tracts.take([other]), from_, out, float(steps[first - 1]), float(steps[first]))
+            ra, dec = positions(from_ * np.cos(width / 2) + out * np.sin(width / 2))
             return int(skymap.tracts[here]), int(skymap.tracts[other]), float(ra), float(dec)
     return None
+
+
+def _entry(tract: Polygons, start: Array, out: Array, low: float, high: float) -> float:
+    """Give how far along a ray (radians) a tract is entered, between two places."""
+    for _ in range(40):
+        middle = (low + high) / 2
+        if tract.contain((start * np.cos(middle) + out * np.sin(middle))[None])[0, 0]:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 def _enclosed(skymap: SkyMap, tracts: Polygons) -> tuple[int, int, float, float] | None:
@@ -96,17 +110,20 @@ def _enclosed(skymap: SkyMap, tracts: Polygons) -> tuple[int, int, float, float]
             continue
         points, shape = _grid(tracts.take(members))
         covered = np.zeros(len(points), bool)
-        for position in range(0, len(members), 16):
-            covered |= tracts.take(members[position : position + 16]).contain(points).any(axis=0)
+        for member in members:
+            near = np.flatnonzero(
+                points @ tracts.centres[member] >= np.cos(np.radians(tracts.radii[member] + 1e-6))
+            )
+            covered[near] |= tracts.take([member]).contain(points[near])[0]
         parts, count = ndimage.label(~covered.reshape(shape))
         outside = {0, *np.unique(np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])).tolist()}
         holes = [n for n in range(1, count + 1) if n not in outside]
         if holes:
             cells = np.flatnonzero(parts.ravel() == holes[0])
             point = points[cells[len(cells) // 2]]
-            near = members[np.argsort(-(tracts.centres[members] @ point))][:2]
+            nearest = members[np.argsort(-(tracts.centres[members] @ point))][:2]
             ra, dec = positions(point)
-            return int(skymap.tracts[near[0]]), int(skymap.tracts[near[1]]), float(ra), float(dec)
+            return int(skymap.tracts[nearest[0]]), int(skymap.tracts[nearest[1]]), float(ra), float(dec)
     return None
 
 

@@ -143,7 +143,7 @@ def _tracts(
     if kind == "list":
         said = _listed(document, path, body, problems)
     else:
-        word, least, most = ("number", 1, MOST_RINGS) if kind == "rings" else ("order", 0, HIGHEST_ORDER)
+        word, least, most = ("number", 3, MOST_RINGS) if kind == "rings" else ("order", 1, HIGHEST_ORDER)
         problems += document.check_keys(path, body, required=(word,), optional=("overlap",))
         if not isinstance(body, dict):
             return kind, None, {}

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from prestow.sky.geometry import Array, Polygons, separations
+from prestow.sky.geometry import Array, Polygons
 from prestow.sky.overlap import Searcher
 from prestow.sky.tracts import boundaries
 
@@ -24,11 +24,9 @@ def shards() -> tuple[Searcher, Array]:
     pixels = np.arange(12 * 4**ORDER)
     polygons = Polygons.of(boundaries(ORDER, pixels, 1))
     edge = boundaries(ORDER, pixels, 16)
-    beyond = np.zeros(len(pixels))
-    for point in range(edge.shape[1]):
-        dots = Polygons.of(np.repeat(edge[:, point : point + 1], 4, axis=1))
-        beyond = np.maximum(beyond, separations(dots, pixels, polygons, pixels))
-    return Searcher(polygons), beyond * 1.05
+    outside = -np.einsum("nec,npc->nep", polygons.normals, edge)
+    beyond = np.degrees(np.arcsin(np.clip(outside.max(axis=(1, 2)), 0.0, 1.0)))
+    return Searcher(polygons), np.asarray(beyond * 1.05)
 
 
 def shards_of(asked: Polygons, padding: float) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:

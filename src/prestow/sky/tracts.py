@@ -65,9 +65,9 @@ def rings(number: int, overlap: float) -> Layout:
         a = np.array([-half, half, -half, half, 0.0, 0.0])
         d = np.array([-1, -1, 1, 1, -1, 1]) * height / 2 + centre
         x, y = to_plane(frames(0.0, centre), vectors(a, d))
-        at = np.arange(count) * 2 * half
+        at = np.linspace(0.0, 360.0, count, endpoint=False)
         ra.append(at)
-        dec.append(np.asarray(np.full(count, centre), np.float64))
+        dec.append(np.zeros(count) + centre)
         wide.append(np.full(count, np.abs(x).max()))
         high.append(np.full(count, np.abs(y).max()))
         worst = int(np.argmax(np.maximum(np.abs(x), np.abs(y))))

@@ -8,6 +8,7 @@ import polars as pl
 
 from prestow.model.universe import Universe
 from prestow.pipeline.definition import TaskDefinition
+from prestow.plan.choosing import narrow
 from prestow.plan.frames import restrict
 from prestow.plan.keys import ROW, ascending, distinct, find, pack
 from prestow.plan.matching.sides import Side
@@ -75,7 +76,8 @@ def _from_records(state: State, element: str, wanted: Iterable[str]) -> pl.DataF
         state, state.records[element].select(state.request.universe.close([element])), set(wanted)
     )
     selection = state.selections.get(("", ""))
-    return frame if selection is None else restrict(frame, selection, state, keep_unknown=True)
+    taken = frame if selection is None else restrict(frame, selection, state, keep_unknown=True)
+    return narrow(taken, state)
 
 
 def _cross(universe: Universe, left: pl.DataFrame | None, right: pl.DataFrame) -> pl.DataFrame:

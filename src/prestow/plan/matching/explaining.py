@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from prestow.errors import Problem
 from prestow.pipeline.definition import TaskDefinition
+from prestow.plan.choosing import emptied
 from prestow.plan.matching.sides import Side
 from prestow.plan.state import LeftOut, State
 
@@ -43,7 +44,9 @@ def _without(state: State, task: TaskDefinition, sides: Sequence[Side]) -> Itera
                 f"of {state.found[name]} {name} datasets in collections {chain} none is selected and has "
                 f"the task's dimensions ({', '.join(task.dimensions)})"
             )
-            yield Problem("PST-P001", what, where, "widen the selections")
+            counts, widen = emptied(state, name, task.dimensions)
+            what += f": {counts}" if counts else ""
+            yield Problem("PST-P001", what, where, widen or "widen the selections")
         else:
             what = f"there is no {name} at all in collections {chain}"
             yield Problem("PST-P002", what, where, f"take in or make {name}, or search other collections")

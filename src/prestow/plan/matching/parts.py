@@ -74,7 +74,7 @@ def _unselected(state: State, matched: State) -> State | None:
     if not more:
         return None
     selections = {key: one for key, one in state.selections.items() if key != ("", "")}
-    return replace(state, existing=existing, selections=selections, whole={})
+    return replace(state, existing=existing, selections=selections, whole={}, listed=None)
 
 
 def _observations(matched: State) -> dict[str, pl.DataFrame]:

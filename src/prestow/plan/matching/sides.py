@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from prestow.pipeline.definition import InputConnection, TaskDefinition
+from prestow.plan.choosing import narrow
 from prestow.plan.frames import join_keys, restrict
 from prestow.plan.keys import ROW
 from prestow.plan.linking import link, select_by_relation
@@ -85,6 +86,8 @@ def make_side(state: State, task: TaskDefinition, connection: InputConnection, l
             linked, used = linked if near is None else linked.join(near, on="_dataset", how="semi"), used | more
         if free is not None:
             linked = pl.concat([linked.filter(~pl.col(WHOLE)), free]).sort("_dataset", maintain_order=True)
+    if linked is not frame:
+        linked = narrow(linked, state, free=WHOLE)
     selection = state.selections.get((task.label, connection.name))
     if selection is not None:
         linked = restrict(linked, selection, state, keep_unknown=False)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from prestow.errors import Problem
-from prestow.pipeline.definition import Pipeline
+from prestow.pipeline.definition import Pipeline, TaskDefinition
 from prestow.plan.grouping.edges import find_edges, find_levels, inside_out, order_of
 from prestow.plan.grouping.names import job_names, with_unique_names
+from prestow.plan.grouping.packing import pack
+from prestow.plan.grouping.priorities import advice, find_priorities
+from prestow.plan.resources import Amounts, find_amounts, job_columns, of_quanta
 from prestow.plan.state import ROW, Grouping, JobLabel, State
 
 __all__ = ["group", "job_names"]
 
 DEEPEST = 65_535
+ESTIMATED = {"cpu_seconds": "cpu_seconds", "bytes": "output_bytes"}
 SHOWN = 5
 
 JOBS = {"label": pl.UInt16, "depth": pl.UInt16, "first": ROW, "count": ROW, "ordinal": ROW}
@@ -30,7 +36,8 @@ class _Shape:
     tasks: tuple[str, ...]
     dimensions: tuple[str, ...]
     alone: bool
-    maximum: int = 1  # data IDs of a job
+    maximum: int = 1  # data IDs of a job; 0: any number
+    limits: Mapping[str, float] = field(default_factory=dict)  # of a job
 
 
 def group(state: State) -> State:
@@ -38,7 +45,9 @@ def group(state: State) -> State:
     shapes, problems = _shapes(state)
     depths = _depths(state.request.pipeline, shapes)
     shapes.sort(key=lambda shape: (depths[shape.name] if depths else 0, shape.name))
-    labels, jobs, quanta = _jobs(state, shapes, depths or {})
+    amounts = find_amounts(state)
+    problems += [*amounts.problems, *_unlimited(shapes, amounts)]
+    labels, jobs, quanta = _jobs(state, shapes, depths or {}, amounts)
     edges = find_edges(state, labels, quanta)
     if depths is None or inside_out(edges, jobs["depth"]):
         # Jobs of one label, or of two that need each other, stand in line: levels job by job.
@@ -52,8 +61,38 @@ def group(state: State) -> State:
             what = f"{deepest} jobs wait for each other in one line; {DEEPEST} may"
             problems.append(Problem("PST-P009", what, "clusters", "let fewer jobs wait: group more coarsely"))
         jobs, quanta, edges = _reorder(labels, jobs.with_columns(levels.clip(0, DEEPEST)), quanta, edges)
+    jobs = _with_policy(state.request.pipeline.tasks, amounts, jobs, quanta, edges)
     grouping = with_unique_names(state, Grouping(labels, jobs, quanta, edges))
-    return replace(state, grouping=grouping, problems=(*state.problems, *problems))
+    warnings = (*state.warnings, *advice(labels, jobs))
+    return replace(state, grouping=grouping, problems=(*state.problems, *problems), warnings=warnings)
+
+
+def _with_policy(
+    tasks: tuple[TaskDefinition, ...],
+    amounts: Amounts,
+    jobs: pl.DataFrame,
+    quanta: pl.DataFrame,
+    edges: pl.DataFrame,
+) -> pl.DataFrame:
+    """Add what jobs need and which come first: how a plan is run, not what it makes."""
+    columns = job_columns(tasks, amounts, jobs, quanta)
+    # What nobody knows counts a second a quantum, so that the longest chain still comes first.
+    seconds = columns["cpu_seconds"].cast(pl.Float64)
+    known = seconds.is_not_null().to_numpy()
+    filled = np.where(known, seconds.fill_null(0).to_numpy(), jobs["count"].to_numpy())
+    return jobs.with_columns(find_priorities(jobs, edges, filled), *columns.values())
+
+
+def _unlimited(shapes: Sequence[_Shape], amounts: Amounts) -> Iterator[Problem]:
+    """Find clusters with a limit of what their tasks say nothing about."""
+    for shape in shapes:
+        for name in set(shape.limits) & set(ESTIMATED):
+            hint = ESTIMATED[name]
+            silent = [task for task in shape.tasks if amounts.of(task, hint) is None]
+            if silent:
+                what = f"cluster {shape.name} is limited by {name}, of which nothing is said by {', '.join(silent)}"
+                fix = f"add to each: hints: {{{hint}: …}}"
+                yield Problem("PST-P041", what, f"cluster {shape.name}", fix)
 
 
 def _shown(state: State, grouping: Grouping, jobs: Sequence[int]) -> str:
@@ -78,7 +117,7 @@ def _shapes(state: State) -> tuple[list[_Shape], list[Problem]]:
                 )
         if any(lacking.values()):
             continue
-        shapes.append(_Shape(cluster.name, tasks, dimensions, alone=False, maximum=cluster.maximum))
+        shapes.append(_Shape(cluster.name, tasks, dimensions, False, cluster.maximum, cluster.limits))
         inside.update(tasks)
     shapes += [
         _Shape(t.label, (t.label,), t.dimensions, alone=True) for t in pipeline.tasks if t.label not in inside
@@ -87,7 +126,7 @@ def _shapes(state: State) -> tuple[list[_Shape], list[Problem]]:
 
 
 def _jobs(
-    state: State, shapes: Sequence[_Shape], depths: Mapping[str, int]
+    state: State, shapes: Sequence[_Shape], depths: Mapping[str, int], amounts: Amounts
 ) -> tuple[tuple[JobLabel, ...], pl.DataFrame, pl.DataFrame]:
     """Give labels, jobs and quanta, label by label, each by data ID."""
     order = {task.label: i for i, task in enumerate(state.request.pipeline.tasks)}
@@ -102,7 +141,7 @@ def _jobs(
             counts = pl.select(pl.repeat(1, height, dtype=ROW).alias("count")).to_series()
             labels.append(JobLabel(shape.name, shape.tasks, shape.dimensions))
         else:
-            groups, members = _gather(state, shape, order)
+            groups, members = _gather(state, shape, order, amounts)
             counts = members["job"].rle().struct.field("len").cast(ROW).alias("count")
             labels.append(JobLabel(shape.name, shape.tasks, shape.dimensions, groups))
         quanta.append(members.select("task", "row", (pl.col("job") + first_job).cast(ROW)))
@@ -120,7 +159,9 @@ def _jobs(
     return tuple(labels), pl.concat(jobs, rechunk=True), pl.concat(quanta, rechunk=True)
 
 
-def _gather(state: State, shape: _Shape, order: Mapping[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _gather(
+    state: State, shape: _Shape, order: Mapping[str, int], amounts: Amounts
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Give the groups that name a cluster's jobs, and its quanta by job; a null is a value here."""
     members = pl.concat(
         state.parts[task].quanta.select(
@@ -136,12 +177,48 @@ def _gather(state: State, shape: _Shape, order: Mapping[str, int]) -> tuple[pl.D
     else:
         members = members.with_columns(job=pl.lit(0, ROW))
         groups = members.head(1).select("job")
-    # So many groups in a row share a job; its name is that of the first, and how many more.
-    more = pl.min_horizontal(pl.lit(shape.maximum), pl.len() - pl.int_range(pl.len())) - 1
-    named = groups.select(*on, more.cast(ROW).alias("more")).gather_every(shape.maximum)
-    if shape.maximum > 1:
-        members = members.with_columns((pl.col("job") // shape.maximum).cast(ROW))
+    members = members.sort("job", "task", "row")
+    if shape.maximum == 1 and not shape.limits:
+        return groups.select(*on, pl.lit(0, ROW).alias("more")), members
+    # Groups in a row share a job; its name is that of the first, and how many more.
+    weights = _weights(state, shape, amounts, members) if shape.limits else {}
+    firsts = np.array(pack(weights, shape.limits, shape.maximum, groups.height), np.int64)
+    counts = np.diff(firsts, append=groups.height)
+    columns = {d: groups[d].gather(firsts) for d in on}
+    named = pl.DataFrame({**columns, "more": pl.Series(counts - 1, dtype=ROW)})
+    jobs = pl.Series("job", np.repeat(np.arange(len(firsts), dtype=np.uint32), counts))
+    members = members.with_columns(jobs.gather(members["job"]))
     return named, members.sort("job", "task", "row")
+
+
+def _weights(
+    state: State, shape: _Shape, amounts: Amounts, members: pl.DataFrame
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Give how much each group of a cluster has of what is limited."""
+    tasks = state.request.pipeline.tasks
+    group = members["job"].to_numpy()
+    weights = {}
+    for name in shape.limits:
+        if name == "quanta":
+            weights[name] = np.bincount(group).astype(np.float64)
+            continue
+        if name == "inputs":
+            counted = {task: {name: _count_inputs(state, task)} for task in shape.tasks}
+            rest = {task.label: counted.get(task.label, {}) for task in tasks}
+            values = of_quanta(name, tasks, Amounts(rest), members)
+        else:
+            values = of_quanta(ESTIMATED[name], tasks, amounts, members)
+        known = np.zeros(members.height) if values is None else np.nan_to_num(values)
+        weights[name] = np.bincount(group, known).astype(np.float64)
+    return weights
+
+
+def _count_inputs(state: State, task: str) -> npt.NDArray[np.float64]:
+    part = state.parts[task]
+    total = np.zeros(part.quanta.height)
+    for pairs in part.inputs.values():
+        total += np.bincount(pairs["quantum"].to_numpy(), minlength=part.quanta.height)
+    return total
 
 
 def _reorder(

@@ -12,7 +12,9 @@ from prestow.errors import PrestowError, Problem
 from prestow.model.instants import instant_text
 from prestow.model.universe import Relation, Universe
 from prestow.plan.calibrations import of_source
+from prestow.plan.choosing import not_excluded, parse_exclusions
 from prestow.plan.frames import column_type, columns_of
+from prestow.plan.linking import sky_problems
 from prestow.plan.request import Request
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -40,22 +42,27 @@ def select(state: State) -> State:
             told = _frame(state.source.datasets([name], request.chain, first=True, digits=False))
             existing[name] = _existing(state, name, told)
     selections, problems = _selections(state)
+    exclusions, more = parse_exclusions(request)
+    selections |= not_excluded(exclusions)
+    listed = None if request.data_ids is None else request.data_ids.frame
     elements = _elements(state)
     records = {e: _records(state, e) for e in sorted(elements)}
     relations = {
         r.name: _relation(state, r)
         for r in universe.relations.values()
-        if _may_link(r, elements, selections)
+        if _may_link(r, elements.union(() if listed is None else listed.columns), selections)
     }
     enums = _enums(universe, (*existing.values(), *records.values(), *relations.values()))
     existing = {name: _in_order(_coded(frame, enums)) for name, frame in existing.items()}
     calibrations = {
         name: of_source(told, existing[name], _octets(told, "id")) for name, told in validities.items()
     }
-    return replace(
+    state = replace(
         state,
         selections=selections,
-        problems=(*state.problems, *problems, *_other_formats(state, existing)),
+        exclusions=exclusions,
+        listed=listed,
+        problems=(*state.problems, *problems, *more, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
         told={**state.told, **_asked_of_calibrations(request)},
@@ -64,6 +71,7 @@ def select(state: State) -> State:
         relations={name: _coded(frame, enums) for name, frame in relations.items()},
         kinds={name: enums.get(name, pl.Int64()) for name in universe.dimensions},
     )
+    return replace(state, problems=(*state.problems, *sky_problems(state)))
 
 
 def _asked_of_calibrations(request: Request) -> dict[str, object]:

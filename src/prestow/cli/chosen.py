@@ -1,0 +1,45 @@
+"""What a request took besides its selection: exclusions with their reasons, a table of data IDs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prestow.cli.output import count_text
+from prestow.errors import Problem, ProjectError
+
+if TYPE_CHECKING:
+    from prestow.plan import Plan
+
+
+def paired(excluded: Sequence[str], reasons: Sequence[str]) -> list[tuple[str, str]]:
+    """Give each exclusion with its reason.
+
+    Raises
+    ------
+    ProjectError
+        PST-C063, if there are not as many reasons as exclusions.
+    """
+    if len(excluded) != len(reasons):
+        what = f"{count_text(len(excluded), 'exclusion')}, and {count_text(len(reasons), 'reason')}"
+        fix = "give each --exclude its --because, in the same order"
+        raise ProjectError(Problem("PST-C063", what, "--exclude", fix))
+    return list(zip(excluded, reasons, strict=True))
+
+
+def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values
+    """Give what the plan's document tells of it."""
+    asked = plan.document["request"]
+    return {name: asked.get(name) for name in ("excluded", "data_ids")}
+
+
+def chosen_lines(plan: Plan) -> list[str]:
+    """Give a line for the table, and one for each exclusion."""
+    facts = chosen_facts(plan)
+    table = facts["data_ids"]
+    lines = [f"    data IDs: {table['rows']:,} of {table['file']}"] if table else []
+    lines += [
+        f'    excluded: {count_text(one["count"], "dataset")} by "{one["where"]}", because: {one["because"]}'
+        for one in facts["excluded"] or ()
+    ]
+    return lines
