@@ -150,6 +150,16 @@ def test_why_says_what_was_chosen_and_why_no_other(project, inside, calib, certi
     assert answer.codes == ["PST-G012"]
 
 
+def test_the_difference_of_two_dates_names_the_camera(project, inside, calib, certified):
+    calib("certify", "calib", "camera", f"night={NEW}", "--begin", "2026-11-01", "--known-from", "2026-10-10")
+    inside("plan", "--run", "new", cwd=project)
+    inside("plan", "--run", "old", "--as-of", "2026-10-05", cwd=project)
+    text = inside("diff", "old", "new", cwd=project).out
+    assert f"also camera{{day_obs={NEW},instrument=simcam}}" in text
+    assert f"no longer camera{{day_obs={OLD},instrument=simcam}}" in text
+    assert "flat" not in text
+
+
 def test_gaps_are_waivable_and_overlaps_are_not(project, inside, calib, certified):
     calib("decertify", "calib", "flat", "ccd=1", f"night={OLD}")
     answer = inside("plan", "--json", cwd=project, ok=False)
