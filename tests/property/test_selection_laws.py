@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.naming.universe import load_universe
+from prestow.plan.frames import describe, imply
 from prestow.query import parse_selection
 from prestow.registry import Registry
+from prestow.testing.surveys import Survey, fill
 
 UNIVERSE = load_universe()
-LAWS = settings(max_examples=150, deadline=None)
+LAWS = settings(max_examples=100, deadline=None)
 TEXTS = ["r", "R", "g'", "", "a*c", "a?c", "a[c", "a%c", "a_c", "abc", "ab\nc", "é", "\U0001f52d", "z"]
 KINDS = {
     "instrument": pl.String, "exposure": pl.Int64, "physical_filter": pl.String, "day_obs": pl.Int64,
@@ -54,7 +56,9 @@ LEAVES = st.one_of(
     st.builds("{} {} {}".format, TEXT_COLUMNS, COMPARED, TEXT_COLUMNS),
     st.builds("exposure_time {} file_number".format, COMPARED),
     st.builds("day_obs {} '2026-01-01'".format, COMPARED),
-    st.builds("{} in ({}, {}..{}:{})".format, INTS, SMALL, SMALL.map(lambda n: n - 9), SMALL, st.integers(1, 3)),
+    st.builds(
+        "{} in ({}, {}..{}:{})".format, INTS, SMALL, SMALL.map(lambda n: n - 9), SMALL, st.integers(1, 3)
+    ),
     st.builds("{} in ({}, {})".format, TEXT_COLUMNS, st.sampled_from(TEXTS).map(quoted), st.just("'zz'")),
     st.builds("{} like {}".format, TEXT_COLUMNS, PATTERNS.map(quoted)),
     st.builds("{} is null".format, TEXT_COLUMNS | INTS | st.just("begin")),
@@ -101,3 +105,65 @@ def test_a_database_and_columns_choose_the_same_rows(registry, frame, text, cate
     surely_not = sorted(wide.filter(verdict.not_())["exposure"])
     assert chosen_by_sql(registry, frame, selection, "") == surely
     assert chosen_by_sql(registry, frame, selection, "IS FALSE") == surely_not
+
+
+# ---- what a registry decides of datasets
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory):
+    """A registry of a small survey, and all its raws with everything that is known of them."""
+    directory = tmp_path_factory.mktemp("laws of campaigns")
+    survey = Survey.make(6, 2, bands=("g", "r", "i"))
+    with Registry.open(f"sqlite:///{directory}/registry.db", UNIVERSE, create=True) as registry:
+        fill(registry, survey)
+        frames = {name: pl.from_arrow(registry.datasets([name], ["raw"])) for name in ("raw", "flat", "bias")}
+        records = {name: pl.from_arrow(registry.dimension_records(name)) for name in UNIVERSE.dimensions}
+        yield registry, frames, records
+
+
+OF_DATASETS = st.one_of(
+    st.builds("exposure {} {}".format, COMPARED, st.integers(0, 7)),
+    st.builds("exposure_time {} {}".format, COMPARED, st.integers(0, 70)),
+    st.builds("visit {} {}".format, COMPARED, st.integers(0, 7)),
+    st.builds("band {} {}".format, COMPARED, st.sampled_from(["'g'", "'r'", "'z'"])),
+    st.builds("physical_filter like {}".format, st.sampled_from(["'%_sim'", "'G%'", "'g%'"])),
+    st.builds("detector in ({}, 5)".format, st.integers(0, 2)),
+    st.sampled_from(
+        [
+            "band is null",
+            "day_obs < '2026-01-01'",
+            "exposure.observation_type = 'dark'",
+            "object is null",
+            "tract = 3",
+            "size > 3",
+        ]
+    ),
+)
+CHOICES = st.recursive(
+    OF_DATASETS,
+    lambda inner: st.one_of(
+        st.builds("({} and {})".format, inner, inner),
+        st.builds("({} or {})".format, inner, inner),
+        st.builds("not ({})".format, inner),
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=CHOICES, kind=st.sampled_from(["raw", "flat", "bias"]), unknown=st.booleans())
+def test_a_registry_gives_what_columns_would_choose(campaign, text, kind, unknown):
+    registry, frames, records = campaign
+    selection = parse_selection(text, UNIVERSE, columns={"size": "int"})
+    table = registry.datasets([kind], ["raw"], where=selection, unknown=unknown, besides=("size",))
+    found = pl.from_arrow(table)
+    wide = frames[kind].drop("size")
+    if "visit" in selection.columns and "exposure" in wide.columns:
+        links = pl.from_arrow(registry.relation("visit_definition"))
+        wide = wide.join(links, on=["instrument", "exposure"], how="left", maintain_order="left")
+    wide = imply(wide, UNIVERSE, records)
+    wide = describe(wide, UNIVERSE, records, selection.columns)
+    expected = wide.filter(selection.expression(wide.columns).fill_null(value=unknown))
+    assert found["id"].to_list() == expected["id"].to_list()
+    assert found.equals(frames[kind].filter(pl.col("id").is_in(found["id"].implode())))

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError, raise_all
-from prestow.model.hashing import canonical_json, sha256_hex
-from prestow.naming.identity import data_id_json
-from prestow.plan.frames import describe, imply
+from prestow.plan.frames import describe
 from prestow.plan.linking import link
 from prestow.plan.request import Exclusion, Request
-from prestow.plan.state import LeftOut, State
+from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
 from prestow.query.selection import Both, Not
 
 EXCLUDED = ("", "excluded")
 """The key of the selection that takes what no exclusion takes."""
 
-EXAMPLES = 1000  # rows of left_out kept; the count is always whole
-FEW = 5  # values or data IDs that are named
 
-_ROW = "_n"
+ROW_NUMBER = "_n"
+"""Of a frame that is linked: the row that a row comes from."""
 
 
 def read_exclusions(pairs: Iterable[tuple[str, str]]) -> tuple[Exclusion, ...]:
@@ -87,18 +84,18 @@ def among(frame: pl.DataFrame, data_ids: pl.DataFrame) -> pl.Series:
     What is null agrees with anything: it is not known to be another.
     """
     shared = [c for c in data_ids.columns if c in frame.columns]
-    rows = frame.select(shared).with_row_index(_ROW)
-    found = pl.Series(_ROW, [], rows.schema[_ROW])
-    nulls = rows.select(_ROW, pl.struct(pl.col(shared).is_null()).alias("_nulls")) if shared else rows
+    rows = frame.select(shared).with_row_index(ROW_NUMBER)
+    found = pl.Series(ROW_NUMBER, [], rows.schema[ROW_NUMBER])
+    nulls = rows.select(ROW_NUMBER, pl.struct(pl.col(shared).is_null()).alias("_nulls")) if shared else rows
     if not shared:
         return pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
     for (pattern,), part in rows.with_columns(nulls["_nulls"]).group_by("_nulls", maintain_order=True):
         on = [c for c in shared if not pattern[c]]
         if not on:
-            found = found.append(part[_ROW])
+            found = found.append(part[ROW_NUMBER])
             continue
         table = data_ids.select(pl.col(c).cast(frame.schema[c], strict=False) for c in on).unique()
-        found = found.append(part.join(table, on=on, how="semi")[_ROW])
+        found = found.append(part.join(table, on=on, how="semi")[ROW_NUMBER])
     return pl.repeat(value=False, n=frame.height, eager=True, dtype=pl.Boolean).scatter(found, values=True)
 
 
@@ -148,279 +145,61 @@ class Choice:
 
 def choose(frame: pl.DataFrame, state: State, exclusions: Sequence[Selection]) -> Choice:
     """Decide on each row of a frame; by relations, where it lacks a dimension that is named."""
-    taken = [_surely(frame, one, state) for one in exclusions]
+    taken = [surely(frame, one, state) for one in exclusions]
     listed = None if state.listed is None else _listed(frame, state.listed, state)
     return Choice(tuple(t for t, _ in taken), tuple(d for _, d in taken), listed)
 
 
-def _linked(frame: pl.DataFrame, named: Iterable[str], state: State) -> pl.DataFrame:
+def linked_frame(frame: pl.DataFrame, named: Iterable[str], state: State) -> pl.DataFrame:
     """Give a frame with its rows numbered, and the dimensions of these that a relation gives."""
-    numbered = frame.with_row_index(_ROW)
+    numbered = frame.with_row_index(ROW_NUMBER)
     lacking = [d for d in named if d not in frame.columns]
     padding = max((c.padding for task in state.request.pipeline.tasks for c in task.inputs), default=0.0)
     return link(numbered, lacking, state, padding=padding)[0] if lacking else numbered
 
 
-def _surely(frame: pl.DataFrame, selection: Selection, state: State) -> tuple[pl.Series, bool]:
+def surely(frame: pl.DataFrame, selection: Selection, state: State) -> tuple[pl.Series, bool]:
     """Say which rows a selection surely takes, by all their links, and whether all it names is there."""
-    linked = _linked(frame, named_dimensions(selection, state), state)
+    linked = linked_frame(frame, named_dimensions(selection, state), state)
     wide = describe(linked, state.request.universe, state.records, selection.columns)
-    verdict = wide.select(_ROW, selection.expression(wide.columns).fill_null(value=False).alias("_taken"))
+    verdict = wide.select(
+        ROW_NUMBER, selection.expression(wide.columns).fill_null(value=False).alias("_taken")
+    )
     if linked.height != frame.height or linked.width != frame.width + 1:
-        verdict = verdict.group_by(_ROW).agg(pl.col("_taken").all())
-    rows = verdict.filter("_taken")[_ROW]
+        verdict = verdict.group_by(ROW_NUMBER).agg(pl.col("_taken").all())
+    rows = verdict.filter("_taken")[ROW_NUMBER]
     none = pl.repeat(value=False, n=frame.height, eager=True, dtype=pl.Boolean)
     return none.scatter(rows, values=True), set(selection.columns) <= set(wide.columns)
 
 
+def may_take(frame: pl.DataFrame, selection: Selection, state: State) -> pl.Series:
+    """Say which rows a selection does not surely leave out: by any of their links, if there are links."""
+
+    def verdict(rows: pl.DataFrame) -> pl.Series:
+        wide = describe(rows, state.request.universe, state.records, selection.columns)
+        taken = selection.expression(wide.columns).fill_null(value=True)
+        return wide.with_columns(taken.alias("_taken"))["_taken"]
+
+    alone = verdict(frame)
+    linked = linked_frame(frame, named_dimensions(selection, state), state)
+    if linked.width == frame.width + 1:
+        return alone
+    return _by_links(linked, verdict(linked), alone)
+
+
+def _by_links(linked: pl.DataFrame, taken: pl.Series, alone: pl.Series) -> pl.Series:
+    """Say which rows have a link that is taken, or none and are taken alone."""
+    without = pl.repeat(value=True, n=alone.len(), eager=True, dtype=pl.Boolean)
+    if linked.height:
+        without = without.scatter(linked[ROW_NUMBER].unique(), values=False)
+    rows = linked[ROW_NUMBER].filter(taken).unique()
+    return (without & alone).scatter(rows, values=True) if rows.len() else without & alone
+
+
 def _listed(frame: pl.DataFrame, data_ids: pl.DataFrame, state: State) -> pl.Series:
     """Say which rows may be in the table, by any of their links; without a link it is not known."""
-    linked = _linked(frame, data_ids.columns, state)
+    linked = linked_frame(frame, data_ids.columns, state)
     taken = among(linked, data_ids)
     if linked.width == frame.width + 1:
         return taken
-    without = pl.repeat(value=True, n=frame.height, eager=True, dtype=pl.Boolean)
-    if linked.height:
-        without = without.scatter(linked[_ROW].unique(), values=False)
-    rows = linked[_ROW].filter(taken).unique()
-    own = among(frame, data_ids)
-    return (without & own).scatter(rows, values=True) if rows.len() else without & own
-
-
-# ---- what is told of it
-
-
-def tell_exclusions(
-    state: State,
-    exclusions: Sequence[Selection],
-    choices: Mapping[str, Choice],
-    kept: Mapping[str, pl.Series],
-) -> State:
-    """Note what was excluded: in the plan's record, in its identity, and what is left out.
-
-    Parameters
-    ----------
-    kept : mapping of dataset type to Series
-        Which rows would be taken without exclusions.
-    """
-    if not exclusions:
-        return state
-    frames = {name: state.existing[name] for name in choices}
-    readers: dict[str, str] = {}
-    for reader in state.request.pipeline.tasks:
-        for connection in reader.inputs:
-            readers.setdefault(connection.type, reader.label)
-    counts = [0] * len(exclusions)
-    shown: dict[str, list[pl.DataFrame]] = {}
-    numbers: dict[str, int] = {}
-    for name, choice in choices.items():
-        left, task = kept[name], readers[name]
-        dimensions = state.request.pipeline.dataset_types[name].dimensions
-        for i, rows in enumerate(choice.excluded):
-            gone = left & rows
-            left = left & ~rows
-            counts[i] += (number := int(gone.sum()))
-            if not number:
-                continue
-            numbers[task] = numbers.get(task, 0) + number
-            first = frames[name].filter(gone).head(EXAMPLES)
-            detail = pl.lit(f"{name} with {exclusions[i].canonical}").alias("detail")
-            shown.setdefault(task, []).append(first.select(data_id_json(dimensions, first.schema), detail))
-    left_out = [
-        LeftOut(task, "excluded", number, pl.concat(shown[task]).head(EXAMPLES))
-        for task, number in numbers.items()
-    ]
-    told = [
-        {"where": one.canonical, "because": asked.because, "count": number}
-        for one, asked, number in zip(exclusions, state.request.excluded, counts, strict=True)
-    ]
-    digest = sha256_hex(canonical_json(sorted({one.canonical for one in exclusions})).encode())
-    return replace(
-        state,
-        left_out=(*state.left_out, *left_out),
-        told={**state.told, "excluded": told},
-        identity={**state.identity, "exclude": digest},
-    )
-
-
-def tell_data_ids(state: State) -> State:
-    """Note the table of data IDs: beside the plan, and by its digest in the plan's identity."""
-    table = state.request.data_ids
-    if table is None:
-        return state
-    facts = {"file": table.place, "columns": list(table.columns), "rows": table.frame.height}
-    return replace(
-        state,
-        extra={**state.extra, "data_ids": table.frame},
-        told={**state.told, "data_ids": facts},
-        identity={**state.identity, "data_ids": table.digest},
-    )
-
-
-def check_exclusions(
-    state: State, exclusions: Sequence[Selection], choices: Mapping[str, Choice]
-) -> Iterator[Problem]:
-    """Refuse an exclusion that takes nothing that exists, with what there is instead."""
-    for i, one in enumerate(exclusions):
-        if any(choice.excluded[i].any() for choice in choices.values()):
-            continue
-        decided = [
-            name for name, choice in choices.items() if choice.decided[i] and state.existing[name].height
-        ]
-        if decided:
-            name = max(decided, key=lambda name: state.existing[name].height)
-            height = state.existing[name].height
-            linked = _linked(state.existing[name], named_dimensions(one, state), state)
-            fix = term_counts(linked, one.terms, state, f"of {height:,} {name}")
-        elif _in_records(one, state):
-            continue
-        else:
-            has = {c for name in choices for c in state.existing[name].columns}
-            lacking = [c for c in one.columns if (c.rpartition(".")[0] or c) not in has]
-            fix = f"nothing that is read here has {' or '.join(lacking)}"
-        yield Problem("PST-C062", f'the exclusion "{one.canonical}" matches nothing', "--exclude", fix)
-
-
-def _in_records(selection: Selection, state: State) -> bool:
-    """Say whether a selection takes a record of a dimension: a tract, of which there is no file."""
-    for element, table in state.records.items():
-        universe = state.request.universe
-        frame = imply(table.select(universe.close([element])), universe, state.records)
-        if _surely(frame, selection, state)[0].any():
-            return True
-    return False
-
-
-def check_data_ids(state: State, choices: Mapping[str, Choice]) -> tuple[list[Problem], list[str]]:
-    """Refuse columns, or a table, that fit nothing; warn of rows that do."""
-    table = state.request.data_ids
-    if table is None:
-        return [], []
-    universe = state.request.universe
-    tasks = {d for task in state.request.pipeline.tasks for d in universe.expand(task.dimensions)}
-    wide = {name: _linked(state.existing[name], table.columns, state) for name in choices}
-    there = tasks.union(*(frame.columns for frame in wide.values()))
-    problems = [
-        Problem(
-            "PST-C064", f"nothing that is read or made here has a {column}", f"{table.place}, column {column}",
-            "leave the column out",
-        )
-        for column in table.columns
-        if column not in there
-    ]  # fmt: skip
-    whole = [frame for frame in wide.values() if set(table.columns) <= set(frame.columns) and frame.height]
-    if problems or not whole:
-        return problems, []
-    rest = table.frame
-    for frame in whole:
-        known = frame.select(pl.col(c).cast(table.frame.schema[c]) for c in table.columns).unique()
-        rest = rest.join(known, on=list(table.columns), how="anti", maintain_order="left")
-    named = "; ".join(
-        ",".join(f"{c}={v}" for c, v in row.items()) for row in rest.head(FEW).iter_rows(named=True)
-    )
-    if rest.height == table.frame.height:
-        what = f"none of {table.frame.height:,} data IDs fits anything that exists, such as {named}"
-        return [Problem("PST-C064", what, table.place, "look what there is: prestow find TYPE")], []
-    if rest.height:
-        return [], [
-            f"{rest.height:,} of {table.frame.height:,} data IDs of {table.place} fit nothing that exists, such as {named}"
-        ]
-    return [], []
-
-
-# ---- which term emptied it
-
-
-def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[str, str]:
-    """Say how many datasets of a type each term of the request leaves, and which left none.
-
-    Asks the source once more for what there is: this is for an error.
-
-    Returns
-    -------
-    text, fix
-        Both empty, if the request selects nothing.
-    """
-    request = state.request
-    terms = [*(one for key in (("", ""), EXCLUDED) for one in _terms(state, key))]
-    if not terms and state.listed is None:
-        return "", ""
-    frame = _again(state, name)
-    linked = _linked(frame, {*dimensions, *(d for one in terms for d in named_dimensions(one, state))}, state)
-    data_ids = None if request.data_ids is None else (request.data_ids.place, request.data_ids.frame)
-    text = term_counts(linked, terms, state, f"of {state.found[name]:,} {name}", data_ids)
-    last = text.rpartition("; ")[2].partition(": ")[0] if ": 0 left" in text else ""
-    return text, f"widen {last}" if last else ""
-
-
-def _terms(state: State, key: tuple[str, str]) -> tuple[Selection, ...]:
-    selection = state.selections.get(key)
-    if selection is None:
-        return ()
-    return selection.terms if key != EXCLUDED else (selection,)
-
-
-def _again(state: State, name: str) -> pl.DataFrame:
-    """Give the dimensions of what exists of a type, before anything was selected."""
-    request = state.request
-    table = pl.from_arrow(state.source.datasets([name], request.chain, first=True))
-    assert isinstance(table, pl.DataFrame)
-    dimensions = sorted(request.pipeline.dataset_types[name].dimensions)
-    frame = table.select(pl.col(d).cast(state.kinds[d]) for d in dimensions if d in table.columns)
-    return imply(frame, request.universe, state.records)
-
-
-def term_counts(
-    frame: pl.DataFrame,
-    terms: Sequence[Selection],
-    state: State,
-    whole: str,
-    data_ids: tuple[str, pl.DataFrame] | None = None,
-) -> str:
-    """Say what each condition leaves, one after the other, up to the one that leaves nothing.
-
-    Parameters
-    ----------
-    whole : str
-        How all of it is called, such as ``of 400 raw``.
-    """
-    told: list[str] = []
-    steps: list[tuple[str, Selection | None]] = [(f'"{one.canonical}"', one) for one in terms]
-    if data_ids is not None:
-        steps.append((f"the data IDs of {data_ids[0]}", None))
-    for label, one in steps:
-        if one is not None:
-            wide = describe(frame, state.request.universe, state.records, one.columns)
-            verdict = one.expression(wide.columns)
-            if not set(one.columns) <= set(wide.columns):
-                verdict = verdict.fill_null(value=True)
-            left = wide.filter(verdict).select(frame.columns)
-        else:
-            assert data_ids is not None, "a step without a selection is the table"
-            wide, left = frame, frame.filter(among(frame, data_ids[1]))
-        number = left.height if _ROW not in left.columns else left[_ROW].n_unique()
-        first = f" {whole}" if not told else ""
-        if not number:
-            columns = one.columns if one is not None else data_ids[1].columns if data_ids is not None else ()
-            told.append(f"{label}: 0 left{first}{_values_here(wide, columns)}")
-            break
-        told.append(f"{label}: {number:,}{first} left")
-        frame = left
-    return "; ".join(told)
-
-
-def _values_here(frame: pl.DataFrame, columns: Iterable[str]) -> str:
-    """Name the values that columns have here: all, if they are few, else the first and the last."""
-    told = []
-    for column in columns:
-        if column not in frame.columns:
-            continue
-        series = frame[column]
-        if isinstance(series.dtype, pl.Enum | pl.Categorical):
-            series = series.cast(pl.String)
-        values = series.drop_nulls().unique().sort()
-        shown = [str(value) for value in values.head(FEW)]
-        if values.len() > FEW:
-            shown = [*shown[: FEW - 2], "…", str(values[-1])]
-        told.append(f"{column} here: {', '.join(shown) or 'not known'}")
-    return f" ({'; '.join(told)})" if told else ""
+    return _by_links(linked, taken, among(frame, data_ids))

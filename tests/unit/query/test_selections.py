@@ -1,4 +1,6 @@
 import operator
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -243,3 +245,97 @@ def test_any_text_is_a_selection_or_one_of_our_errors(text):
         assert isinstance(selection, Selection)
         FRAME.select(selection.expression(FRAME.columns))
         assert parse_selection(selection.canonical, UNIVERSE) == selection
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("day_obs >= '2026-01-01'", "day_obs >= 20260101"),
+        ("'2026-01-01' = night", "day_obs = 20260101"),
+        ("night in ('2026-02-28', '2026-01-01'..'2026-01-31')", "day_obs in (20260101..20260131, 20260228)"),
+        ("visit.night != '2024-02-29'", "day_obs != 20240229"),
+        (
+            "visit in (12..40:2) and band = 'r' and exposure.exposure_time > 30 and day_obs >= '2026-01-01'",
+            "visit in (12..40:2) and band = 'r' and exposure.exposure_time > 30.0 and day_obs >= 20260101",
+        ),
+    ],
+)
+def test_a_date_in_quotes_is_a_day_where_a_dimension_has_days(text, canonical):
+    selection = parse_selection(text, UNIVERSE)
+    assert selection.canonical == canonical
+    assert parse_selection(canonical, UNIVERSE) == selection
+
+
+@pytest.mark.parametrize("value", ["'2026-02-30'", "'2026-1-1'", "'2026-01-01T00:00:00'", "'noon'"])
+def test_what_is_no_date_is_no_day(value):
+    with pytest.raises(ConfigurationError) as caught:
+        parse_selection(f"day_obs > {value}", UNIVERSE)
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.what) == ("selection:11", f"{value} is not a date")
+    with pytest.raises(ConfigurationError, match="detector is an integer"):
+        parse_selection("detector > '2026-01-01'", UNIVERSE)
+
+
+def test_names_before_a_fault_of_grammar_are_named_with_it():
+    with pytest.raises(ConfigurationError) as caught:
+        parse_selection("vissit = 3 and bnad in ('r' and", UNIVERSE)
+    assert [(p.where, p.what) for p in caught.value.problems] == [
+        ("selection:1", "unknown name 'vissit'"),
+        ("selection:16", "unknown name 'bnad'"),
+        ("selection:29", "',' or ')' is expected, not 'and'"),
+    ]
+
+
+def test_long_and_deep_texts_are_understood():
+    many = parse_selection(" or ".join(f"visit = {i}" for i in range(3000)), UNIVERSE)
+    assert len(many.tree.inner) == 3000
+    assert parse_selection("not " * 3001 + "visit = 3", UNIVERSE).canonical == "not visit = 3"
+    values = ", ".join(map(str, range(0, 6000, 2)))
+    listed = parse_selection(f"visit in ({values})", UNIVERSE)
+    assert FRAME.filter(listed.expression(FRAME.columns))["visit"].to_list() == [2, 4]
+    assert listed.sql({"visit": "v"}).text == "(v IN (SELECT value FROM json_each($1)))"
+
+
+def test_text_may_be_a_column_of_categories():
+    coded = FRAME.with_columns(pl.col("band").cast(pl.Enum(["x%", "r", "g'"])))
+    for text in (
+        "band = 'r'",
+        "band != 'z'",
+        "band in ('r', 'z')",
+        "band > 'g'",
+        "band like '%''%'",
+        "band is null",
+    ):
+        expression = parse_selection(text, UNIVERSE).expression(FRAME.columns)
+        plain, codes = FRAME.filter(expression), coded.filter(expression)
+        assert plain["visit"].to_list() == codes["visit"].to_list(), text
+
+
+def test_values_stand_apart_from_the_text_in_sql():
+    selection = parse_selection(
+        "object = 'x''; DROP TABLE dataset; --' and visit in (1..9:2, 12) and tract = 3", UNIVERSE
+    )
+    condition = selection.sql({"object": 'r."object"', "visit": 'g."visit"'}, first=4)
+    assert condition.values == ("x'; DROP TABLE dataset; --", 12, 1, 9, 2, 3)
+    assert "DROP" not in condition.text
+    assert condition.text.count("NULL") == 1  # the tract
+    assert '(r."object" = $4)' in condition.text
+
+
+def test_terms_are_what_and_joins():
+    selection = parse_selection("visit > 3 and (band = 'r' or ccd = 1) and not tract = 1", UNIVERSE)
+    terms = [term.canonical for term in selection.terms]
+    assert terms == ["visit > 3", "band = 'r' or detector = 1", "not tract = 1"]
+    assert parse_selection("", UNIVERSE).terms == ()
+    assert [t.canonical for t in parse_selection("band = 'r' or ccd = 1", UNIVERSE).terms] == [
+        "band = 'r' or detector = 1"
+    ]
+
+
+def test_the_parser_is_loaded_when_there_is_something_to_parse():
+    code = (
+        "import sys, prestow, prestow.query, prestow.plan; from prestow.naming.universe import load_universe; "
+        "u = load_universe(); prestow.query.parse_selection(' ', u); assert 'lark' not in sys.modules; "
+        "prestow.query.parse_selection('visit = 1', u); assert 'lark' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

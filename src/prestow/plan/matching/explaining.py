@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from prestow.errors import Problem
 from prestow.pipeline.definition import TaskDefinition
-from prestow.plan.choosing import emptied
 from prestow.plan.matching.sides import Side
 from prestow.plan.state import LeftOut, State
+from prestow.plan.telling import emptied
 
 SHOWN = 5  # data IDs named in one problem
 

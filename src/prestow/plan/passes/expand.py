@@ -6,17 +6,11 @@ from dataclasses import replace
 
 import polars as pl
 
-from prestow.plan.choosing import (
-    Choice,
-    check_data_ids,
-    check_exclusions,
-    choose,
-    tell_data_ids,
-    tell_exclusions,
-)
-from prestow.plan.frames import describe, imply, restrict
+from prestow.plan.choosing import Choice, choose, may_take
+from prestow.plan.frames import imply, restrict
 from prestow.plan.observations import may_take_part
 from prestow.plan.state import State
+from prestow.plan.telling import check_data_ids, check_exclusions, tell_data_ids, tell_exclusions
 
 
 def expand(state: State) -> State:
@@ -69,6 +63,4 @@ def _selected(state: State, frame: pl.DataFrame, listed: pl.Series | None) -> pl
     selection = state.selections.get(("", ""))
     if selection is None:
         return taken
-    wide = describe(frame, state.request.universe, state.records, selection.columns)
-    verdict = selection.expression(wide.columns).fill_null(value=True)
-    return taken & wide.with_columns(verdict.alias("_taken"))["_taken"]
+    return taken & may_take(frame, selection, state)
