@@ -119,8 +119,9 @@ def sky_problems(state: State) -> tuple[Problem, ...]:
     maps = state.records.get("skymap")
     if maps is None or "padding" not in maps.columns:
         return ()
-    used = state.relations[OVERLAP].select(pl.col("skymap").cast(pl.String)).unique()
-    rows = maps.select(pl.col("skymap").cast(pl.String), "padding").join(used, on="skymap", how="semi")
+    used = state.relations[OVERLAP].select("skymap").unique().select(pl.col("skymap").cast(pl.String))
+    known = maps.select(pl.col("skymap").cast(pl.String), "padding").drop_nulls("padding")
+    rows = known.join(used, on="skymap", how="semi")
     least = rows.sort("padding", "skymap").head(1).to_dicts()
     return tuple(
         Problem(
