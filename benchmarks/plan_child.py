@@ -75,14 +75,14 @@ def plan(kept: str, into: str, variant: str = "0") -> dict[str, Any]:
     request = survey.request(variant=int(variant)) if int(variant) else survey.request()
     with clock.step("all"):
         with survey.opened(Path(kept)) as registry, clock.step("build"):
-            made = build_plan(request, registry)
+            made = build_plan(request, registry, beside=Path(into))
         with clock.step("write"):
             path = write_plan(made, Path(into))
     spent = clock.spent
     total = spent.pop("all")
     built = spent.pop("build")
     inside = sum(spent.values()) - spent["write"]
-    shares = {**spent, "tables and digest": built - inside}
+    shares = {**spent, "tables": built - inside}
     return {
         "path": str(path),
         "cpu": total,

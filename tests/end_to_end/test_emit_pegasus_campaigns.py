@@ -276,7 +276,8 @@ def by_the_interface(api: Any, plan: Plan, site: dict[str, Any], mine: dict[str,
                 "diskspace": f"{profiles['pegasus']['diskspace']} MB",
             }
         )
-        job.add_dagman_profile(retry=profiles["dagman"]["RETRY"])
+        dagman = profiles["dagman"]
+        job.add_dagman_profile(retry=dagman["RETRY"], priority=dagman["PRIORITY"])
         jobs[name] = job
         workflow.add_jobs(job)
     for parent in sorted({p for p, _ in expected["edges"]}):

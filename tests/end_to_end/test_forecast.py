@@ -142,7 +142,7 @@ def test_an_impossible_quota_and_an_unreachable_store_are_refused_at_once(
 
 
 def test_an_input_that_is_gone_is_found_out_before(copy: Path, inside: Any) -> None:
-    gone = sorted((copy / "nights").iterdir())[0]
+    gone = min((copy / "nights").iterdir())
     gone.unlink()
     answer = inside("plan", "--run", "two", "--json", cwd=copy, ok=False)
     assert (answer.code, answer.codes) == (4, ["PST-F004"])

@@ -101,11 +101,11 @@ def test_profiles_are_always_there_and_follow_the_tasks(tmp_path: Path) -> None:
     emitted(campaign, campaign.plan(), tmp_path / "out", cluster=2)
     jobs = {j["nodeLabel"]: j for j in json.loads((tmp_path / "out/workflow.yml").read_text())["jobs"]}
     assert jobs["double-1"]["profiles"] == {
-        "dagman": {"RETRY": 3},
+        "dagman": {"PRIORITY": 102, "RETRY": 3},  # a second for want of a hint, then 100 and one more
         "pegasus": {"cores": 1, "diskspace": 1024, "label": "double-0-0", "memory": 2048, "runtime": 3600},
     }
     shift = jobs["shift-3"]
-    assert shift["profiles"]["dagman"] == {"RETRY": 1}  # nodes are lost, too; the task's tries are in the job
+    assert shift["profiles"]["dagman"] == {"PRIORITY": 101, "RETRY": 1}  # nodes are lost, too; the task's tries are in the job
     assert shift["arguments"][-3:] == ["--tries", "4", "--final"]
     assert shift["profiles"]["pegasus"] == {
         "cores": 2, "diskspace": 6000, "label": "shift-1-1", "memory": 2862, "runtime": 300,

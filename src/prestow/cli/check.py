@@ -29,8 +29,10 @@ def check(overrides: tuple[str, ...], strict: bool, output: Output, directory: P
             "files": list(report.files),
             "tasks": list(report.tasks),
             "dataset_types": list(report.dataset_types),
+            "flat": list(report.flat),
         },
         f"ok: {', '.join(report.files)}   "
-        f"({count_text(len(report.tasks), 'task')}, {count_text(len(report.dataset_types), 'dataset type')})",
+        f"({count_text(len(report.tasks), 'task')}, {count_text(len(report.dataset_types), 'dataset type')})"
+        + "".join(f"\n  {line}" for line in report.flat if output.verbosity > 0),
         following="prestow plan",
     )

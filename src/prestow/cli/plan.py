@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     "--whole", is_flag=True, help="Take visits whole, where the selection has only part of what a task gathers."
 )
 @click.option(
+    "--flat", is_flag=True, help="Refuse names that clash where all files of a job lie in one directory."
+)
+@click.option(
     "--data-ids",
     type=click.Path(),
     metavar="FILE",
@@ -108,6 +111,7 @@ def plan(
     waive: tuple[str, ...],
     because: str,
     whole: bool,
+    flat: bool,
     data_ids: str | None,
     excluded: tuple[str, ...],
     reasons: tuple[str, ...],
@@ -144,6 +148,7 @@ def plan(
         waive=waive,
         because=because,
         whole=whole,
+        flat=flat,
         exclude=exclude,
         data_ids=data_ids,
         dry_run=dry_run,
@@ -203,6 +208,7 @@ def plan(
         [["--waive", one] for one in waive],
         [["--waive-because", because]] if because else [],
         [["--whole"]] if whole else [],
+        [["--flat"]] if flat else [],
         [["--data-ids", data_ids]] if data_ids else [],
         (["--exclude", one, "--because", why] for one, why in exclude),
     )

@@ -23,7 +23,8 @@ class JobSpec:
 
     ``key`` is unique over all tries of all submissions. ``receipts`` are texts of receipts of
     outside inputs that are known already; the node reads the others from the store. Jobs of one
-    ``label`` do the same thing; ``again`` says that it was tried before.
+    ``label`` do the same thing; ``again`` says that it was tried before. Of those that could run the
+    larger ``priority`` comes first.
     """
 
     key: str
@@ -32,6 +33,7 @@ class JobSpec:
     receipts: tuple[str, ...] = ()
     label: str = ""
     again: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,7 @@ class DaskEngine:
             [p.place for p in parents],
             key=first.key if len(handles) == 1 else f"{first.key}+{len(handles) - 1}",
             pure=False,
+            priority=first.priority,
         )
         for place, handle in enumerate(handles):
             handle.future, handle.place = future, place

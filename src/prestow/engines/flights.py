@@ -72,6 +72,7 @@ class Flights:
                 receipts,
                 label=s.labels[job],
                 again=self.tries[job] > 1,
+                priority=s.priority[job],
             )
             handle = self.engine.submit(spec, parents)
             self.flying[handle] = Flight(job, self.tries[job], time.monotonic())

@@ -47,7 +47,8 @@ class Loop:
     on_event: Callable[[Event], None] | None
     stop: threading.Event
     begin: float
-    ready: list[int] = field(default_factory=list)  # a heap of jobs
+    ready: list[int] = field(default_factory=list)  # a heap of places in the queue of jobs
+    places: dict[int, int] = field(default_factory=dict)  # of jobs in the queue
     cursor: int = 0
     open: dict[int, int] = field(default_factory=dict)  # job -> inputs that are not settled
     lost: Counter[int] = field(default_factory=Counter)  # workers under jobs
@@ -70,7 +71,8 @@ class Loop:
         """Go on until nothing more can be done, or it is told to stop."""
         s = self.submission
         self.open = {job: len(s.waits.get(job, ())) for job in s.jobs}
-        self.ready = [job for job in s.jobs if not self.open[job]]
+        self.places = {job: place for place, job in enumerate(s.queue)}
+        self.ready = [place for place, job in enumerate(s.queue) if not self.open[job]]
         self._tell("begin")
         self._note("begin", plan=s.plan.id, submission=self.flights.id, jobs=len(s.jobs), quanta=len(s.rows))
         self._put_code()
@@ -121,8 +123,8 @@ class Loop:
         free = self.engine.window - len(self.flights.flying)
         if free * 2 < self.engine.window:
             return  # a few at a time would cost a look into the plan's tables for each
-        batch = [heapq.heappop(self.ready) for _ in range(min(free, len(self.ready)))]
-        jobs = self.submission.jobs
+        jobs = self.submission.queue
+        batch = [jobs[heapq.heappop(self.ready)] for _ in range(min(free, len(self.ready)))]
         coming = set(batch)
         while len(batch) < free and self.cursor < len(jobs):
             job = jobs[self.cursor]
@@ -268,8 +270,9 @@ class Loop:
             self._push(job)
 
     def _push(self, job: int) -> None:
-        if job not in self.flights.handles and job not in self.ready:
-            heapq.heappush(self.ready, job)
+        place = self.places[job]
+        if job not in self.flights.handles and place not in self.ready:
+            heapq.heappush(self.ready, place)
 
     def _settle(self, row: int, state: State, text: str | None) -> None:
         s = self.submission

@@ -267,7 +267,7 @@ class Submission:
     @cached_property
     def _jobs(self) -> pl.DataFrame:
         wanted = pl.Series("job", self.jobs, pl.UInt32)
-        jobs = self.plan.tables.scan("jobs").select("job", "name", "label").collect()
+        jobs = self.plan.tables.scan("jobs").select(pl.col("^job|name|label|priority$")).collect()
         return jobs[wanted] if len(self.jobs) < jobs.height else jobs
 
     @cached_property
@@ -279,6 +279,18 @@ class Submission:
     def labels(self) -> Mapping[int, str]:
         """The task or cluster of each job of this submission."""
         return dict(self._jobs.select("job", "label").iter_rows())
+
+    @cached_property
+    def priority(self) -> dict[int, int]:
+        """The priority of each job of this submission: larger comes first."""
+        if "priority" not in self._jobs.columns:
+            return dict.fromkeys(self.jobs, 0)
+        return dict(self._jobs.select("job", "priority").iter_rows())
+
+    @cached_property
+    def queue(self) -> list[int]:
+        """The jobs of this submission, by priority, then in order: none before one that it waits for."""
+        return sorted(self.jobs, key=lambda job: (-self.priority[job], job))
 
     @cached_property
     def _dataset_ids(self) -> pl.Series:

@@ -202,10 +202,13 @@ def _by_runs(parts: Sequence[Part], prior: Prior) -> Estimate:
     between = (_BELIEF * prior.between**2 + max(scatter, 0.0)) / freedom
     weights = 1 / (between + errors)
     middle = float(np.sum(weights * logs) / np.sum(weights))
-    spread = math.sqrt(between + 1 / float(np.sum(weights)) + noise(parts))
-    reach = math.exp(student(freedom) * spread)
-    value = expected * math.exp(middle)
-    return Estimate(value, value / reach, value * reach)
+    value, reach = expected * math.exp(middle), student(freedom)
+    # Runs differ by factors; the chance of single files evens out, which is a matter of sums.
+    factor = math.exp(reach * math.sqrt(between * (1 + 1 / logs.size)))
+    sampled = max(1 / float(np.sum(weights)) - between / logs.size, 0.0)
+    chance = reach * math.sqrt(sampled + noise(parts))
+    low = max(1 - math.hypot(1 - 1 / factor, chance), math.exp(-chance) / factor)
+    return Estimate(value, value * low, value * (1 + math.hypot(factor - 1, chance)))
 
 
 def _deviations(parts: Sequence[Part], expected: float) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from prestow.manifest import (
 from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
+from prestow.plan.resources import resources_of
 from prestow.plan.state import ROW
 
 BATCH = 2000  # jobs whose rows are in Python at one time
@@ -115,6 +116,7 @@ def _batch(
     datasets = _datasets(site, pl.concat([inputs["dataset"], outputs["dataset"]]).unique().to_list())
 
     names = dict(chosen.select("job", "name").iter_rows())
+    needs = resources_of(chosen)
     by_job = {
         job: list(rows) for job, rows in groupby(quanta.iter_rows(named=True), key=lambda row: row["job"])
     }
@@ -122,7 +124,7 @@ def _batch(
     writes = {q: list(rows) for q, rows in groupby(outputs.iter_rows(), key=lambda row: row[0])}
     for job in jobs:
         rows = [row for row in by_job[job] if row["quantum"] not in taken[0]]
-        yield _manifest(site, names[job], rows, _Tables(reads, writes, datasets, taken[1]))
+        yield _manifest(site, names[job], needs[job], rows, _Tables(reads, writes, datasets, taken[1]))
 
 
 def _select(
@@ -167,7 +169,9 @@ def _datasets(site: _Site, numbers: Sequence[int]) -> dict[int, Row]:
     return result
 
 
-def _manifest(site: _Site, name: str, rows: Sequence[Row], tables: _Tables) -> Manifest:
+def _manifest(
+    site: _Site, name: str, needs: Mapping[str, Any], rows: Sequence[Row], tables: _Tables
+) -> Manifest:
     plan = site.plan
     places: dict[int, int] = {}
     inputs: list[ManifestInput] = []
@@ -233,7 +237,7 @@ def _manifest(site: _Site, name: str, rows: Sequence[Row], tables: _Tables) -> M
         stores={n: site.stores[n] for n in sorted(needed) if n in site.stores},
         locations=locations,
         code=None if code is None else Code(code.sha256, site.store, code.path, code.size),
-        resources=_resources(site.tasks[task] for task in dict.fromkeys(row["task"] for row in rows)),
+        resources=needs,
     )
 
 
@@ -276,12 +280,3 @@ def _local(dataset_type: str, path: str, dataset: str, taken: set[str]) -> str:
         local = f"inputs/{dataset_type}/{dataset}/{path}"
     taken.add(local)
     return local
-
-
-def _resources(tasks: Iterable[TaskDefinition]) -> dict[str, Any]:  # Any: JSON values
-    """Give what a job needs: quanta run one after another, so the most that one of them needs."""
-    result: dict[str, Any] = {}
-    for task in tasks:
-        for name, value in task.resources.items():
-            result[name] = max(result[name], value) if name in result else value
-    return result

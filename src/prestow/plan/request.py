@@ -58,6 +58,8 @@ class Request:
         Why; it stays in the plan, outside its id.
     whole : bool
         Take observations of which a gather would see only part as a whole.
+    flat : bool
+        Refuse base names that clash where all files of a job lie in one directory.
     check : callable or None
         Asked at the end what stands against the plan that the planner cannot know: stores that do
         not answer, room that is not there. See the pass `afford`.
@@ -80,6 +82,7 @@ class Request:
     waive: tuple[str, ...] = ()
     waive_because: str = ""
     whole: bool = False
+    flat: bool = False
     check: Callable[[State], Iterable[Problem]] | None = field(default=None, compare=False, repr=False)
     excluded: tuple[Exclusion, ...] = ()
     data_ids: DataIds | None = None

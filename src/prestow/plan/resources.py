@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,6 +201,15 @@ def job_columns(
             whole = np.maximum(whole, 1)
         columns[name] = pl.Series(name, whole).fill_nan(None).cast(KINDS[name])
     return columns
+
+
+def resources_of(jobs: pl.DataFrame) -> dict[int, dict[str, Any]]:  # Any: numbers
+    """Give what each of some jobs of a plan needs, as its table says: ``memory``, ``cores`` and so on."""
+    names = [name for name in RESOURCES if name in jobs.columns]
+    return {
+        number: {name: value for name, value in zip(names, values, strict=True) if value is not None}
+        for number, *values in jobs.select("job", *names).iter_rows()
+    }
 
 
 def _reduced(values: Values, first: npt.NDArray[np.uint32], *, most: bool) -> Values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class Outlook:
     stores: Mapping[str, str]
     workers: int
     site: Site | None = None
+    _histories: dict[str, History] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def store(self) -> Store:
@@ -72,8 +73,10 @@ class Outlook:
 
     def history(self, pipeline: Pipeline, run: str) -> History:
         """Give what other runs recorded of the types that a pipeline writes."""
-        types = [output.type for task in pipeline.tasks for output in outputs_of(task)]
-        return read_history(self.registry, self.store, types, without=(run,))
+        if run not in self._histories:
+            types = [output.type for task in pipeline.tasks for output in outputs_of(task)]
+            self._histories[run] = read_history(self.registry, self.store, types, without=(run,))
+        return self._histories[run]
 
     def forecast(self, plan: Plan) -> Forecast:
         """Say what a plan will come to."""

@@ -47,6 +47,7 @@ class Checked:
     files: tuple[str, ...]
     tasks: tuple[str, ...]
     dataset_types: tuple[str, ...]
+    flat: tuple[str, ...] = ()  # names that a flat layout would not tell apart
 
 
 class Project(ProjectWithSky):
@@ -67,6 +68,7 @@ class Project(ProjectWithSky):
             With every problem of every file.
         """
         from prestow.instruments import load_instrument
+        from prestow.plan.flat_names import flat_doubts
 
         problems: list[Problem] = []
         files = ["prestow.yaml"]
@@ -97,7 +99,10 @@ class Project(ProjectWithSky):
 
             raise_all(strict_problems(self.root, pipeline, overrides), ConfigurationError)
         return Checked(
-            tuple(files), tuple(t.label for t in pipeline.tasks), tuple(sorted(pipeline.dataset_types))
+            tuple(files),
+            tuple(t.label for t in pipeline.tasks),
+            tuple(sorted(pipeline.dataset_types)),
+            tuple(doubt.text for doubt in flat_doubts(pipeline, self.universe)),
         )
 
     def ingest_raw(
@@ -195,6 +200,7 @@ class Project(ProjectWithSky):
         waive: Sequence[str] = (),
         because: str = "",
         whole: bool = False,
+        flat: bool = False,
         exclude: Sequence[tuple[str, str]] = (),
         data_ids: str | os.PathLike[str] | None = None,
         dry_run: bool = False,
@@ -229,6 +235,8 @@ class Project(ProjectWithSky):
             Why they are; it stays on record in the plan.
         whole : bool
             Take observations whole, of which a gather would see only the part that is selected.
+        flat : bool
+            Refuse names whose last parts clash (PST-P030): all files of a job will lie in one directory.
         exclude : sequence of (selection, reason)
             Existing inputs that are not taken; the reason stays on record in the plan.
         data_ids : path, optional
@@ -265,7 +273,7 @@ class Project(ProjectWithSky):
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         outlook = self._outlook(site)
         asked = replace(
-            request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole
+            request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat
         )
         beside = None if dry_run else self.plans_directory
         plan = build_plan(asked, self.registry, beside=beside)

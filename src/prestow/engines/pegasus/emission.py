@@ -15,7 +15,14 @@ from prestow.engines.pegasus import catalogues
 from prestow.engines.pegasus.checking import Facts, check
 from prestow.engines.pegasus.manifests import Packs, Replica
 from prestow.engines.pegasus.text import VERSION, Document
-from prestow.engines.pegasus.workflow import Entries, cluster_labels, dependencies, job_ids, workflow_name
+from prestow.engines.pegasus.workflow import (
+    Entries,
+    cluster_labels,
+    dependencies,
+    facts_of,
+    job_ids,
+    workflow_name,
+)
 from prestow.errors import PlanRefusedError, Problem, ProjectError
 from prestow.plan import Plan
 from prestow.plan.manifests import manifests
@@ -145,6 +152,7 @@ def _write(
         raise PlanRefusedError(
             Problem("PST-E009", "there is nothing to do", f"plan {plan.id[:8]}", "prestow status")
         )
+    known = facts_of(jobs)
     ids, labels = job_ids(jobs["name"]), cluster_labels(jobs, settings.cluster)
     edges = plan.tables["job_edges"].select("parent", "child")
     if chosen.len() < jobs.height:
@@ -159,7 +167,7 @@ def _write(
         numbers = chosen.to_list()
         told = manifests(plan, numbers, store=store, stores=site.stores, reuse=reuse)
         for number, manifest in zip(numbers, told, strict=True):
-            job = make.entry(manifest, ids[number], labels[number], packs.name)
+            job = make.entry(manifest, ids[number], labels[number], packs.name, known[number])
             packs.add(job.manifest)
             replicas.update(job.replicas)
             facts.add(ids[number], manifest.job, job.reads, job.makes)

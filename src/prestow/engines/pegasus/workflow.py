@@ -81,6 +81,23 @@ def workflow_name(run: str, plan: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', run)}-{plan[:8]}"
 
 
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What a plan says of a job: larger ``priority`` first; what its quanta take and make together."""
+
+    priority: int = 0
+    cpu_seconds: float | None = None
+    output_bytes: float | None = None
+
+
+def facts_of(jobs: pl.DataFrame) -> list[JobFacts]:
+    """Give the facts of all jobs of a plan, in order."""
+    names = [name for name in ("priority", "cpu_seconds", "output_bytes") if name in jobs.columns]
+    if not names:
+        return [JobFacts()] * jobs.height
+    return [JobFacts(**row) for row in jobs.select(names).iter_rows(named=True)]
+
+
 class Entries:
     """Makes the entries of jobs; one for a plan and a site."""
 
@@ -88,7 +105,7 @@ class Entries:
         self._tasks: dict[str, TaskDefinition] = {task.label: task for task in plan.definition.tasks}
         self._settings = settings
 
-    def entry(self, manifest: Manifest, job: str, cluster: str, pack: str) -> JobEntry:
+    def entry(self, manifest: Manifest, job: str, cluster: str, pack: str, facts: JobFacts) -> JobEntry:
         """Give one job; ``pack`` is the logical name of the pack that its manifest is in."""
         ready, replicas = for_carrying(manifest)
         reads = sorted({pack, *replicas, *parents_receipts(manifest)})
@@ -102,27 +119,30 @@ class Entries:
             "nodeLabel": manifest.job,
             "arguments": _arguments(manifest, tasks, pack),
             "uses": [*({"lfn": name, "type": "input"} for name in reads), *made],
-            "profiles": self._profiles(manifest, tasks, cluster),
+            "profiles": self._profiles(manifest, tasks, cluster, facts),
         }
         return JobEntry(entry, reads, [use["lfn"] for use in made], replicas, ready)
 
-    def _profiles(self, manifest: Manifest, tasks: Sequence[TaskDefinition], cluster: str) -> Entry:
+    def _profiles(
+        self, manifest: Manifest, tasks: Sequence[TaskDefinition], cluster: str, facts: JobFacts
+    ) -> Entry:
         resources = manifest.resources
         memory = math.ceil(resources["memory"] / _MEBI) if "memory" in resources else MEMORY
-        seconds = sum(task.hints.get("cpu_seconds", 0.0) for task in tasks)
+        seconds = resources.get("walltime", SLACK * (facts.cpu_seconds or 0.0))
+        disk = resources.get("disk", self._bytes(manifest, facts.output_bytes or 0.0))
         tries = max((t.tries for t in tasks if t.on_failure is not OnFailure.TOLERATE), default=1)
         return {
-            "dagman": {"RETRY": max(tries - 1, self._settings.retries)},
+            "dagman": {"PRIORITY": facts.priority, "RETRY": max(tries - 1, self._settings.retries)},
             "pegasus": {
                 "cores": int(resources.get("cores", 1)),
-                "diskspace": max(DISK, math.ceil(self._bytes(manifest, tasks) / _MEGA)),
+                "diskspace": max(DISK, math.ceil(disk / _MEGA)),
                 "label": cluster,
                 "memory": memory,
-                "runtime": math.ceil(SLACK * seconds) or RUNTIME,
+                "runtime": math.ceil(seconds) or RUNTIME,
             },
         }
 
-    def _bytes(self, manifest: Manifest, tasks: Sequence[TaskDefinition]) -> float:
+    def _bytes(self, manifest: Manifest, made: float) -> float:
         """Forecast what the job's directories hold: inputs come here, then into its repository."""
         known = sum(item.size or 0 for item in manifest.inputs)
         planned = sum(
@@ -130,7 +150,7 @@ class Entries:
             for item in manifest.inputs
             if item.size is None and item.receipt is not None and item.receipt.split("/")[2] in self._tasks
         )
-        return SLACK * (known + planned + sum(task.hints.get("output_bytes", 0.0) for task in tasks))
+        return SLACK * (known + planned + made)
 
 
 def _arguments(manifest: Manifest, tasks: Sequence[TaskDefinition], pack: str) -> list[str]:

@@ -8,15 +8,29 @@ from collections.abc import Callable
 
 from prestow.plan.passes.afford import afford
 from prestow.plan.passes.expand import expand
+from prestow.plan.passes.flat import flat
 from prestow.plan.passes.group import group
 from prestow.plan.passes.match import match
 from prestow.plan.passes.name import name
 from prestow.plan.passes.prove import prove
 from prestow.plan.passes.recipe import recipe
 from prestow.plan.passes.select import select
+from prestow.plan.passes.tell import tell
 from prestow.plan.passes.waive import waive
 from prestow.plan.state import State
 
-PASSES: tuple[Callable[[State], State], ...] = (select, expand, match, waive, recipe, name, group, prove, afford)
+PASSES: tuple[Callable[[State], State], ...] = (
+    select,
+    expand,
+    match,
+    waive,
+    recipe,
+    name,
+    group,
+    flat,
+    prove,
+    afford,
+    tell,
+)
 
 __all__ = ["PASSES"]
