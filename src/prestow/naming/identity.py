@@ -14,6 +14,9 @@ import polars_hash as plh
 
 from prestow.model.hashing import NAMESPACE, SEPARATOR
 
+RULE = 1
+"""By which ids and paths are made here: raised with every change of what any of them comes to."""
+
 Text = str | pl.Expr
 """A text for all rows, or an expression (never the name of a column: a bare str is a value)."""
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from prestow.errors import PlanRefusedError, Problem, raise_all
 from prestow.model.hashing import canonical_json
+from prestow.naming.identity import RULE
 from prestow.naming.templates import RUN_NAME
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.document import (
@@ -76,6 +77,7 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
     document: dict[str, Any] = {  # Any: plain values
         "schema": SCHEMA,
         "id": plan_id,
+        "naming": RULE,
         "run": request.run,
         "request": {
             "where": _where(state),

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from prestow.commit import receipt_name
@@ -24,7 +25,13 @@ from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
 from prestow.plan.resources import resources_of
-from prestow.plan.state import ROW
+from prestow.plan.planned import planned
+from prestow.plan.slices import rows_at, rows_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.int64]
 
 BATCH = 2000  # jobs whose rows are in Python at one time
 
@@ -102,18 +109,18 @@ def _batch(
 ) -> Iterator[Manifest]:
     # From here on one job at a time: a manifest is a document, and there is one for each job.
     tables = site.plan.tables
-    chosen = _select(tables.scan("jobs"), "job", jobs)
-    if not chosen.height:
+    wanted = np.unique(np.array(jobs, np.int64))
+    if not len(wanted):
         return
-    quanta = _select(
-        tables.scan("quanta"), "job", jobs, ("quantum", "task", "data_id", "id", "recipe", "job")
-    )
-    numbers = quanta["quantum"].to_list()
-    inputs = _select(tables.scan("inputs"), "quantum", numbers)
-    outputs = _select(tables.scan("outputs"), "quantum", numbers)
+    policy = [c for c in tables.columns("jobs") if c not in ("label", "depth")]
+    chosen = rows_at(tables, "jobs", wanted, policy)
+    numbers = _ranges(chosen["first"].to_numpy(), chosen["count"].to_numpy())
+    quanta = rows_at(tables, "quanta", numbers, ("quantum", "task", "data_id", "id", "recipe", "job"))
+    inputs = rows_of(tables, "inputs", numbers, ("quantum", "connection", "dataset"))
+    outputs = rows_of(tables, "outputs", numbers, ("quantum", "connection", "dataset", "optional"))
     ids = identity.uuid_text(pl.col("id"))
     quanta = quanta.with_columns(ids, identity.recipe_text(pl.col("recipe")))
-    datasets = _datasets(site, pl.concat([inputs["dataset"], outputs["dataset"]]).unique().to_list())
+    datasets = _datasets(site, pl.concat([inputs["dataset"], outputs["dataset"]]).unique().sort().to_numpy())
 
     names = dict(chosen.select("job", "name").iter_rows())
     needs = resources_of(chosen)
@@ -127,46 +134,30 @@ def _batch(
         yield _manifest(site, names[job], needs[job], rows, _Tables(reads, writes, datasets, taken[1]))
 
 
-def _select(
-    frame: pl.LazyFrame, key: str, wanted: Sequence[int], columns: Sequence[str] = ()
-) -> pl.DataFrame:
-    """Give the rows with these keys; the frame is sorted by its key, so few row groups are read."""
-    if not wanted:
-        return frame.head(0).select(columns or pl.all()).collect()
-    low, high = min(wanted), max(wanted)
-    rows = frame.filter(pl.col(key).is_between(low, high))
-    if columns:
-        rows = rows.select(columns)
-    found = rows.collect()
-    if len(set(wanted)) < high - low + 1:
-        found = found.filter(pl.col(key).is_in(pl.Series(wanted, dtype=ROW).implode()))
-    return found
+def _ranges(first: Numbers, count: Numbers) -> Numbers:
+    """Give all numbers of some ranges, one range after the other."""
+    count = count.astype(np.int64)
+    steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return np.repeat(first.astype(np.int64), count) + steps
 
 
-def _datasets(site: _Site, numbers: Sequence[int]) -> dict[int, Row]:
+def _datasets(site: _Site, numbers: Numbers) -> dict[int, Row]:
     """Give the facts of datasets, with where existing ones lie and who makes the planned ones."""
+    numbers = numbers.astype(np.int64)
+    there = site.plan.document["totals"]["locations"]
+    frames = [_existing(site, numbers[numbers < there])]
+    frames += [planned(site.plan, numbers[numbers >= there])]
+    return {row["dataset"]: row for frame in frames for row in frame.iter_rows(named=True)}
+
+
+def _existing(site: _Site, numbers: Numbers) -> pl.DataFrame:
     tables = site.plan.tables
-    columns = ("dataset", "type", "data_id", "id", "run", "planned", "format", "recipe", "path", "producer")
-    # Existing datasets stand before planned ones, and many jobs read the same: two ranges, not one.
-    existing = site.plan.document["totals"]["locations"]
-    parts = [[n for n in numbers if n < existing], [n for n in numbers if n >= existing]]
-    frame = pl.concat([_select(tables.scan("datasets"), "dataset", part, columns) for part in parts])
+    columns = ("dataset", "type", "data_id", "id", "run", "planned", "format", "recipe")
+    frame = rows_at(tables, "datasets", numbers, columns)
     frame = frame.with_columns(identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe")))
-    places = _select(tables.scan("locations"), "dataset", parts[0]).rename(
-        {"path": "place", "quantum": "maker"}
-    )
-    frame = frame.join(places, on="dataset", how="left")
-    producers = frame["producer"].drop_nulls().unique().to_list()
-    makers = _select(tables.scan("quanta"), "quantum", producers, ("quantum", "task", "id"))
-    makers = makers.select(
-        pl.col("quantum").alias("producer"), "task", identity.uuid_text(pl.col("id")).alias("quantum")
-    )
-    frame = frame.join(makers, on="producer", how="left")
-    result = {}
-    for row in frame.iter_rows(named=True):
-        row["data_id"] = json.loads(row["data_id"])
-        result[row["dataset"]] = row
-    return result
+    places = rows_at(tables, "locations", numbers, tables.columns("locations"))
+    places = places.rename({"path": "place", "quantum": "maker"})
+    return frame.join(places, on="dataset", how="left", maintain_order="left")
 
 
 def _manifest(
@@ -198,7 +189,7 @@ def _manifest(
                 ManifestOutput(
                     facts["id"],
                     facts["type"],
-                    facts["data_id"],
+                    json.loads(facts["data_id"]),
                     facts["format"],
                     facts["path"],
                     f"outputs/{facts['path']}",
@@ -247,7 +238,7 @@ def _input(
     """Give an input as it is planned, or as it lies elsewhere, and its place if it exists."""
     same = {
         "type": facts["type"],
-        "data_id": facts["data_id"],
+        "data_id": json.loads(facts["data_id"]),
         "format": facts["format"],
         "recipe": facts["recipe"],
     }

@@ -28,6 +28,7 @@ class Tables(Mapping[str, pl.DataFrame]):
     ) -> None:
         self._frames = dict(frames)
         self._directory = directory or spool
+        self._files: dict[str, Any] = {}  # Any: a library without types
         self.spool = spool
 
     def adopt(self, directory: Path) -> None:
@@ -41,9 +42,7 @@ class Tables(Mapping[str, pl.DataFrame]):
             try:
                 self._frames[name] = self.scan(name).collect()
             except (OSError, pl.exceptions.PolarsError) as error:
-                path = str(self._directory / f"{name}.parquet")
-                fix = f"remove {self._directory}, then: prestow plan"
-                raise ProjectError(Problem("PST-P008", f"the plan is damaged: {error}", path, fix)) from error
+                raise self._damaged(self._directory / f"{name}.parquet", error) from error
         return self._frames[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -51,6 +50,29 @@ class Tables(Mapping[str, pl.DataFrame]):
 
     def __len__(self) -> int:
         return len(TABLES)
+
+    def file(self, name: str) -> Any:  # Any: a library without types
+        """Give the open file of a table that is not in memory, or None."""
+        if name in self._frames or self._directory is None:
+            return None
+        if name not in self._files:
+            import pyarrow.parquet as pq
+
+            path = self._directory / f"{name}.parquet"
+            try:
+                self._files[name] = pq.ParquetFile(path)
+            except (OSError, ValueError) as error:
+                raise self._damaged(path, error) from error
+        return self._files[name]
+
+    def columns(self, name: str) -> list[str]:
+        """Give the names of a table's columns, without its rows."""
+        file = self.file(name)
+        return list(self[name].columns if file is None else file.schema_arrow.names)
+
+    def _damaged(self, path: Path, error: Exception) -> ProjectError:
+        fix = f"remove {path.parent}, then: prestow plan"
+        return ProjectError(Problem("PST-P008", f"the plan is damaged: {error}", str(path), fix))
 
     def scan(self, name: str) -> pl.LazyFrame:
         """Give a table without reading it: a filter then reads only the row groups it needs."""

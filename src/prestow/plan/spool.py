@@ -15,7 +15,7 @@ import polars as pl
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS = 1 << 15
+ROWS = 1 << 14
 """Rows of a row group: what must be read to see one of them."""
 
 FEW = frozenset({"run", "format", "store"})
