@@ -275,3 +275,4 @@ def test_help_and_list_read_well(project, calib, certified):
     )
     assert calib("list", "--as-of", "2026-09-30").out.startswith("0 validities as of 2026-09-30")
     assert json.loads(calib("list", "--json").out)["count"] == 3
+    assert calib("--json", "list").out == calib("list", "--json").out
