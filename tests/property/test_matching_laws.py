@@ -14,7 +14,12 @@ from prestow.plan import Request, build_plan
 from prestow.plan.keys import find, pack
 from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, exist, task
 
-FEW = settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate), suppress_health_check=list(HealthCheck))
+FEW = settings(
+    max_examples=25,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
 KINDS = {
     "raw": ("exposure", "detector"), "dark": ("exposure",), "bias": ("detector",), "band_map": ("band",),
     "flat": ("physical_filter", "detector"), "sky": ("visit",), "mask": ("visit", "detector"), "table": (),
@@ -26,7 +31,9 @@ SHAPES = [("visit",), ("visit", "detector"), ("detector",), ("instrument", "band
 @st.composite
 def worlds(draw):
     """A small survey with some datasets of every kind."""
-    survey = Survey.make(draw(st.integers(1, 4)), draw(st.integers(1, 3)), bands=draw(st.sampled_from(["g", "gr"])))
+    survey = Survey.make(
+        draw(st.integers(1, 4)), draw(st.integers(1, 3)), bands=draw(st.sampled_from(["g", "gr"]))
+    )
     records = survey.records
     every = {
         "raw": survey.existing["raw"].select("instrument", "exposure", "detector"),
@@ -47,7 +54,9 @@ def worlds(draw):
 
 @st.composite
 def tasks(draw):
-    names = draw(st.lists(st.sampled_from([k for k in KINDS if k != "table"]), min_size=1, max_size=3, unique=True))
+    names = draw(
+        st.lists(st.sampled_from([k for k in KINDS if k != "table"]), min_size=1, max_size=3, unique=True)
+    )
     inputs = []
     for name in names:
         how = draw(st.sampled_from(["all", "all", 1, 2, 0, 0.5, "prerequisite"]))
@@ -85,7 +94,9 @@ def by_hand(survey, one):
             told |= {*UNIVERSE.expand(KINDS[c.type]), *(("visit",) if "exposure" in KINDS[c.type] else ())}
     if "band" in one.dimensions and not told & {"band"}:
         domain["band"] = []  # nothing tells which there are
-    sets = {c.name: survey.existing[c.type].select(UNIVERSE.close(KINDS[c.type])).to_dicts() for c in one.inputs}
+    sets = {
+        c.name: survey.existing[c.type].select(UNIVERSE.close(KINDS[c.type])).to_dicts() for c in one.inputs
+    }
     linked = "visit" in one.dimensions
     sets = {name: [(d, values_of(survey, d, linked)) for d in found] for name, found in sets.items()}
     result = {}
@@ -107,12 +118,16 @@ def by_hand(survey, one):
 
 def of_plan(plan):
     quanta = plan.tables["quanta"].select("quantum", mine="data_id")
-    pairs = plan.tables["inputs"].join(quanta, on="quantum").join(
-        plan.tables["datasets"].select("dataset", "data_id"), on="dataset"
+    pairs = (
+        plan.tables["inputs"]
+        .join(quanta, on="quantum")
+        .join(plan.tables["datasets"].select("dataset", "data_id"), on="dataset")
     )
     result = {json.dumps(json.loads(text), sort_keys=True): {} for text in quanta["mine"]}
     for mine, connection, other in pairs.select("mine", "connection", "data_id").iter_rows():
-        result[json.dumps(json.loads(mine), sort_keys=True)].setdefault(connection, []).append(json.loads(other))
+        result[json.dumps(json.loads(mine), sort_keys=True)].setdefault(connection, []).append(
+            json.loads(other)
+        )
     return result
 
 
@@ -132,9 +147,9 @@ def test_joins_of_any_shape_are_what_a_loop_says(survey, one, seed):
     except PlanRefusedError as error:
         assert not expected or {p.code for p in error.problems} == {"PST-P021"}
         return
-    assert {key: {n: sorted(map(str, r)) for n, r in reads.items()} for key, reads in of_plan(plan).items()} == {
-        key: {n: sorted(map(str, r)) for n, r in reads.items() if r} for key, reads in expected.items()
-    }
+    assert {
+        key: {n: sorted(map(str, r)) for n, r in reads.items()} for key, reads in of_plan(plan).items()
+    } == {key: {n: sorted(map(str, r)) for n, r in reads.items() if r} for key, reads in expected.items()}
     left_out = plan.tables["left_out"]["data_id"].to_list()
     assert len(set(left_out)) == len(left_out) == sum(plan.counts["t"]["left_out"].values())
     assert set(left_out).isdisjoint(plan.tables["quanta"]["data_id"].to_list())
@@ -167,13 +182,25 @@ def test_every_candidate_is_kept_or_left_out_once(survey, minimum, prerequisite)
         return
     assert counts["second"]["quanta"] + sum(counts["second"]["left_out"].values()) == there.height
     for visit, number, made_of_it in there.select("visit", "there", "made").iter_rows():
-        need = math.ceil(number * minimum - 1e-9) if isinstance(minimum, float) else 1 if minimum == "all" else minimum
+        need = (
+            math.ceil(number * minimum - 1e-9)
+            if isinstance(minimum, float)
+            else 1
+            if minimum == "all"
+            else minimum
+        )
         assert (visit in kept) == (made_of_it >= max(need, 1))
 
 
 @given(
-    st.lists(st.tuples(st.integers(-3, 3), st.none() | st.integers(-(2**62), 2**62), st.sampled_from("abc")), max_size=9),
-    st.lists(st.tuples(st.integers(-3, 3), st.none() | st.integers(-(2**62), 2**62), st.sampled_from("abc")), max_size=9),
+    st.lists(
+        st.tuples(st.integers(-3, 3), st.none() | st.integers(-(2**62), 2**62), st.sampled_from("abc")),
+        max_size=9,
+    ),
+    st.lists(
+        st.tuples(st.integers(-3, 3), st.none() | st.integers(-(2**62), 2**62), st.sampled_from("abc")),
+        max_size=9,
+    ),
 )
 @settings(max_examples=60, deadline=None)
 def test_a_packed_key_is_its_columns(left, right):

@@ -35,7 +35,11 @@ class MadeUp:
         self._pipeline, self._universe = pipeline, universe
         required = {r for d in universe.dimensions.values() for r in d.requires}
         self._values: dict[str, list[Any]] = {  # Any: int or str
-            d.name: list(range(1, FEW + 1)) if d.type == "int" else ["a"] if d.name in required else ["a", "b"]
+            d.name: list(range(1, FEW + 1))
+            if d.type == "int"
+            else ["a"]
+            if d.name in required
+            else ["a", "b"]
             for d in universe.dimensions.values()
         }
 
@@ -82,7 +86,9 @@ class MadeUp:
             pl.lit(pl.Series(values := self._values[d], dtype=kinds[d])).gather(number % len(values)).alias(d)
             for d in dimension.implies
         ]
-        told = [_measure(number, kind).cast(column_type(kind)).alias(m) for m, kind in dimension.metadata.items()]
+        told = [
+            _measure(number, kind).cast(column_type(kind)).alias(m) for m, kind in dimension.metadata.items()
+        ]
         return frame.with_columns(implied).with_columns(told).to_arrow()
 
     def relation(self, name: str) -> pa.Table:
