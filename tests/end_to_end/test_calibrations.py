@@ -222,6 +222,12 @@ def test_rows_follow_from_records_and_twice_is_once(project, calib, certified, t
         for kind in ("flat", "camera"):
             opened.registry.certified.apply(opened.store, "calib", kind)
         assert opened.registry.dump()["calibration"] == dump
+        opened.registry._db.execute("DELETE FROM calibration")
+    assert calib(*new, "--json").json["certified"] == 2  # as if it had been killed after its record
+    with Project.open(project) as opened:
+        opened.registry.certified.apply(opened.store, "calib", "camera")
+        assert opened.registry.dump()["calibration"] == dump
+    assert tree(project) == before
 
 
 BAD = [
