@@ -26,6 +26,7 @@ BLOCK = re.compile(
 )
 ADDED = ", added at the end"
 VARIES = [
+    (r"recorded over forecast: .*", "RECORDED"),
     (r"\b\d+(\.\d+)?:?\d* (s|ms|min|h)\b", "T"),
     (r"\b\d+\.\d+s\b", "T"),
     (r"\d+(\.\d+)? jobs/s", "RATE"),

@@ -1,5 +1,6 @@
 """Calibrations in two times, as people certify them and plan with them."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from prestow.errors import CODES
+from prestow.model.instants import instant, instant_text
 from prestow.project import Project
 
 TYPES = """\
@@ -92,6 +94,13 @@ def test_a_replay_as_of_last_month_is_last_months_plan(project, inside, calib, c
         calib("certify", "calib", kind, f"night={NEW}", *new)
     other = plan_id(inside("plan", "--run", "newer", "--json", cwd=project))
     assert set(read(project, other)) == {f"flat-{NEW}-0.fits", f"flat-{NEW}-1.fits", f"camera-{NEW}.yaml"}
+    beside = pl.read_parquet(project / "plans" / other / "calibrations.parquet")
+    facts = (
+        beside.select("task", "connection", "collection", "known_begin").unique().sort("connection").rows()
+    )
+    known = instant("2026-10-10")
+    assert facts == [("isr", "camera", "calib", known), ("isr", "flat", "calib", known)]
+    assert beside["dataset"].n_unique() == 3
     again = inside("plan", "--as-of", "2026-10-05", "--json", cwd=project).json
     assert (again["plan"], again["new"]) == (first, False)
     assert plan_id(inside("plan", "--run", "newer", "--as-of", "2026-10-10", "--json", cwd=project)) == other
@@ -103,8 +112,6 @@ def test_camera_geometry_is_an_input_by_name_and_checksum(project, inside, certi
     with Project.open(project) as opened:
         path = opened.find("camera", night=int(OLD)).frame["path"][0]
         document = opened.store.read(path)
-    import hashlib
-
     sha = read(project, plan)[f"camera-{OLD}.yaml"]
     assert (sha if isinstance(sha, str) else sha.hex()) == hashlib.sha256(document).hexdigest()
 
@@ -115,8 +122,6 @@ def test_one_rule_for_every_format(project, inside, calib, certified, kind):
     begin = inside("find", "raw", "--json", cwd=project).json["datasets"][0]["data_id"]["exposure"]
     with Project.open(project) as opened:
         record = opened.registry.dimension_record("exposure", {"instrument": "simcam", "exposure": begin})
-    from prestow.model.instants import instant_text
-
     at = instant_text(record["begin"])
     calib("certify", "calib", kind, f"night={NEW}", "--begin", at, "--known-from", "2026-10-10")
     told = inside("why", f"isr-0-{begin}", kind, "--json", cwd=project, ok=False)
@@ -217,6 +222,12 @@ def test_rows_follow_from_records_and_twice_is_once(project, calib, certified, t
         for kind in ("flat", "camera"):
             opened.registry.certified.apply(opened.store, "calib", kind)
         assert opened.registry.dump()["calibration"] == dump
+        opened.registry._db.execute("DELETE FROM calibration")
+    assert calib(*new, "--json").json["certified"] == 2  # as if it had been killed after its record
+    with Project.open(project) as opened:
+        opened.registry.certified.apply(opened.store, "calib", "camera")
+        assert opened.registry.dump()["calibration"] == dump
+    assert tree(project) == before
 
 
 BAD = [
@@ -275,3 +286,4 @@ def test_help_and_list_read_well(project, calib, certified):
     )
     assert calib("list", "--as-of", "2026-09-30").out.startswith("0 validities as of 2026-09-30")
     assert json.loads(calib("list", "--json").out)["count"] == 3
+    assert calib("--json", "list").out == calib("list", "--json").out

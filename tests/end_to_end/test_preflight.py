@@ -48,7 +48,11 @@ def project(taken, tmp_path) -> Path:
 def hooked(project: Path, text: str) -> None:
     path = project / "pipeline.yaml"
     if "preflight:" not in path.read_text():
-        path.write_text(path.read_text().replace("    inputs: {raw: raw}\n", "    inputs: {raw: raw}\n    preflight: tasks.checks:hook\n"))
+        path.write_text(
+            path.read_text().replace(
+                "    inputs: {raw: raw}\n", "    inputs: {raw: raw}\n    preflight: tasks.checks:hook\n"
+            )
+        )
     (project / "tasks" / "checks.py").write_text(text)
 
 
@@ -65,14 +69,24 @@ def test_half_visits_are_refused_waived_or_made_whole(project, inside, tree):
     assert {t["task"]: t["quanta"] for t in whole["tasks"]}["night"] == 10
     assert {t["task"]: t["quanta"] for t in whole["tasks"]}["isr"] == 20
     waived = inside(
-        "plan", "--where", "detector = 0", "--waive", "partial:summary@night", "--waive-because", "a look", "-n", cwd=project
+        "plan",
+        "--where",
+        "detector = 0",
+        "--waive",
+        "partial:summary@night",
+        "--waive-because",
+        "a look",
+        "-n",
+        cwd=project,
     )
     assert "warning: 10 quanta of night see only part of their summary" in waived.out
     following = waived.out.splitlines()[-1]
     assert following == (
         "next: prestow plan --where 'detector = 0' --waive partial:summary@night --waive-because 'a look'"
     )
-    assert inside("plan", "--where", "visit = 202611010001", "-n", "--json", cwd=project).json["warnings"] == []
+    assert (
+        inside("plan", "--where", "visit = 202611010001", "-n", "--json", cwd=project).json["warnings"] == []
+    )
 
 
 def test_missing_prerequisites_are_told_at_once_and_waived_on_record(project, inside, tree):
@@ -87,7 +101,9 @@ def test_missing_prerequisites_are_told_at_once_and_waived_on_record(project, in
     assert missing["fix"].endswith("--waive missing:flat@flatten")
     assert tree(project) == before
 
-    made = inside("plan", "--waive", "missing:flat@flatten", "--waive-because", "no flats yet", "--json", cwd=project)
+    made = inside(
+        "plan", "--waive", "missing:flat@flatten", "--waive-because", "no flats yet", "--json", cwd=project
+    )
     rows = {(r["task"], r["reason"]): (r["quanta"], r["waived"]) for r in made.json["left_out_rows"]}
     assert rows == {
         ("isr", "hook:cloudy"): (2, False),
@@ -99,7 +115,9 @@ def test_missing_prerequisites_are_told_at_once_and_waived_on_record(project, in
     shown = inside("show", cwd=project).out
     assert "missing:flat (waived)" in shown
     assert "hook:cloudy" in shown
-    assert {r["reason"] for r in inside("show", "--json", cwd=project).json["left_out"]} == {r for _, r in rows}
+    assert {r["reason"] for r in inside("show", "--json", cwd=project).json["left_out"]} == {
+        r for _, r in rows
+    }
     again = inside("plan", "--waive", "missing:*", "--json", cwd=project).json
     assert again["plan"] == made.json["plan"]
     assert not again["new"]
@@ -109,7 +127,10 @@ def test_what_a_person_got_wrong_in_a_waiver_is_said(project, inside):
     answer = inside("plan", "--waive", "missing:raw@irs", "--json", cwd=project, ok=False)
     assert answer.codes == ["PST-C071"]
     assert answer.json["problems"][0]["fix"] == "did you mean 'isr'?"
-    assert "the waiver 'missing:raw' waives nothing" in inside("plan", "-n", "--waive", "missing:raw", cwd=project).out
+    assert (
+        "the waiver 'missing:raw' waives nothing"
+        in inside("plan", "-n", "--waive", "missing:raw", cwd=project).out
+    )
 
 
 def test_a_pure_hook_passes_the_strict_check(project, inside):
@@ -144,7 +165,9 @@ def test_a_hook_that_looks_elsewhere_is_caught_with_its_lines(project, inside):
     answer = inside("check", "--strict", "--json", cwd=project, ok=False)
     assert answer.code == 3
     assert {p["code"] for p in answer.json["problems"]} == {"PST-C070"}
-    told = {p["where"]: p["what"].removeprefix("the pre-flight hook of isr ") for p in answer.json["problems"]}
+    told = {
+        p["where"]: p["what"].removeprefix("the pre-flight hook of isr ") for p in answer.json["problems"]
+    }
     assert told == {
         "tasks/checks.py:8": "reads the clock",
         "tasks/checks.py:9": "reads the clock",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prestow.cli import completing
-from prestow.cli.group import open_project, shared_options
+from prestow.cli.group import group_options, open_project, shared_options
 from prestow.cli.output import Output, count_text, table
 from prestow.errors import Exit
 
@@ -36,7 +36,8 @@ _as_of = click.option(
 )
 
 
-@click.group(short_help="Certify calibrations, list them, and check them for gaps and overlaps.")
+@click.group(short_help="Certify calibrations; list and check what is certified.")
+@group_options
 def calib() -> None:
     """Certify which datasets are valid when; list and check what is certified.
 

@@ -15,7 +15,9 @@ from prestow.cli.output import Output, count_text
     "--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value."
 )
 @click.option(
-    "--strict", is_flag=True, help="Run each pre-flight hook twice; one that reads a file or the clock is wrong."
+    "--strict",
+    is_flag=True,
+    help="Run each pre-flight hook twice; one that reads a file or the clock is wrong.",
 )
 @shared_options
 def check(overrides: tuple[str, ...], strict: bool, output: Output, directory: Path) -> None:

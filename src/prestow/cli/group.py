@@ -56,6 +56,8 @@ COMMANDS = {
 
 ALIASES = {"register": "ingest"}
 
+_SHARED = ("json_", "quiet", "verbose", "no_color", "directory")
+
 Function = Callable[..., Any]  # of whatever a command takes
 
 
@@ -100,12 +102,25 @@ def shared_options(command: Function) -> Function:
     @functools.wraps(command)
     @click.pass_context
     def wrapper(ctx: click.Context, /, **given: Any) -> Any:
-        before = ctx.find_root().params if ctx.parent is not None else {}
+        above = []
+        outer = ctx.parent
+        while outer is not None:
+            above.append(outer.params)
+            outer = outer.parent
         chosen = {
-            name: given.pop(name) or before.get(name)
-            for name in ("json_", "quiet", "verbose", "no_color", "directory")
+            name: given.pop(name) or next((p[name] for p in above if p.get(name)), None) for name in _SHARED
         }
         return command(**given, **_spoken(chosen))
+
+    return _with_options(wrapper)
+
+
+def group_options(group: Function) -> Function:
+    """Give a group of commands the options that all have; its commands see them as their own."""
+
+    @functools.wraps(group)
+    def wrapper(**given: Any) -> Any:
+        return group(**{name: value for name, value in given.items() if name not in _SHARED})
 
     return _with_options(wrapper)
 

@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Why it is excluded, in the order of --exclude; it stays on record in the plan.",
 )
+@click.option("--list", "listed", is_flag=True, help="Only list the plans that there are, and whose names are reserved.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -115,6 +116,7 @@ def plan(
     data_ids: str | None,
     excluded: tuple[str, ...],
     reasons: tuple[str, ...],
+    listed: bool,
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -123,6 +125,11 @@ def plan(
 
     The same request on the same inputs is the same plan. Nothing runs yet.
     """
+    if listed:
+        from prestow.cli.plan_list import list_plans
+
+        list_plans(open_project(directory), output)
+        return
     began = time.monotonic()
     from prestow.cli.show_forecast import short_line
     from prestow.plan.summary import summary

@@ -33,6 +33,26 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
     metavar="TASK",
     help="Only the quanta of this task, and what they need; repeatable.",
 )
+@click.option(
+    "--reuse",
+    multiple=True,
+    metavar="RUN|any",
+    help="Take what this run has under the wanted recipe, besides the parents; repeatable.",
+)
+@click.option(
+    "--force",
+    shell_complete=completing.tasks,
+    multiple=True,
+    metavar="TASK",
+    help="Make this task again, and all that follows; in a child run. Repeatable.",
+)
+@click.option(
+    "--keep",
+    shell_complete=completing.tasks,
+    multiple=True,
+    metavar="TASK",
+    help="What a parent lost of this task stays lost; in a child run. Repeatable.",
+)
 @shared_options
 def run(
     plan: str | None,
@@ -40,13 +60,17 @@ def run(
     site: str | None,
     workers: int | None,
     only: tuple[str, ...],
+    reuse: tuple[str, ...],
+    force: tuple[str, ...],
+    keep: tuple[str, ...],
     output: Output,
     directory: Path,
 ) -> int:
     """Run what is left of PLAN (the newest, by default).
 
     Ctrl-C once lets running jobs end, twice stops them. Then, or after any failure, the same
-    command goes on where it was.
+    command goes on where it was. What is said by --reuse, --force and --keep holds for this plan
+    until one of them is said again.
     """
     from prestow.engines.progress import show_progress
 
@@ -59,6 +83,9 @@ def run(
         site=site,
         workers=workers,
         only=only,
+        reuse=reuse,
+        force=force,
+        keep=keep,
         on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None,
     )
     counts = result.counts

@@ -187,7 +187,8 @@ def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
 
     counts = _counts(plan)
     width = max(len(row["task"]) for row in counts)
-    lines = [f"plan {plan.id[:8]}  run {plan.run}"]
+    reserved = any(held.plan == plan.id for held in project.reserved(plan.run))
+    lines = [f"plan {plan.id[:8]}  run {plan.run}{'  its names are reserved' if reserved else ''}"]
     for i, row in enumerate(counts):
         last = i == len(counts) - 1
         lines.append(
@@ -200,7 +201,13 @@ def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
     lines += chosen_lines(plan) + left_out_table(left_out)
     output.answer(
         "show",
-        {"plan": plan.id, "run": plan.run, "tasks": counts, "left_out": [asdict(row) for row in left_out]}
+        {
+            "plan": plan.id,
+            "run": plan.run,
+            "reserved": reserved,
+            "tasks": counts,
+            "left_out": [asdict(row) for row in left_out],
+        }
         | chosen_facts(plan),
         "\n".join(lines),
         following=f"prestow show{plan_word(project, plan)} {counts[-1]['task']} --files",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from prestow.cli.group import open_project, shared_options
+from prestow.cli.group import group_options, open_project, shared_options
 from prestow.cli.output import Output, count_text, is_terminal, table
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.group(short_help="Register a sky map of tracts and patches, show it, relate footprints with it.")
+@group_options
 def skymap() -> None:
     """Register sky maps, show them, and compute which detectors lie on which patches.
 

@@ -47,7 +47,11 @@ def _wrong(text: str, files: Mapping[str, bytes], places: Mapping[str, str]) -> 
     if not isinstance(node, ast.FunctionDef):
         known = [n.name for n in source.tree.body if isinstance(n, ast.FunctionDef)]
         near = difflib.get_close_matches(match[2], known, 1)
-        fix = f"did you mean '{near[0]}'?" if near else f"write def {match[2]}(view: PreflightView) -> Preflight"
+        fix = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else f"write def {match[2]}(view: PreflightView) -> Preflight"
+        )
         yield f"there is no function '{match[2]}' in {places[member]}", fix
     elif len([*node.args.posonlyargs, *node.args.args]) != 1:
         yield f"the hook at {source.at(node)} takes one view", f"write def {match[2]}(view: PreflightView)"

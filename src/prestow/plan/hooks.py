@@ -311,5 +311,7 @@ def _mask(task: TaskDefinition, hook: Hook, name: str, given: object, height: in
     if mask.dtype != pl.Boolean:
         raise _unfit(task, hook, f"'{name}' has values of type {mask.dtype}, and not truth values")
     if mask.len() != height:
-        raise _unfit(task, hook, f"'{name}' has {mask.len()} rows, and there are {height}: it can only take away")
+        raise _unfit(
+            task, hook, f"'{name}' has {mask.len()} rows, and there are {height}: it can only take away"
+        )
     return mask.fill_null(value=False)

@@ -68,7 +68,7 @@ def _codes(columns: Sequence[pl.Series]) -> tuple[list[pl.Series], int]:
     lows = [low for one in integers if (low := one.min()) is not None]
     if not lows:
         return integers, 1
-    low = int(min(lows))  # type: ignore[type-var, arg-type]  # of integers
+    low = int(min(lows))  # type: ignore[arg-type]  # of integers
     high = max(int(one.max()) for one in integers if one.len() - one.null_count())  # type: ignore[arg-type]
     return ([one - low for one in integers] if low else integers), high - low + 1
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prestow.model.instants import ALWAYS, FOREVER
+from prestow.model.instants import ALWAYS, FOREVER, timeless
 from prestow.model.universe import Universe, ValueType
 from prestow.naming import identity
 from prestow.pipeline.definition import Pipeline
@@ -35,7 +35,11 @@ class MadeUp:
         self._pipeline, self._universe = pipeline, universe
         required = {r for d in universe.dimensions.values() for r in d.requires}
         self._values: dict[str, list[Any]] = {  # Any: int or str
-            d.name: list(range(1, FEW + 1)) if d.type == "int" else ["a"] if d.name in required else ["a", "b"]
+            d.name: list(range(1, FEW + 1))
+            if d.type == "int"
+            else ["a"]
+            if d.name in required
+            else ["a", "b"]
             for d in universe.dimensions.values()
         }
 
@@ -64,13 +68,19 @@ class MadeUp:
     def calibrations(self, types: Sequence[str], collections: Sequence[str], as_of: int | None) -> pa.Table:
         """Give every calibration of these types, valid always."""
         del collections, as_of
-        frame = pl.concat([self._datasets(name) for name in types], how="diagonal")
+        frame = pl.concat([self._version(name) for name in types], how="diagonal")
         times = {"valid_begin": ALWAYS, "valid_end": FOREVER, "known_begin": ALWAYS, "known_end": FOREVER}
         return frame.with_columns(
             pl.lit(RUN).alias("collection"),
             pl.lit(0, pl.Int64).alias("rank"),
             *(pl.lit(value, pl.Int64).alias(name) for name, value in times.items()),
         ).to_arrow()
+
+    def _version(self, name: str) -> pl.DataFrame:
+        """Give one version of each calibration: those of several nights would overlap."""
+        frame = self._datasets(name)
+        names = timeless(self._universe, self._pipeline.dataset_types[name].dimensions)
+        return frame.unique(names, keep="first", maintain_order=True) if names else frame.head(1)
 
     def dimension_records(self, element: str) -> pa.Table:
         """Give a record of each value, with metadata."""
@@ -82,7 +92,9 @@ class MadeUp:
             pl.lit(pl.Series(values := self._values[d], dtype=kinds[d])).gather(number % len(values)).alias(d)
             for d in dimension.implies
         ]
-        told = [_measure(number, kind).cast(column_type(kind)).alias(m) for m, kind in dimension.metadata.items()]
+        told = [
+            _measure(number, kind).cast(column_type(kind)).alias(m) for m, kind in dimension.metadata.items()
+        ]
         return frame.with_columns(implied).with_columns(told).to_arrow()
 
     def relation(self, name: str) -> pa.Table:

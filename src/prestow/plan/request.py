@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
     from prestow.plan.state import State
+    from prestow.query import Selection
     from prestow.query.data_ids import DataIds
 
 
@@ -92,11 +93,19 @@ class DatasetSource(Protocol):
     """What the planner asks of a registry; `prestow.registry.Registry` is one."""
 
     def datasets(
-        self, types: Sequence[str], collections: Sequence[str], *, first: bool = True, digits: bool = True
+        self,
+        types: Sequence[str],
+        collections: Sequence[str],
+        *,
+        first: bool = True,
+        digits: bool = True,
+        where: Selection | None = None,
+        unknown: bool = False,
     ) -> pa.Table:
         """Give existing datasets, one row each; with ``first`` the first collection wins per data ID.
 
-        Without ``digits`` digests may be octets.
+        Without ``digits`` digests may be octets. With ``where`` and ``unknown`` what a selection surely
+        does not take may be left out.
         """
 
     def calibrations(

@@ -160,27 +160,27 @@ def check_data_ids(state: State, choices: Mapping[str, Choice]) -> tuple[list[Pr
 # ---- which term emptied it
 
 
-def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[str, str]:
+def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[int, str, str]:
     """Say how many datasets of a type each term of the request leaves, and which left none.
 
     Asks the source once more for what there is: this is for an error.
 
     Returns
     -------
-    text, fix
-        Both empty, if the request selects nothing.
+    number, text, fix
+        How many there are; then texts, both empty if the request selects nothing.
     """
     request = state.request
     terms = [*(one for key in (("", ""), EXCLUDED) for one in _terms(state, key))]
     if not terms and state.listed is None:
-        return "", ""
+        return state.found[name], "", ""
     frame = _again(state, name)
     linked = linked_frame(
         frame, {*dimensions, *(d for one in terms for d in named_dimensions(one, state))}, state
     )
     data_ids = None if request.data_ids is None else (request.data_ids.place, request.data_ids.frame)
-    text, last = term_counts(linked, terms, state, f"of {state.found[name]:,} {name}", data_ids)
-    return text, f"widen {last}" if last else ""
+    text, last = term_counts(linked, terms, state, f"of {frame.height:,} {name}", data_ids)
+    return frame.height, text, f"widen {last}" if last else ""
 
 
 def _terms(state: State, key: tuple[str, str]) -> tuple[Selection, ...]:

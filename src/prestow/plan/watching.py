@@ -6,7 +6,7 @@ This changes modules of the running process, and an audit hook stays for good: i
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import random
 import sys
@@ -77,7 +77,12 @@ class Watcher:
                 setattr(module, name, original)
 
     def answered(
-        self, task: TaskDefinition, view: pl.DataFrame, vetoes: pl.Series, masks: dict[str, pl.Series], place: str
+        self,
+        task: TaskDefinition,
+        view: pl.DataFrame,
+        vetoes: pl.Series,
+        masks: dict[str, pl.Series],
+        place: str,
     ) -> None:
         """Keep what a hook saw and answered."""
         answer = [vetoes.to_list(), {name: mask.to_list() for name, mask in sorted(masks.items())}]
@@ -117,7 +122,7 @@ class Watcher:
         for name in _CLOCKS:
             yield self._put(time, name, self._clock(getattr(time, name), name))
         for name in ("datetime", "date"):
-            yield self._put(datetime, name, self._calendar(getattr(datetime, name)))
+            yield self._put(dt, name, self._calendar(getattr(dt, name)))
         for name in _LOOKS:
             yield self._put(os, name, self._told(getattr(os, name), "looks at files"))
         yield self._put(os, "urandom", self._told(os.urandom, "takes random numbers"))
@@ -169,7 +174,7 @@ class Watcher:
         return told
 
     def _calendar(self, kind: type) -> type:
-        watcher, wrong = self, datetime.timedelta(seconds=self.shift)
+        watcher, wrong = self, dt.timedelta(seconds=self.shift)
 
         def reading(name: str) -> Any:  # Any: a class method
             def told(cls: type, *arguments: Any, **more: Any) -> Any:  # Any: passed on

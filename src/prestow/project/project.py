@@ -383,6 +383,9 @@ class Project(ProjectWithSky):
         workers: int | None = None,
         site: str | os.PathLike[str] | None = None,
         only: str | Sequence[str] = (),
+        reuse: Sequence[str] = (),
+        force: Sequence[str] = (),
+        keep: Sequence[str] = (),
         on_event: Callable[[Event], None] | None = None,
     ) -> RunResult:
         """Run what is left of a plan; again goes on where it was.
@@ -397,14 +400,20 @@ class Project(ProjectWithSky):
             A site file: engine, workers or scheduler, scratch.
         only : str or sequence of str, optional
             Tasks: their quanta and what they need, no more.
+        reuse, force, keep : sequence of str, optional
+            Runs to take from besides the parents (``any``: all); tasks to make again with what
+            follows; tasks whose losses stay. What is given holds for the plan until the next time.
         on_event : callable, optional
             Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
         """
         from prestow.engines.running import run_plan
+        from prestow.plan.reuse import Reuse, choose_reuse
         from prestow.project.engine_on_demand import EngineOnDemand
         from prestow.site import Site, read_site
 
         found = self._plan(plan)
+        if reuse or force or keep:
+            choose_reuse(found, self.registry, Reuse(tuple(reuse), tuple(force), tuple(keep)))
         self._reserve(found, again=True)
         place = Site("here") if site is None else read_site(Path(site))
         name = engine or place.engine

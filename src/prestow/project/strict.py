@@ -5,6 +5,7 @@ A process of its own runs them, where what a hook must not do is watched: `prest
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -45,7 +46,15 @@ def _run(root: Path, shift: float, number: int, overrides: Sequence[str]) -> Fou
         answer = Path(directory, "answer.json")
         work = Path(directory, "elsewhere" if number else "here")
         work.mkdir()
-        command = [sys.executable, "-m", "prestow.project.strict", str(root), str(answer), str(shift), *overrides]
+        command = [
+            sys.executable,
+            "-m",
+            "prestow.project.strict",
+            str(root),
+            str(answer),
+            str(shift),
+            *overrides,
+        ]
         environment = {**os.environ, "PYTHONHASHSEED": str(number + 1)}
         done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
         if not answer.is_file():
@@ -102,10 +111,8 @@ def _match(project: Project, overrides: Sequence[str], watcher: Watcher) -> list
 
     pipeline = project.load_pipeline(overrides)
     problems: list[Problem] = []
-    try:
+    with contextlib.suppress(PrestowError):  # there is nothing yet, or nothing that can be planned
         problems += _passes(project.request(overrides=overrides), project.registry)
-    except PrestowError:  # there is nothing yet, or nothing that can be planned
-        pass
     unseen = {task.label for task in pipeline.tasks if task.preflight} - watcher.seen.keys()
     unseen -= {problem.where.removeprefix("task ") for problem in problems}
     if unseen and not problems:

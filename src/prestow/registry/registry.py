@@ -526,17 +526,19 @@ class Registry:
         )  # fmt: skip
         return col.conform(table, kinds)
 
-    def settled(self, run: str) -> pa.Table:
-        """Give ``id``, ``state`` and ``planned_recipe`` of the settled quanta of a run, in no order.
+    def settled(self, run: str, recipe: str = "planned_recipe") -> pa.Table:
+        """Give ``id``, ``state`` and ``planned_recipe`` (or ``actual_recipe``) of the settled quanta of a run.
 
-        All that a submission asks, for a fraction of what `quanta` costs.
+        In no order. All that a submission asks, for a fraction of what `quanta` costs.
         """
         import pyarrow as pa
 
+        if recipe not in ("planned_recipe", "actual_recipe"):
+            raise ValueError(recipe)
         table = self._db.query(
-            "SELECT id, state, planned_recipe FROM quantum WHERE run = (SELECT id FROM collection WHERE name = $1)", run,
+            f"SELECT id, state, {recipe} FROM quantum WHERE run = (SELECT id FROM collection WHERE name = $1)", run,
         )  # fmt: skip
-        kinds = {"id": pa.binary(), "state": pa.string(), "planned_recipe": pa.binary()}
+        kinds = {"id": pa.binary(), "state": pa.string(), recipe: pa.binary()}
         return table.cast(pa.schema(kinds)) if table.num_rows else pa.schema(kinds).empty_table()
 
     def quantum_states(self, ids: Iterable[bytes]) -> dict[bytes, str]:

@@ -37,6 +37,7 @@ from prestow.plan.frames import column_type, columns_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from prestow.query import Selection
     from prestow.registry import Registry
 
 UNIVERSE = load_universe()
@@ -145,10 +146,17 @@ class Survey:
     # --- what the planner asks
 
     def datasets(
-        self, types: Sequence[str], collections: Sequence[str], *, first: bool = True, digits: bool = True
+        self,
+        types: Sequence[str],
+        collections: Sequence[str],
+        *,
+        first: bool = True,
+        digits: bool = True,
+        where: Selection | None = None,
+        unknown: bool = False,
     ) -> pa.Table:
-        """Give existing datasets; those of a run that is not asked for are not there."""
-        del first, digits  # one run holds each dataset once
+        """Give existing datasets, selected or not; those of a run that is not asked for are not there."""
+        del first, digits, where, unknown  # one run holds each dataset once
         found = [self.existing[name] for name in types if name in self.existing]
         if not found:
             return pl.DataFrame(schema={"type": pl.String, "run": pl.String}).to_arrow()

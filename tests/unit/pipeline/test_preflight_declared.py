@@ -47,10 +47,14 @@ def test_both_are_read_and_come_back_from_a_plan(tmp_path):
 
 
 def test_what_is_not_said_leaves_a_plan_as_it_was(tmp_path):
-    plain = pipeline_to_plain(load(tmp_path, ISR.replace(", prerequisite: true", "").replace("    preflight: tasks.isr:hook\n", "")))
+    plain = pipeline_to_plain(
+        load(tmp_path, ISR.replace(", prerequisite: true", "").replace("    preflight: tasks.isr:hook\n", ""))
+    )
     assert "preflight" not in plain["tasks"][0]
     assert all("prerequisite" not in c for c in plain["tasks"][0]["inputs"])
-    assert definition_digest(load(tmp_path, ISR)) != definition_digest(load(tmp_path, ISR.replace(", prerequisite: true", "")))
+    assert definition_digest(load(tmp_path, ISR)) != definition_digest(
+        load(tmp_path, ISR.replace(", prerequisite: true", ""))
+    )
 
 
 def test_the_decorator_says_the_same(tmp_path):
@@ -60,7 +64,10 @@ def test_the_decorator_says_the_same(tmp_path):
         "      outputs={'isr': 'isr'}, preflight='tasks.isr:hook')\ndef run(quantum): ...\n"
     )
     beside, here = load(tmp_path, "  isr: tasks.isr:run\n", code), load(tmp_path, ISR)
-    assert (beside.tasks[0].inputs, beside.tasks[0].preflight) == (here.tasks[0].inputs, here.tasks[0].preflight)
+    assert (beside.tasks[0].inputs, beside.tasks[0].preflight) == (
+        here.tasks[0].inputs,
+        here.tasks[0].preflight,
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,12 @@ def test_the_decorator_says_the_same(tmp_path):
         ("tasks.isr:hook", "tasks.isr:two", "PST-C072", "takes one view"),
         ("tasks.isr:hook", "3", "PST-C011", "must be text"),
         ("prerequisite: true", "prerequisite: yes please", "PST-C011", "must be true or false"),
-        ("prerequisite: true", "prerequisite: true, minimum: 0", "PST-C013", "an optional input is no prerequisite"),
+        (
+            "prerequisite: true",
+            "prerequisite: true, minimum: 0",
+            "PST-C013",
+            "an optional input is no prerequisite",
+        ),
         ("preflight:", "prefligth:", "PST-C010", "unknown key 'prefligth'"),
     ],
 )

@@ -43,13 +43,16 @@ def detectors(plan, label="isr"):
 def test_part_of_every_visit_is_refused_with_both_ways_out():
     (problem,) = refused("detector < 2")
     assert (problem.code, problem.where) == ("PST-P020", "task night")
-    assert problem.what.startswith("the selection takes only part of what 4 quanta of night would gather, partial:isr")
+    assert problem.what.startswith(
+        "the selection takes only part of what 4 quanta of night would gather, partial:isr"
+    )
     assert "instrument=sim,visit=1 (2 of 6 isr)" in problem.what
     assert problem.fix == "take it whole with --whole, or go on with the part: --waive partial:isr@night"
 
 
 @pytest.mark.parametrize(
-    "where", ["visit in (1, 2)", "band = 'r'", "visit.exposure_time > 15", "visit = 1 or band = 'g'", "day_obs > 1"]
+    "where",
+    ["visit in (1, 2)", "band = 'r'", "visit.exposure_time > 15", "visit = 1 or band = 'g'", "day_obs > 1"],
 )
 def test_whole_visits_are_no_part(where):
     plan = plan_of(where)
@@ -100,12 +103,22 @@ def test_only_what_the_selection_removed_is_missed():
 def test_half_of_the_exposures_of_a_visit_is_a_part():
     survey = replace(
         Survey.make(2, 1),
-        relations={"visit_definition": pl.DataFrame({"instrument": ["sim"] * 2, "visit": [1, 1], "exposure": [1, 2]})},
+        relations={
+            "visit_definition": pl.DataFrame({"instrument": ["sim"] * 2, "visit": [1, 1], "exposure": [1, 2]})
+        },
     )
-    types = (dataset_type("raw", "exposure", "detector", template=""), dataset_type("isr", "visit", "detector"))
-    pipeline = Pipeline("toy", "", (task("isr", ["visit", "detector"], ["raw"], ["isr"]),), {t.name: t for t in types})
+    types = (
+        dataset_type("raw", "exposure", "detector", template=""),
+        dataset_type("isr", "visit", "detector"),
+    )
+    pipeline = Pipeline(
+        "toy", "", (task("isr", ["visit", "detector"], ["raw"], ["isr"]),), {t.name: t for t in types}
+    )
     (problem,) = refused("exposure = 1", survey, pipeline)
-    assert "1 quantum of isr would gather, partial:raw: detector=0,instrument=sim,visit=1 (1 of 2 raw)" in problem.what
+    assert (
+        "1 quantum of isr would gather, partial:raw: detector=0,instrument=sim,visit=1 (1 of 2 raw)"
+        in problem.what
+    )
     assert plan_of("exposure = 1", survey, pipeline, whole=True).counts["isr"]["inputs"] == 2
     assert plan_of("exposure > 0", survey, pipeline).counts["isr"]["inputs"] == 2
 
@@ -113,4 +126,7 @@ def test_half_of_the_exposures_of_a_visit_is_a_part():
 def test_the_order_of_rows_does_not_matter():
     for seed in range(3):
         assert refused("detector < 2", SIX.shuffled(seed)) == refused("detector < 2")
-        assert plan_of("detector < 2", SIX.shuffled(seed), whole=True).id == plan_of("detector < 2", whole=True).id
+        assert (
+            plan_of("detector < 2", SIX.shuffled(seed), whole=True).id
+            == plan_of("detector < 2", whole=True).id
+        )

@@ -54,7 +54,9 @@ def test_a_missing_prerequisite_refuses_the_plan_and_names_its_waiver():
     (problem,) = refused(Survey.make(4, 2).without("flat", *G1), isr())
     assert problem.code == "PST-P020"
     assert problem.where == "task isr"
-    assert problem.what.startswith("2 quanta of isr would be left out, missing:flat: detector=1,instrument=sim,visit=2")
+    assert problem.what.startswith(
+        "2 quanta of isr would be left out, missing:flat: detector=1,instrument=sim,visit=2"
+    )
     assert "no flat with detector=1,instrument=sim,physical_filter=g_sim" in problem.what
     assert problem.fix.endswith("--waive missing:flat@isr")
 
@@ -107,9 +109,16 @@ def test_a_waiver_that_cannot_be_understood_is_refused(text):
 def test_all_tasks_and_causes_are_refused_at_once():
     survey = Survey.make(4, 2).without("flat", *G1).without("bias", pl.col("detector") == 0)
     other = task(
-        "other", ["visit", "detector"], ["raw", InputConnection("bias", "bias", prerequisite=True)], ["night2"]
+        "other",
+        ["visit", "detector"],
+        ["raw", InputConnection("bias", "bias", prerequisite=True)],
+        ["night2"],
     )
-    types = {**pipeline(isr()).dataset_types, "bias": TYPES[1], "night2": dataset_type("night2", "visit", "detector")}
+    types = {
+        **pipeline(isr()).dataset_types,
+        "bias": TYPES[1],
+        "night2": dataset_type("night2", "visit", "detector"),
+    }
     request = Request("demo", Pipeline("toy", "", (isr(), other), types), UNIVERSE, ("raw",))
     with pytest.raises(PlanRefusedError) as error:
         build_plan(request, survey)
@@ -133,7 +142,9 @@ def test_nothing_left_but_what_was_waived_is_refused():
 
 
 def test_a_prerequisite_does_not_say_which_quanta_there_are():
-    lonely = task("night", ["visit", "detector"], [InputConnection("flat", "flat", prerequisite=True)], ["isr"])
+    lonely = task(
+        "night", ["visit", "detector"], [InputConnection("flat", "flat", prerequisite=True)], ["isr"]
+    )
     plan = plan_of(Survey.make(3, 2), lonely)
     assert plan.counts["night"]["quanta"] == 6  # visits and detectors of the records
 
@@ -192,7 +203,10 @@ def test_a_minimum_above_what_can_be_blocks_and_says_so():
 
 
 def test_one_of_a_kind_cannot_be_two():
-    (problem,) = refused(Survey.make(2, 1), replace(isr(), inputs=(InputConnection("raw", "raw"), InputConnection("flat", "flat", 2))))
+    (problem,) = refused(
+        Survey.make(2, 1),
+        replace(isr(), inputs=(InputConnection("raw", "raw"), InputConnection("flat", "flat", 2))),
+    )
     assert problem.code == "PST-P021"
     assert "there can be at most 1" in problem.what
 
@@ -203,7 +217,12 @@ def test_nothing_waives_what_blocks():
 
 
 def test_a_minimum_that_only_this_selection_misses_is_noted():
-    plan = plan_of(Survey.make(4, 2), isr(), task("all", [], [InputConnection("isr", "isr", 1)], ["all"]), where="visit = 2")
+    plan = plan_of(
+        Survey.make(4, 2),
+        isr(),
+        task("all", [], [InputConnection("isr", "isr", 1)], ["all"]),
+        where="visit = 2",
+    )
     assert plan.counts["all"]["inputs"] == 2
     coadd = task("coadd", ["instrument", "band", "detector"], [InputConnection("isr", "isr", 2)], ["coadd"])
     plan = plan_of(Survey.make(4, 2), isr(), coadd, where="visit = 2")
@@ -211,7 +230,9 @@ def test_a_minimum_that_only_this_selection_misses_is_noted():
 
 
 def test_the_whole_reduction_counts_what_follows():
-    plan = build_plan(Request("demo", reduction(), UNIVERSE, ("raw",)), Survey.make(4, 2).without("flat", *G1))
+    plan = build_plan(
+        Request("demo", reduction(), UNIVERSE, ("raw",)), Survey.make(4, 2).without("flat", *G1)
+    )
     assert left_out(plan) == {
         "isr": {"missing:flat": 2}, "align": {"upstream:isr": 2}, "coadd": {"upstream:aligned": 1},
         "measure": {"upstream:aligned": 2},

@@ -38,8 +38,12 @@ def registry(tmp_path, survey):
         yield registry
 
 
-def test_the_plan_is_that_of_the_survey(registry, survey):
-    request = Request("demo", reduction(), UNIVERSE, ("raw",), where="exposure_time < 100")
+@pytest.mark.parametrize(
+    "where",
+    ["exposure_time < 100", "visit in (1, 3)", "band = 'r'", "not detector = 1", "visit = 2 or exposure.object is null"],
+)
+def test_the_plan_is_that_of_the_survey(registry, survey, where):
+    request = Request("demo", reduction(), UNIVERSE, ("raw",), where=where)
     plan, other = build_plan(request, registry), build_plan(request, survey)
     assert plan.id == other.id
     assert all(plan.tables[name].equals(other.tables[name]) for name in plan.tables)

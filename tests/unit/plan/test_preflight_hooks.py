@@ -20,7 +20,9 @@ BEGIN = "from prestow.tasks import Preflight\n\n\n"
 
 def with_hook(body, label="isr", *, files=None, **changes):
     """The reduction with a hook for one of its tasks; ``body`` is that of the hook."""
-    text = BEGIN + "def hook(view):\n" + "".join(f"    {line}\n" for line in dedent(body).strip().splitlines())
+    text = (
+        BEGIN + "def hook(view):\n" + "".join(f"    {line}\n" for line in dedent(body).strip().splitlines())
+    )
     code = bundle({"checks.py": text.encode(), **(files or {})})
     pipeline = reduction()
     tasks = tuple(
@@ -71,7 +73,9 @@ def test_each_veto_has_its_own_code():
 def test_a_mask_may_be_a_list_or_an_array_and_null_is_a_veto():
     lists = "return Preflight(keep=[v != 2 for v in view.quanta['visit']])"
     arrays = "return Preflight(keep=view.quanta['visit'].to_numpy() != 2)"
-    nulls = "import polars as pl\nreturn Preflight(keep=[None if v == 2 else True for v in view.quanta['visit']])"
+    nulls = (
+        "import polars as pl\nreturn Preflight(keep=[None if v == 2 else True for v in view.quanta['visit']])"
+    )
     plans = [plan_of(with_hook(body)) for body in (lists, arrays, nulls)]
     assert all(visits(plan) == [1, 3, 4] for plan in plans)
     assert {plan.counts["isr"]["left_out"]["hook:vetoed"] for plan in plans} == {2}
@@ -150,9 +154,17 @@ def test_the_workflows_module_wins_over_one_of_that_name(tmp_path, monkeypatch):
         ("return Preflight(keep=[True])", 4, "'keep' has 1 rows, and there are 8: it can only take away"),
         ("return Preflight(keep=view.quanta['visit'])", 4, "'keep' has values of type Int64"),
         ("return Preflight(keep=object())", 4, "'keep' is no column"),
-        ("return Preflight(inputs={'dark': []})", 4, "there is no connection 'dark'; connections: raw, bias, flat"),
+        (
+            "return Preflight(inputs={'dark': []})",
+            4,
+            "there is no connection 'dark'; connections: raw, bias, flat",
+        ),
         ("return Preflight(inputs={'raw': [True] * 9})", 4, "'inputs[raw]' has 9 rows"),
-        ("return Preflight(keep=[False] * 8, code='Bad Weather')", 4, "the code 'Bad Weather' does not match"),
+        (
+            "return Preflight(keep=[False] * 8, code='Bad Weather')",
+            4,
+            "the code 'Bad Weather' does not match",
+        ),
         ("return Preflight(keep=[False] * 8, code=['a'])", 4, "'code' has 1 rows"),
         ("view.describe(view.quanta, 'visit.seeing')", 5, "no metadata visit.seeing"),
     ],
@@ -178,7 +190,10 @@ def test_what_a_hook_prints_is_no_answer(capsys):
 
 
 def test_the_hook_is_part_of_the_plan_and_not_of_any_recipe():
-    one, other = plan_of(with_hook("return Preflight()")), plan_of(replace(with_hook("return Preflight()"), tasks=reduction().tasks))
+    one, other = (
+        plan_of(with_hook("return Preflight()")),
+        plan_of(replace(with_hook("return Preflight()"), tasks=reduction().tasks)),
+    )
     assert one.id != other.id
     assert one.tables["quanta"]["recipe"].equals(other.tables["quanta"]["recipe"])
     assert one.definition.task("isr").preflight == "checks:hook"

@@ -4,7 +4,7 @@ import sys
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.errors import ConfigurationError
@@ -210,6 +210,7 @@ TEXTS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_the_one_text_parses_back_to_the_same_selection(text):
     selection = parse_selection(text, UNIVERSE)
@@ -218,6 +219,7 @@ def test_the_one_text_parses_back_to_the_same_selection(text):
     assert again.canonical == selection.canonical
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_the_logic_is_that_of_three_values(left, right):
     def values(text):
@@ -235,6 +237,7 @@ def test_the_logic_is_that_of_three_values(left, right):
     assert values(f"not ({left})") == [None if x is None else not x for x in a]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="visit bandr=<>!()'.,:0123456789andornotinlike%-_é\n", max_size=40))
 def test_any_text_is_a_selection_or_one_of_our_errors(text):
     try:

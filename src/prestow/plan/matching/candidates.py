@@ -34,9 +34,9 @@ def find_candidates(state: State, task: TaskDefinition, sides: Sequence[Side]) -
         known = drivers[0].frame.select(c for c in drivers[0].frame.columns if c in wanted)
         # What one with the same data ID implies, this one implies: looked up already.
         return _implied(state, distinct(known, dimensions, whole=own == dimensions), wanted)
-    frame = None
+    frame: pl.DataFrame | None = None
     for side in drivers:
-        covered = set() if frame is None else set(frame.columns)
+        covered: set[str] = set() if frame is None else set(frame.columns)
         told = set(side.keys) & set(dimensions)
         if told - covered:
             known = side.frame.select(side.keys).drop_nulls(sorted(told)).unique()
@@ -96,8 +96,10 @@ def find_pairs(task: TaskDefinition, quanta: pl.DataFrame, side: Side) -> pl.Dat
     if not quanta.height or not side.frame.height:
         return pl.DataFrame(schema=PAIRS)
     if not on:
-        rows = pl.DataFrame({"quantum": pl.int_range(quanta.height, dtype=ROW, eager=True)})
-        return rows.join(datasets.sort().alias("dataset").to_frame(), how="cross", maintain_order="left_right")
+        every = pl.DataFrame({"quantum": pl.int_range(quanta.height, dtype=ROW, eager=True)})
+        return every.join(
+            datasets.sort().alias("dataset").to_frame(), how="cross", maintain_order="left_right"
+        )
     (mine, theirs), below = pack([quanta, side.frame], on)
     whole = set(task.dimensions) <= set(on)  # then no two quanta have these values
     if whole and side.single and ascending(mine) and mine.equals(theirs):
@@ -125,6 +127,4 @@ def in_order(pairs: pl.DataFrame) -> pl.DataFrame:
     if one.is_sorted():
         return pairs
     one = one.sort()
-    return pl.DataFrame(
-        {"quantum": (one // (1 << 32)).cast(ROW), "dataset": (one % (1 << 32)).cast(ROW)}
-    )
+    return pl.DataFrame({"quantum": (one // (1 << 32)).cast(ROW), "dataset": (one % (1 << 32)).cast(ROW)})

@@ -66,7 +66,9 @@ class Sieve:
             self.kept = pl.repeat(value=True, n=height, eager=True, dtype=pl.Boolean)
             self.asked = pl.repeat(value=False, n=height, eager=True, dtype=pl.Boolean)
         self.kept = self.kept.scatter(rows, values=False)
-        wanted = rows if asked is True else rows.filter(asked) if isinstance(asked, pl.Series) else rows.clear()
+        wanted = (
+            rows if asked is True else rows.filter(asked) if isinstance(asked, pl.Series) else rows.clear()
+        )
         self.asked = self.asked.scatter(wanted, values=True) if wanted.len() else self.asked
         shown = self.quanta[rows.head(EXAMPLES)]
         shown = shown if facts is None else shown.hstack(facts.head(EXAMPLES))
@@ -110,9 +112,13 @@ class Sieve:
 def examples(task: TaskDefinition, shown: pl.DataFrame, detail: pl.Expr) -> pl.DataFrame:
     """Give data IDs as texts, each with what is said of it."""
     plain = shown.with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String))
-    return plain.select(data_id_json(task.dimensions, plain.schema), detail.alias("detail")).select(
-        pl.col("data_id").cast(pl.String), pl.col("detail").cast(pl.String)
-    ) if shown.height else pl.DataFrame(schema={"data_id": pl.String, "detail": pl.String})
+    return (
+        plain.select(data_id_json(task.dimensions, plain.schema), detail.alias("detail")).select(
+            pl.col("data_id").cast(pl.String), pl.col("detail").cast(pl.String)
+        )
+        if shown.height
+        else pl.DataFrame(schema={"data_id": pl.String, "detail": pl.String})
+    )
 
 
 def _each_once(quantum: pl.Series) -> bool:

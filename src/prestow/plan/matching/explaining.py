@@ -40,11 +40,11 @@ def _without(state: State, task: TaskDefinition, sides: Sequence[Side]) -> Itera
         if not side.constrains or name in state.planned or side.frame.height:
             continue
         if state.found[name]:
+            number, counts, widen = emptied(state, name, task.dimensions)
             what = (
-                f"of {state.found[name]} {name} datasets in collections {chain} none is selected and has "
+                f"of {number} {name} datasets in collections {chain} none is selected and has "
                 f"the task's dimensions ({', '.join(task.dimensions)})"
             )
-            counts, widen = emptied(state, name, task.dimensions)
             what += f": {counts}" if counts else ""
             yield Problem("PST-P001", what, where, widen or "widen the selections")
         else:

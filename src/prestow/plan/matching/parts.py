@@ -169,4 +169,3 @@ def _with(state: State, shadow: State, traced: Mapping[str, pl.Series]) -> dict[
         keep = forced | every["_id"].is_in(chosen.implode())
         existing[name] = every.with_columns(forced.alias(WHOLE)).filter(keep)
     return existing
-

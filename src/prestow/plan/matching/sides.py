@@ -83,7 +83,10 @@ def make_side(state: State, task: TaskDefinition, connection: InputConnection, l
             linked = restrict(linked, asked_for, state, keep_unknown=True)
         if connection.type not in state.planned:
             near, more = select_by_relation(frame, asked_for, state)
-            linked, used = linked if near is None else linked.join(near, on="_dataset", how="semi"), used | more
+            linked, used = (
+                linked if near is None else linked.join(near, on="_dataset", how="semi"),
+                used | more,
+            )
         if free is not None:
             linked = pl.concat([linked.filter(~pl.col(WHOLE)), free]).sort("_dataset", maintain_order=True)
     if linked is not frame:

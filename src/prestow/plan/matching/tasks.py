@@ -9,7 +9,6 @@ import polars as pl
 from prestow.errors import Problem
 from prestow.pipeline.definition import InputConnection, TaskDefinition
 from prestow.plan.calibrations import as_needed, choose, is_looked_up, table_of, without_moment
-from prestow.plan.calibrations import Chosen, as_needed, choose, is_looked_up, without_moment
 from prestow.plan.hooks import apply_hook
 from prestow.plan.keys import ROW
 from prestow.plan.linking import facts_of_relations
@@ -27,7 +26,8 @@ def match_all(state: State) -> State:
         state = _match_task(state, task, lost)
     if state.calibrations:
         state = replace(state, extra={**state.extra, "calibrations": table_of(state)})
-    return _narrow(state)
+    relations = [name.partition(":")[2] for name in state.identity if name.startswith("relation:")]
+    return _narrow(replace(state, identity={**state.identity, **facts_of_relations(state, relations)}))
 
 
 def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame]) -> State:
@@ -46,8 +46,8 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
             inputs[name] = find_pairs(task, quanta, side)
             continue
         by_moment.append(side)
-        planned = find_pairs(task, quanta, side) if side.connection.type in state.planned else None
-        chosen = choose(state, task, side.connection, quanta, planned)
+        made = find_pairs(task, quanta, side) if side.connection.type in state.planned else None
+        chosen = choose(state, task, side.connection, quanta, made)
         inputs[name] = chosen.pairs
         for reason, rows, severity in (
             (f"calibration_overlap:{name}", chosen.overlaps, "blocking"),
@@ -77,22 +77,6 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
         problems=(*state.problems, *problems, *more),
         identity={**state.identity, **used},
     )
-
-
-def _is_made(state: State, side: Side) -> bool:
-    return side.connection.type in state.planned
-
-
-def _gaps(name: str, chosen: Chosen) -> list[Gone]:
-    """Give the quanta for which no calibration is valid, and those for which several are."""
-    found = {"calibration_gap": chosen.gaps, "calibration_overlap": chosen.overlaps}
-    return [
-        Gone(
-            f"{reason}:{name}", rows["quantum"].cast(ROW), pl.col("_detail"),
-            rows.select(_detail="detail"), severity="waivable",
-        )
-        for reason, rows in found.items()
-    ]  # fmt: skip
 
 
 def _most(state: State, task: TaskDefinition, connection: InputConnection) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prestow.errors import Problem
-from prestow.plan.matching.parts import match_in_parts
 from prestow.plan.matching.explaining import asked
+from prestow.plan.matching.parts import match_in_parts
 from prestow.plan.state import State
 
 

@@ -15,6 +15,7 @@ from prestow.plan.calibrations import of_source
 from prestow.plan.choosing import not_excluded, parse_exclusions
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.linking import sky_problems
+from prestow.plan.observations import may_take_part
 from prestow.plan.request import Request
 from prestow.plan.state import State
 from prestow.query import Selection, parse_selection
@@ -32,6 +33,11 @@ def select(state: State) -> State:
     universe = request.universe
     written = request.pipeline.producers()
     external = sorted({c.type for t in request.pipeline.tasks for c in t.inputs if c.type not in written})
+    selections, problems = _selections(state)
+    exclusions, more = parse_exclusions(request)
+    selections |= not_excluded(exclusions)
+    listed = None if request.data_ids is None else request.data_ids.frame
+    narrow = _asked_of_source(replace(state, selections=selections))
     existing, validities = {}, {}
     for name in external:
         if request.pipeline.dataset_types[name].calibration:
@@ -39,12 +45,12 @@ def select(state: State) -> State:
             existing[name] = _existing(state, name, told.unique("id", maintain_order=True))
             validities[name] = told
         else:
-            told = _frame(state.source.datasets([name], request.chain, first=True, digits=False))
+            told = _frame(
+                state.source.datasets(
+                    [name], request.chain, first=True, digits=False, where=narrow, unknown=True
+                )
+            )
             existing[name] = _existing(state, name, told)
-    selections, problems = _selections(state)
-    exclusions, more = parse_exclusions(request)
-    selections |= not_excluded(exclusions)
-    listed = None if request.data_ids is None else request.data_ids.frame
     elements = _elements(state)
     records = {e: _records(state, e) for e in sorted(elements)}
     relations = {
@@ -66,12 +72,27 @@ def select(state: State) -> State:
         existing=existing,
         calibrations=calibrations,
         told={**state.told, **_asked_of_calibrations(request)},
-        found={name: frame.height for name, frame in existing.items()},
+        found={
+            name: frame.height if frame.height or narrow is None else _all_there(state, name)
+            for name, frame in existing.items()
+        },
         records={e: _coded(frame, enums).sort(*universe.close([e])) for e, frame in records.items()},
         relations={name: _coded(frame, enums) for name, frame in relations.items()},
         kinds={name: enums.get(name, pl.Int64()) for name in universe.dimensions},
     )
     return replace(state, problems=(*state.problems, *sky_problems(state)))
+
+
+def _asked_of_source(state: State) -> Selection | None:
+    """Give the selection that the source may apply by itself; None where what it leaves out counts, too."""
+    if state.request.excluded or state.request.data_ids is not None or may_take_part(state):
+        return None
+    return state.selections.get(("", ""))
+
+
+def _all_there(state: State, name: str) -> int:
+    """Count what exists of a type of which nothing is selected."""
+    return _frame(state.source.datasets([name], state.request.chain, first=True, digits=False)).height
 
 
 def _asked_of_calibrations(request: Request) -> dict[str, object]:
@@ -90,7 +111,9 @@ def _enums(universe: Universe, frames: Iterable[pl.DataFrame]) -> dict[str, pl.E
 
 
 def _coded(frame: pl.DataFrame, enums: Mapping[str, pl.Enum]) -> pl.DataFrame:
-    return frame.with_columns(pl.col(name).cast(kind) for name, kind in enums.items() if name in frame.columns)
+    return frame.with_columns(
+        pl.col(name).cast(kind) for name, kind in enums.items() if name in frame.columns
+    )
 
 
 def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
@@ -106,7 +129,9 @@ def _may_link(
     """Say whether types, tasks and selections have dimensions of both sides: else there is nothing to link."""
     named = {name for selection in selections.values() for name in selection.columns}
     return all(
-        any(name in elements or name in named or any(c.startswith(f"{name}.") for c in named) for name in side)
+        any(
+            name in elements or name in named or any(c.startswith(f"{name}.") for c in named) for name in side
+        )
         for side in relation.between
     )
 

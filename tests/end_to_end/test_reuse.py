@@ -1,0 +1,66 @@
+"""Reuse that a person asks for: of any run, made again all the same, or left as it was lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, prestow: Callable[..., Any]) -> Path:
+    """The example, run and taken in."""
+    base = tmp_path_factory.mktemp("reuse")
+    prestow("init", "demo", cwd=base)
+    root = base / "demo"
+    for path in (root / "raw").iterdir():
+        number, detector = path.stem.split("-")[2:]
+        if int(number) not in (1, 3, 5) or detector != "0":
+            path.unlink()
+    prestow("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    prestow("plan", cwd=root)
+    prestow("run", "--engine", "local", cwd=root)
+    prestow("ingest", cwd=root)
+    return root
+
+
+def local(call: Callable[..., Any], *words: str, cwd: Path, ok: bool = True) -> Any:
+    return call("run", "--engine", "local", "--json", *words, cwd=cwd, ok=ok)
+
+
+def test_a_run_of_no_family_takes_what_any_run_has(made: Path, inside: Callable[..., Any]) -> None:
+    inside("plan", "--run", "stranger", cwd=made)
+    done = local(inside, "--reuse", "any", cwd=made).json
+    assert (done["jobs"], set(done["counts"])) == (0, {"reused"})
+    # What was said holds for the plan: for the next command, and for those that only look.
+    assert local(inside, cwd=made).json["jobs"] == 0
+    status = inside("status", "--json", cwd=made).json
+    assert all(set(filter(counts.get, counts)) == {"reused"} for counts in status["tasks"].values())
+
+
+def test_what_is_forced_is_made_again_with_what_follows(made: Path, inside: Callable[..., Any]) -> None:
+    plan = inside("plan", "--child-of", "demo", "--json", cwd=made).json
+    run = local(inside, "--force", "coadd", cwd=made).json
+    tasks = {task: {state for state, n in counts.items() if n} for task, counts in run["tasks"].items()}
+    assert tasks["calibrate"] == {"reused"}
+    assert all(states == {"made"} for task, states in tasks.items() if task != "calibrate")
+    assert plan["run"] == "demo+1"
+    # Of equal recipes come equal bytes of equal content.
+    both = [sorted((made / "store" / name / "coadd").rglob("*.fits")) for name in ("demo", "demo+1")]
+    assert [len(found) for found in both] == [1, 1]
+
+
+def test_in_one_run_settled_is_for_ever(made: Path, inside: Callable[..., Any]) -> None:
+    demo = next(p for p in (made / "plans").iterdir() if p.name.startswith("demo-")).name
+    said = local(inside, demo, "--force", "coadd", cwd=made, ok=False)
+    assert said.codes == ["PST-P042"]
+    assert "--child-of demo" in said.json["problems"][0]["fix"]
+
+
+def test_every_wrong_name_is_said_at_once(made: Path, inside: Callable[..., Any]) -> None:
+    words = ("--reuse", "stranga", "--force", "coad", "--keep", "nothing")
+    said = local(inside, *words, cwd=made, ok=False)
+    fixes = [p["fix"] for p in said.json["problems"] if p["code"] == "PST-P042"]
+    assert "did you mean 'stranger'?" in fixes
+    assert "did you mean 'coadd'?" in fixes
+    assert len(fixes) == 3
