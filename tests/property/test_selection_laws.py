@@ -137,6 +137,7 @@ OF_DATASETS = st.one_of(
             "object is null",
             "tract = 3",
             "size > 3",
+            "true",
         ]
     ),
 )

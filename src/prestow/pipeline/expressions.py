@@ -119,7 +119,7 @@ class _Parser:
     def _fix(self, word: str) -> str:
         before = self.tokens[self.place - 1] if self.place else None
         if before is not None and before[0] == "number" and word[:1].isalpha():
-            near = difflib.get_close_matches(word, (*self.units, *self.names), 1)
+            near = difflib.get_close_matches(word, (*self.units, *self.names), 1, 0.5)
             known = ", ".join(self.units)
             return (
                 f"did you mean '{near[0]}'?" if near else f"units here: {known}" if known else "no unit here"

@@ -16,6 +16,10 @@ from typing import Protocol
 from prestow.model.universe import Universe
 
 
+EVERYTHING = "(1 = 1)"
+"""The condition of an empty selection."""
+
+
 class Condition(Protocol):
     """A condition in SQL, as `prestow.query.sql.Condition`."""
 
@@ -89,7 +93,11 @@ def restriction(
     if selection is None:
         return Part()
     columns, joins = _reached(universe, dimensions, [c for c in selection.columns if c not in besides])
+    if unknown and selection.columns and not columns:
+        return Part()  # it says nothing here
     found = selection.sql(columns, first)
+    if found is not None and found.text == EVERYTHING:
+        return Part()
     if found is None:
         if unknown:
             return Part()
