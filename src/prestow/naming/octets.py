@@ -119,5 +119,7 @@ def from_words(words: npt.NDArray[np.uint64]) -> Octets:
 
 def halves(octets: Octets) -> npt.NDArray[np.uint64]:
     """Give the first eight octets of each as a number: enough to find it, not to be sure of it."""
-    first: npt.NDArray[np.uint64] = np.ascontiguousarray(octets[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+    first: npt.NDArray[np.uint64] = (
+        np.ascontiguousarray(octets[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+    )
     return first

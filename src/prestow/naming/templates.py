@@ -189,10 +189,14 @@ class Template:
         """
         if any(frame[name].null_count() for name in self.columns):
             return False
-        texts = {f.name: [run] if f.name == "run" else _values(frame[f.name]) for f in self.fields if not f.integer}
+        texts = {
+            f.name: [run] if f.name == "run" else _values(frame[f.name]) for f in self.fields if not f.integer
+        }
         held = {name: [encode(value) for value in values] for name, values in texts.items()}
         bounds = {
-            name: (frame[name].min() or 0, frame[name].max() or 0) for name in self.columns if name not in texts
+            name: (frame[name].min() or 0, frame[name].max() or 0)
+            for name in self.columns
+            if name not in texts
         }
         return all(_surely(component, held, bounds) for component in self._components())
 

@@ -22,14 +22,13 @@ from prestow.plan.document import (
     universe_to_plain,
 )
 from prestow.plan.emitting import emit
+from prestow.plan.naming_proof import NameProof
 from prestow.plan.passes import PASSES
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.request import DatasetSource, Request
-from prestow.plan.naming_proof import NameProof
-from prestow.plan.state import State, outputs_of
 from prestow.plan.spool import Spool
+from prestow.plan.state import State, outputs_of
 from prestow.plan.tables import LOGICAL, TABLES
-
 
 UNNAMED = frozenset({"PST-C030", "PST-P003"})
 """Problems after which names cannot even be made."""

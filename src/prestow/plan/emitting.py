@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from prestow.model import DatasetType
 from prestow.naming import identity, octets
 from prestow.naming.templates import Template, compile_template
-from prestow.pipeline.definition import TaskDefinition
-from prestow.plan.numbers import CHUNK, Numbering, chunks, number
+from prestow.pipeline.definition import Pipeline, TaskDefinition
 from prestow.plan.grouping.names import job_names
 from prestow.plan.naming_proof import NameProof
+from prestow.plan.numbers import CHUNK, Numbering, chunks, number
 from prestow.plan.spool import Spool
 from prestow.plan.state import State, outputs_of
 from prestow.plan.texts import texts_of
@@ -73,9 +72,7 @@ def emit(state: State, spool: Spool, proof: NameProof) -> None:
         proof,
         types=tuple(sorted(kinds)),
         labels=tuple(sorted({t.label for t in pipeline.tasks} | {c.name for c in pipeline.clusters})),
-        connections=tuple(
-            sorted({c.name for t in pipeline.tasks for c in (*t.inputs, *outputs_of(t))})
-        ),
+        connections=_connections(pipeline),
         quantum_dimensions=tuple(sorted({d for t in pipeline.tasks for d in t.dimensions})),
         dataset_dimensions=tuple(sorted({d for kind in kinds.values() for d in kind.dimensions})),
         templates={
@@ -92,6 +89,12 @@ def emit(state: State, spool: Spool, proof: NameProof) -> None:
     _left_out(context)
 
 
+def _connections(pipeline: Pipeline) -> tuple[str, ...]:
+    """Give the names of all connections, sorted."""
+    names = {c.name for task in pipeline.tasks for c in task.inputs}
+    return tuple(sorted(names | {o.name for task in pipeline.tasks for o in outputs_of(task)}))
+
+
 # ---- jobs
 
 
@@ -101,7 +104,9 @@ def _jobs(context: _Context) -> None:
     grouping = context.state.grouping
     assert grouping is not None, "the pass 'group' has run"
     jobs, edges = grouping.jobs, grouping.edges
-    policy = [name for name in jobs.columns if name not in ("job", "label", "depth", "first", "count", "ordinal")]
+    policy = [
+        name for name in jobs.columns if name not in ("job", "label", "depth", "first", "count", "ordinal")
+    ]
     places = np.array([context.labels.index(label.name) for label in grouping.labels] or [0])
     for start in range(0, max(jobs.height, 1), CHUNK):
         piece = jobs.slice(start, CHUNK)
@@ -351,9 +356,7 @@ class _Piece:
         return found
 
 
-def _of_rows(
-    pairs: pl.DataFrame, rows: Rows
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+def _of_rows(pairs: pl.DataFrame, rows: Rows) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Give the pairs of some quanta; pairs stand by quantum."""
     quantum, dataset = pairs["quantum"].to_numpy(), pairs["dataset"].to_numpy()
     if isinstance(rows, slice):
@@ -437,7 +440,11 @@ def _with_dimensions(
         if name in own:
             columns[name] = frame[name].cast(state.kinds[name]).to_arrow(compat_level=_OLDEST)
         else:
-            columns[name] = pl.Series([None], dtype=state.kinds[name]).new_from_index(0, rows).to_arrow(compat_level=_OLDEST)
+            columns[name] = (
+                pl.Series([None], dtype=state.kinds[name])
+                .new_from_index(0, rows)
+                .to_arrow(compat_level=_OLDEST)
+            )
     return pa.table(columns)
 
 
@@ -445,7 +452,9 @@ def _joined(parts: Sequence[pa.Table], at: Sequence[npt.NDArray[np.integer[Any]]
     """Put parts together so that each row stands at its place."""
     import pyarrow as pa
 
-    if len(parts) == 1 and (not len(at[0]) or (at[0][-1] == len(at[0]) - 1 and at[0][0] == 0 and (np.diff(at[0]) == 1).all())):
+    if len(parts) == 1 and (
+        not len(at[0]) or (at[0][-1] == len(at[0]) - 1 and at[0][0] == 0 and (np.diff(at[0]) == 1).all())
+    ):
         return parts[0]
     table = pa.concat_tables(parts).combine_chunks()
     place = np.concatenate(at)

@@ -24,8 +24,8 @@ from prestow.manifest import (
 from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
-from prestow.plan.resources import resources_of
 from prestow.plan.planned import planned
+from prestow.plan.resources import resources_of
 from prestow.plan.slices import rows_at, rows_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _ranges(first: Numbers, count: Numbers) -> Numbers:
     """Give all numbers of some ranges, one range after the other."""
     count = count.astype(np.int64)
     steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return np.repeat(first.astype(np.int64), count) + steps
+    numbers: Numbers = np.repeat(first.astype(np.int64), count) + steps
+    return numbers
 
 
 def _datasets(site: _Site, numbers: Numbers) -> dict[int, Row]:

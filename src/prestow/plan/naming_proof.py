@@ -78,7 +78,9 @@ class NameProof:
         name = pl.select(identity.uuid_text(pl.lit(quantum.tobytes()))).item()
         what = f"are settled in run {run} under another recipe: {shown(task.label, data_id)} is {old} there, {here} here"
         where = f"{shown(task.label, data_id)} · quantum {name} · recipes {old} and {here}"
-        return Problem("PST-P005", what, where, "its inputs, configuration or code have changed: choose another run")
+        return Problem(
+            "PST-P005", what, where, "its inputs, configuration or code have changed: choose another run"
+        )
 
     def add_names(self, kind: DatasetType, frame: pl.DataFrame, paths: pl.Series, ids: Octets) -> None:
         """See names of a type; those that the output store has for others are noted."""
@@ -154,8 +156,9 @@ def templates_of(state: State) -> Iterator[tuple[DatasetType, Template]]:
     for task in request.pipeline.tasks:
         for output in outputs_of(task):
             kind = request.pipeline.dataset_types[output.type]
-            yield kind, compile_template(
-                kind.template, kind.dimensions, request.universe, dataset_type=kind.name
+            yield (
+                kind,
+                compile_template(kind.template, kind.dimensions, request.universe, dataset_type=kind.name),
             )
 
 
@@ -182,7 +185,8 @@ class _Known:
 
     def value(self, one: Octets) -> bytes:
         """Give the value of an id that is known."""
-        return self._values[self._places(one[None, :])[0]].tobytes()
+        found: bytes = self._values[self._places(one[None, :])[0]].tobytes()
+        return found
 
 
 def _settled(state: State) -> tuple[Octets, Octets]:
@@ -213,7 +217,9 @@ def _binary(frame: pl.DataFrame, name: str) -> pl.Series:
 def _taken_problems(both: pl.DataFrame) -> Iterator[Problem]:
     for row in both.head(SHOWN).iter_rows(named=True):
         here, other = shown(row["type"], row["data_id"]), f"{row['other']} {row['other_id'].hex()}"
-        what = f"{here} and the existing {other} would have one name: {row['path']} ({both.height} such names)"
+        what = (
+            f"{here} and the existing {other} would have one name: {row['path']} ({both.height} such names)"
+        )
         yield Problem("PST-P004", what, f"{here} · {other}", "choose another run")
 
 

@@ -58,7 +58,7 @@ class Numbering:
 
 
 def number(state: State, grouping: Grouping) -> Numbering:
-    """Number quanta by job, outputs by quantum, existing datasets by who reads them first."""
+    """Give numbers: to quanta by job, to outputs by quantum, to existing datasets by who reads them first."""
     tasks = state.request.pipeline.tasks
     task, row, job = (grouping.quanta[c].to_numpy() for c in ("task", "row", "job"))
     quanta: dict[str, Numbers] = {}

@@ -108,9 +108,7 @@ class DatasetSource(Protocol):
         does not take may be left out.
         """
 
-    def calibrations(
-        self, types: Sequence[str], collections: Sequence[str], as_of: int | None
-    ) -> pa.Table:
+    def calibrations(self, types: Sequence[str], collections: Sequence[str], as_of: int | None) -> pa.Table:
         """Give calibrations, a row for each validity that is known: as `datasets`, with both intervals.
 
         More columns: ``collection``, ``rank``, ``valid_begin``, ``valid_end``, ``known_begin``, ``known_end``.

@@ -73,7 +73,9 @@ class Spool:
             elif pa.types.is_large_string(chunk.type) or pa.types.is_string(chunk.type):
                 _hash_texts(hashes, chunk)
             else:
-                hashes[0].update(chunk.cast(pa.uint32()).to_numpy(zero_copy_only=False).astype("<u4", copy=False))
+                hashes[0].update(
+                    chunk.cast(pa.uint32()).to_numpy(zero_copy_only=False).astype("<u4", copy=False)
+                )
 
     def digest(self, header: str) -> str:
         """Give the SHA-256 of a header and of all logical columns: of values, not of any file's bytes.
@@ -127,7 +129,7 @@ def _hash_texts(hashes: list[hashlib._Hash], chunk: pa.Array) -> None:
     lengths = np.diff(offsets).astype("<u4")
     if array.null_count:
         lengths[array.is_null().to_numpy(zero_copy_only=False)] = 0xFFFFFFFF
-    hashes[0].update(lengths)
+    hashes[0].update(lengths.tobytes())
     if len(offsets) and (data := array.buffers()[2]) is not None:
         hashes[1].update(data.slice(offsets[0], offsets[-1] - offsets[0]))
 
@@ -144,7 +146,7 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:  # Any: a library wit
         schema,
         compression={f.name: "lz4" if f.name in texts else "none" for f in schema},
         use_dictionary=names,
-        column_encoding={name: "DELTA_BINARY_PACKED" for name in counting},
+        column_encoding=dict.fromkeys(counting, "DELTA_BINARY_PACKED"),
         store_schema=False,
         write_statistics=counting,
         version="2.6",
@@ -157,4 +159,3 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     with _parquet_writer(path, table.schema) as writer:
         writer.write_table(table, row_group_size=ROWS)
-

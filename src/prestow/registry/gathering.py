@@ -43,7 +43,10 @@ def gather(datasets: pa.Table, data_ids: pa.Table, artifacts: pa.Table) -> pa.Ta
     by_number = np.argsort(numbers, kind="stable")
     place = by_number[np.searchsorted(numbers[by_number], _numbers(datasets["n_"])[there])]
     result = datasets if there.all() else datasets.filter(there)
-    for side, rows in ((data_ids.drop_columns("n_"), place), (artifacts.drop_columns("dataset"), found[there])):
+    for side, rows in (
+        (data_ids.drop_columns("n_"), place),
+        (artifacts.drop_columns("dataset"), found[there]),
+    ):
         taken = side if len(rows) == side.num_rows and (np.diff(rows) == 1).all() else side.take(rows)
         for name in taken.column_names:
             result = result.append_column(name, taken[name])

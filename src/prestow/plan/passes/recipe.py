@@ -73,7 +73,9 @@ def _planned_recipes(
     rows = part.quanta.height
     kinds = [state.request.pipeline.dataset_types[o.type] for o in outputs_of(task) if o.type in readers]
     result = np.empty((rows, 16), np.uint8)
-    terms = {(name, kind.name): np.empty((rows, 4), np.uint32) for kind in kinds for name in readers[kind.name]}
+    terms = {
+        (name, kind.name): np.empty((rows, 4), np.uint32) for kind in kinds for name in readers[kind.name]
+    }
     for start in range(0, rows, CHUNK):
         piece = part.quanta.slice(start, CHUNK)
         total = octets.to_hex(octets.from_words(sums[start : start + CHUNK]))
