@@ -15,7 +15,6 @@ from typing import Protocol
 
 from prestow.model.universe import Universe
 
-
 EVERYTHING = "(1 = 1)"
 """The condition of an empty selection."""
 
