@@ -290,19 +290,19 @@ def test_a_plan_without_the_sky_does_not_change_with_it(tmp_path):
         assert project.plan(run="id", dry_run=True).id == before
 
 
-def test_the_commands_say_what_they_did(survey, prestow):
+def test_the_commands_say_what_they_did(survey, inside):
     root = survey.root
-    again = prestow("skymap", "register", "all.yaml", "--json", cwd=root).json
+    again = inside("skymap", "register", "all.yaml", "--json", cwd=root).json
     assert (again["schema"], again["new"], again["name"]) == ("prestow.skymap-register/1", False, "all")
-    assert "there already: sky map all version 1" in prestow("skymap", "register", "all.yaml", cwd=root).out
-    shown = prestow("skymap", "show", "all", "--json", cwd=root).json["skymaps"][0]
+    assert "there already: sky map all version 1" in inside("skymap", "register", "all.yaml", cwd=root).out
+    shown = inside("skymap", "show", "all", "--json", cwd=root).json["skymaps"][0]
     assert (shown["columns"], shown["version"]) == (5, 1)
-    assert prestow("skymap", "relate", "--json", cwd=root).json["related"]["all"]["footprints"] == 28
-    by_visit = prestow("overlap", "--visit", 11, "--detector", 2, "--json", cwd=root).json
+    assert inside("skymap", "relate", "--json", cwd=root).json["related"]["all"]["footprints"] == 28
+    by_visit = inside("overlap", "--visit", 11, "--detector", 2, "--json", cwd=root).json
     one = by_visit["overlaps"][0]
-    answer = prestow("overlap", "--tract", one["tract"], "--patch", one["patch_xy"], "--band", "r", cwd=root)
+    answer = inside("overlap", "--tract", one["tract"], "--patch", one["patch_xy"], "--band", "r", cwd=root)
     assert answer.out.splitlines()[-1] == "next: prestow overlap --visit 11"
-    as_number = prestow("overlap", "--tract", one["tract"], "--patch", one["patch"], "--json", cwd=root).json
+    as_number = inside("overlap", "--tract", one["tract"], "--patch", one["patch"], "--json", cwd=root).json
     assert {"visit": 11, "detector": 2} in [
         {k: r[k] for k in ("visit", "detector")} for r in as_number["overlaps"]
     ]
@@ -326,14 +326,14 @@ def test_the_commands_say_what_they_did(survey, prestow):
         (["skymap", "register", "hole.yaml"], "PST-S001", 3),
     ],
 )
-def test_a_mistake_has_one_answer_and_changes_nothing(survey, prestow, words, code, exit_code):
+def test_a_mistake_has_one_answer_and_changes_nothing(survey, inside, words, code, exit_code):
     (survey.root / "changed.yaml").write_text(SKYMAP.replace("-33.1", "-33.2"))
     near = SKYMAP.replace("name: all", "name: hole").replace(
         "patches:", "    - {tract: 3, ra: 1.1 deg, dec: 12 deg}\npatches:"
     )
     (survey.root / "hole.yaml").write_text(near)
     before = survey.registry.on_sky.skymaps()
-    answer = prestow(*words, "--json", cwd=survey.root, ok=False)
+    answer = inside(*words, "--json", cwd=survey.root, ok=False)
     assert (answer.codes[0], answer.code) == (code, exit_code)
     assert survey.registry.on_sky.skymaps() == before
 
@@ -382,7 +382,7 @@ def test_what_is_wrong_with_footprints_and_visits_is_told_and_nothing_is_taken_i
         ("[[-20, -20], ", "[", "camera.yaml:5"),
     ],
 )
-def test_a_wrong_footprint_rule_is_found_by_check(tmp_path, prestow, old, new, where):
+def test_a_wrong_footprint_rule_is_found_by_check(tmp_path, inside, old, new, where):
     root = make(tmp_path / "wrong")
     changed = 0
     for name in ("mosaic.yaml", "camera.yaml"):
@@ -390,7 +390,7 @@ def test_a_wrong_footprint_rule_is_found_by_check(tmp_path, prestow, old, new, w
         changed += old in text
         (root / name).write_text(text.replace(old, new))
     assert changed == 1
-    answer = prestow("check", "--json", cwd=root, ok=False)
+    answer = inside("check", "--json", cwd=root, ok=False)
     assert answer.code == 3
     assert [p["where"].rpartition("/")[2].startswith(where) for p in answer.json["problems"]] == [True]
 
