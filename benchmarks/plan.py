@@ -63,9 +63,9 @@ def cost(facts: dict[str, Any]) -> float:
     return float(facts["cpu"])
 
 
-def planned(quanta: int, into: Path, *, rss: float, variant: int = 0) -> dict[str, Any]:
-    """Make one plan and say what it cost."""
-    facts = child("plan", survey.kept(quanta), into, variant)
+def planned(kept: Path, quanta: int, into: Path, *, rss: float, variant: int = 0) -> dict[str, Any]:
+    """Make one plan of a survey that is kept, and say what it cost."""
+    facts = child("plan", kept, into, variant)
     totals, name = facts["totals"], f"plan-{size(quanta)}"
     if variant:
         return facts
@@ -98,9 +98,9 @@ def read(facts: dict[str, Any]) -> None:
     say("open-wide-job-ms", wide["wall"], "ms", beside=100, note=note)
 
 
-def again(facts: dict[str, Any], quanta: int) -> None:
+def again(facts: dict[str, Any], kept: Path) -> None:
     """Say what the submission costs when one in a hundred is left."""
-    found = child("replan", child("settle", survey.kept(quanta), facts["path"])["path"], facts["path"])
+    found = child("replan", child("settle", kept, facts["path"])["path"], facts["path"])
     note = (
         f"{found['left']:,} quanta in {found['jobs']:,} jobs left, {found['waits']:,} wait for others; "
         f"{found['cpu']:.2f} s CPU beside {cost(facts):.2f} s; {found['rss']:.2f} GiB"
@@ -108,9 +108,9 @@ def again(facts: dict[str, Any], quanta: int) -> None:
     say("replan-share", found["cpu"] / cost(facts), "of first plan", beside=0.25, note=note)
 
 
-def differ(facts: dict[str, Any], quanta: int, into: Path) -> None:
+def differ(facts: dict[str, Any], kept: Path, quanta: int, into: Path) -> None:
     """Say how long it takes to compare two plans; the second has another configuration of its first task."""
-    other = planned(quanta, into, rss=0, variant=1)
+    other = planned(kept, quanta, into, rss=0, variant=1)
     found = child("diff", facts["path"], other["path"])
     note = f"wall; {found['cpu']:.2f} s CPU, {found['rss']:.2f} GiB; {found['what']}"
     say(f"diff-{size(quanta)}-s", found["wall"], "s", beside=10, note=note)
@@ -131,11 +131,12 @@ def main(words: Sequence[str] | None = None) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="plans-", dir=survey.scratch()) as scratch:
         into = Path(scratch)
-        first = planned(quanta, into, rss=0.8)
+        kept = survey.kept(quanta)
+        first = planned(kept, quanta, into, rss=0.8)
         steps = {
             "open": lambda: read(first),
-            "replan": lambda: again(first, quanta),
-            "diff": lambda: differ(first, quanta, into),
+            "replan": lambda: again(first, kept),
+            "diff": lambda: differ(first, kept, quanta, into),
         }
         for name, step in steps.items():
             if only in (None, name):
@@ -146,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.large:
             shutil.rmtree(into)
             into.mkdir()
-            more = planned(LARGE * quanta, into, rss=4)
+            more = planned(survey.kept(LARGE * quanta), LARGE * quanta, into, rss=4)
             by = cost(more) / cost(first) * first["totals"]["quanta"] / more["totals"]["quanta"] * LARGE
             note = f"CPU of {more['totals']['quanta']:,} quanta over {first['totals']['quanta']:,}, as if exactly {LARGE} times as many"
             say(f"plan-{size(LARGE * quanta)}-over-{size(quanta)}", by, "times", beside=12, note=note)

@@ -157,9 +157,21 @@ def replan(there: str, path: str) -> dict[str, Any]:
 
 
 def diff(one: str, other: str) -> dict[str, Any]:
-    """Compare two plans."""
-    del one, other
-    return {"absent": "prestow diff is not there yet"}
+    """Compare two plans, as `prestow diff` does."""
+    from prestow.results.plan_differences import differences
+
+    begin, start = time.perf_counter(), cpu()
+    found = differences(open_plan(Path(one)), open_plan(Path(other)))
+    counts = {
+        name: sum(getattr(task, name) for task in found.tasks) for name in ("same", "changed", "downstream")
+    }
+    what = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return {
+        "wall": time.perf_counter() - begin,
+        "cpu": cpu() - start,
+        "rss": peak(),
+        "what": f"quanta: {what}",
+    }
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ DEEP = 2000  # visits of the deep field, in a survey of a million quanta or more
 RELATION = "sky_overlap"
 ROWS = 1_000_000  # rows that go into the registry at once
 QUANTA_PER_RAW = 6.3
-CONTENT = "1"  # raised with every change of what a survey holds, so that none that was kept is taken for it
+CONTENT = "2"  # raised with every change of what a survey holds, so that none that was kept is taken for it
 
 
 # --- what is asked of the planner
@@ -242,7 +242,7 @@ def fill(registry: Registry, sky: Sky, chips: int | None = None) -> None:
     records = {
         "instrument": camera, "band": filters.select("band"), "physical_filter": filters, "day_obs": nights,
         "detector": chip, "exposure": visit.rename({"visit": "exposure"}), "visit": visit,
-        "skymap": pl.DataFrame({"skymap": [SKYMAP]}),
+        "skymap": pl.DataFrame({"skymap": [SKYMAP], "version": [1], "digest": ["made up"], "padding": [0.0]}),
         "tract": _mapped(patches.select("tract").unique()), "patch": _mapped(patches),
     }  # fmt: skip
     for element, frame in records.items():

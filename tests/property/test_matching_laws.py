@@ -94,6 +94,8 @@ def by_hand(survey, one):
             told |= {*UNIVERSE.expand(KINDS[c.type]), *(("visit",) if "exposure" in KINDS[c.type] else ())}
     if "band" in one.dimensions and not told & {"band"}:
         domain["band"] = []  # nothing tells which there are
+    if not told & {"instrument"} and not {"visit", "detector", "physical_filter"} & set(one.dimensions):
+        domain["instrument"] = []
     sets = {
         c.name: survey.existing[c.type].select(UNIVERSE.close(KINDS[c.type])).to_dicts() for c in one.inputs
     }

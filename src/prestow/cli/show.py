@@ -295,6 +295,8 @@ def _inputs_text(inputs: list[dict[str, Any]]) -> str:  # Any: rows for people
 
 
 def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row
+    from prestow.plan.resources import told_of
+
     quanta = plan.tables["quanta"]
     own = quanta.filter(quanta["job"] == job["job"])
     edges, names = plan.tables["job_edges"], plan.tables["jobs"].select("job", "name")
@@ -318,6 +320,9 @@ def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output)
             f"    -> {o['connection']:12} {o['path']}{'  (optional)' if o['optional'] else ''}"
             for o in row["outputs"]
         ]
+    needs = told_of(plan, job)
+    width = max(map(len, needs), default=0)
+    lines += [f"  {name:{width}}  {fact['value']:,.12g}  from {fact['from']}" for name, fact in needs.items()]
     lines += [f"  after   {_first_few(after)}"] if after else []
     lines += [f"  before  {_first_few(before)}"] if before else []
     output.answer(
@@ -327,6 +332,7 @@ def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output)
             "run": plan.run,
             "job": job["name"],
             "quanta": rows,
+            "needs": needs,
             "after": after,
             "before": before,
         },

@@ -103,5 +103,6 @@ def restrict(frame: pl.DataFrame, selection: Selection, state: State, *, keep_un
     """Give the rows that a selection takes; with ``keep_unknown`` those it says nothing about, too."""
     columns = frame.columns
     wide = describe(frame, state.request.universe, state.records, selection.columns)
-    verdict = selection.expression(wide.columns)
-    return wide.filter(verdict.fill_null(value=keep_unknown)).select(columns)
+    verdict = selection.expression(wide.columns).fill_null(value=keep_unknown)
+    # As a column: Polars refuses a large frame a condition that no column is in.
+    return wide.with_columns(verdict.alias("_taken")).filter("_taken").select(columns)

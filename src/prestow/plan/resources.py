@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from prestow.errors import Problem
 from prestow.pipeline.definition import HINTS, RESOURCES, TaskDefinition
 from prestow.pipeline.expressions import SIZES, TIMES, parse_expression
 from prestow.plan.state import State, outputs_of
+
+if TYPE_CHECKING:
+    from prestow.plan.plan import Plan
 
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -210,6 +213,41 @@ def resources_of(jobs: pl.DataFrame) -> dict[int, dict[str, Any]]:  # Any: numbe
         number: {name: value for name, value in zip(names, values, strict=True) if value is not None}
         for number, *values in jobs.select("job", *names).iter_rows()
     }
+
+
+def told_of(plan: Plan, job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:  # Any: numbers and texts
+    """Tell what a job of a plan needs and why: for each thing ``value`` and ``from``.
+
+    Parameters
+    ----------
+    job : mapping
+        Its row in the table of jobs.
+    """
+    quanta = (
+        plan.tables.scan("quanta").slice(job["first"], job["count"]).select(pl.col("task").cast(pl.String))
+    )
+    labels = quanta.collect()["task"].unique(maintain_order=True).to_list()
+    tasks = [plan.definition.task(label) for label in labels]
+    told: dict[str, dict[str, Any]] = {}
+    if job.get("priority") is not None:
+        told["priority"] = {
+            "value": job["priority"],
+            "from": "seconds of the longest way before it, itself included",
+        }
+    for name in (*RESOURCES, *HINTS):
+        if job.get(name) is None:
+            continue
+        said = {t.label: t.expressions.get(name, {**t.resources, **t.hints}.get(name)) for t in tasks}
+        words = ", ".join(f"{label}: {value}" for label, value in said.items() if value is not None)
+        how = (
+            ""
+            if job["count"] == 1
+            else " (the most of its quanta)"
+            if name in MOST
+            else " (of all its quanta)"
+        )
+        told[name] = {"value": job[name], "from": words + how}
+    return told
 
 
 def _reduced(values: Values, first: npt.NDArray[np.uint32], *, most: bool) -> Values:

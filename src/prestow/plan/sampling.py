@@ -29,6 +29,7 @@ from prestow.pipeline.definition import Pipeline, TaskDefinition
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.match import match
 from prestow.plan.passes.select import select
+from prestow.plan.passes.waive import waive
 from prestow.plan.request import DatasetSource, Request
 from prestow.plan.state import ROW, State
 from prestow.query.selection import quote
@@ -108,7 +109,7 @@ def choose_sample(request: Request, source: DatasetSource, count: int) -> Sample
     for step in (select, expand, match):
         state = step(state)
     if not any(part.quanta.height for part in state.parts.values()):
-        raise PlanRefusedError(*state.problems)
+        raise PlanRefusedError(*waive(state).problems)
     dimension = leading_dimension(request.pipeline, request.universe)
     keys = request.universe.close([dimension])
     ranked = _ranked(state, keys, dimension)

@@ -3,6 +3,7 @@ import pytest
 from prestow.documents import parse_document
 from prestow.errors import ConfigurationError
 from prestow.naming.universe import load_universe, read_universe
+from prestow.plan.document import universe_from_plain, universe_to_plain
 
 HEAD = "schema: prestow.universe/1\nname: toy\nversion: 1\ndimensions:\n"
 
@@ -69,3 +70,37 @@ def test_all_faults_are_named_at_once():
     assert [code for _, code in found] == [
         "PST-C010", "PST-C012", "PST-C014", "PST-C011", "PST-C012", "PST-C011",
     ]  # fmt: skip
+
+
+def test_a_side_of_a_relation_may_have_several_dimensions(tmp_path):
+    path = tmp_path / "u.yaml"
+    path.write_text(
+        HEAD + "  a: {type: str}\n  b: {type: int}\n  c: {type: int}\n"
+        "relations:\n  r: {between: [[a, b], c], version: 2, metadata: {separation: float}}\n  s: {between: [a, c]}\n"
+    )
+    universe = load_universe(path)
+    wide = universe.relations["r"]
+    assert (wide.between, wide.version, wide.metadata) == ((("a", "b"), ("c",)), 2, {"separation": "float"})
+    assert wide.plain() == ["r", ["a", "b"], "c", 2, {"separation": "float"}]
+    # A plain one is told as it ever was: what is bound to it stays so.
+    assert universe.relations["s"].plain() == ["s", "a", "c"]
+    assert universe_from_plain(universe_to_plain(universe)) == universe
+
+
+@pytest.mark.parametrize(
+    ("relation", "expected"),
+    [
+        ("{between: [[a, x], b]}", ["PST-C023"]),
+        ("{between: [[a, b], b]}", ["PST-C013"]),
+        ("{between: [a, b, c]}", ["PST-C013"]),
+        ("{between: [a, []]}", ["PST-C013"]),
+        ("{between: [a, b], metadata: {c: int}}", ["PST-C013"]),
+        ("{between: [a, b], metadata: {x: text}}", ["PST-C013"]),
+        ("{between: [a, b], version: two}", ["PST-C011"]),
+        ("{between: ab}", ["PST-C011"]),
+        ("{between: [a, b], betwen: 3}", ["PST-C010"]),
+    ],
+)
+def test_a_wrong_relation_is_told(relation, expected):
+    text = HEAD + f"  a: {{type: str}}\n  b: {{type: int}}\n  c: {{type: int}}\nrelations:\n  r: {relation}\n"
+    assert [code for _, code in problems(text)] == expected

@@ -9,7 +9,9 @@ import pytest
 from prestow.errors import PlanRefusedError
 from prestow.pipeline.definition import InputConnection, Pipeline
 from prestow.plan import Request, build_plan
-from prestow.plan.frames import join_keys
+from prestow.plan.frames import join_keys, restrict
+from prestow.plan.state import State
+from prestow.query import parse_selection
 from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, reduction, task
 
 
@@ -260,3 +262,12 @@ def test_join_keys_leave_out_what_another_key_implies():
     assert join_keys(UNIVERSE, UNIVERSE.close(["visit", "detector"]), flat, ["physical_filter", "detector", "instrument"]) == (
         "detector", "instrument", "physical_filter",
     )  # fmt: skip
+
+
+def test_a_selection_that_says_nothing_of_a_large_frame_keeps_it():
+    request = Request("demo", reduction(), UNIVERSE, ("raw",))
+    frame = pl.DataFrame({"detector": pl.int_range(1_000_188, eager=True)})
+    selection = parse_selection("visit < 3000", UNIVERSE)
+    state = State(request, Survey.make(1, 1))
+    assert restrict(frame, selection, state, keep_unknown=True).height == frame.height
+    assert restrict(frame, selection, state, keep_unknown=False).height == 0

@@ -189,3 +189,14 @@ def test_a_sample_is_as_large_as_it_can_be_and_its_gather_as_full(visits, count,
     fullest = plan.tables["inputs"].join(plan.tables["quanta"].select("quantum", "task"), on="quantum")
     fullest = fullest.filter(pl.col("task") == "coadd")["quantum"].value_counts()["count"].max()
     assert fullest == min(count, -(-visits // bands))
+
+
+def test_where_all_is_waivable_and_nothing_waived_the_refusal_says_what():
+    pipeline = reduction()
+    isr, *rest = pipeline.tasks
+    inputs = tuple(replace(c, prerequisite=c.name == "flat") for c in isr.inputs)
+    survey = Survey.make(2, 1).without("flat", pl.lit(value=True))
+    request = request_of(replace(pipeline, tasks=(replace(isr, inputs=inputs), *rest)))
+    with pytest.raises(PlanRefusedError) as error:
+        choose_sample(request, survey, 1)
+    assert [p.code for p in error.value.problems] == ["PST-P020"]
