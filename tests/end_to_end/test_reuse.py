@@ -39,6 +39,15 @@ def test_a_run_of_no_family_takes_what_any_run_has(made: Path, inside: Callable[
     assert all(set(filter(counts.get, counts)) == {"reused"} for counts in status["tasks"].values())
 
 
+def test_a_job_says_what_it_needs_and_why(made: Path, inside: Callable[..., Any]) -> None:
+    demo = (made.parent / "first").read_text()
+    told = inside("show", demo, "coadd-g-0", "--json", cwd=made).json["needs"]
+    assert told["cpu_seconds"] == {"value": 0.1, "from": "coadd: 0.1"}
+    assert told["priority"]["value"] == 1
+    text = inside("show", demo, "coadd-g-0", cwd=made).out
+    assert "output_bytes  8,000  from coadd: 8000.0" in text
+
+
 def test_what_is_forced_is_made_again_with_what_follows(made: Path, inside: Callable[..., Any]) -> None:
     plan = inside("plan", "--child-of", "demo", "--json", cwd=made).json
     run = local(inside, "--force", "calibrate", cwd=made).json

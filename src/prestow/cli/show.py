@@ -322,7 +322,7 @@ def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output)
         ]
     needs = told_of(plan, job)
     width = max(map(len, needs), default=0)
-    lines += [f"  {name:{width}}  {fact['value']:,.12g}  from {fact['from']}" for name, fact in needs.items()]
+    lines += [f"  {name:{width}}  {fact['value']:,}  from {fact['from']}" for name, fact in needs.items()]
     lines += [f"  after   {_first_few(after)}"] if after else []
     lines += [f"  before  {_first_few(before)}"] if before else []
     output.answer(

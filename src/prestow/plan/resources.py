@@ -246,7 +246,8 @@ def told_of(plan: Plan, job: Mapping[str, Any]) -> dict[str, dict[str, Any]]:  #
             if name in MOST
             else " (of all its quanta)"
         )
-        told[name] = {"value": job[name], "from": words + how}
+        value = float(f"{job[name]:.6g}") if KINDS[name] == pl.Float32 else job[name]
+        told[name] = {"value": value, "from": words + how}
     return told
 
 
