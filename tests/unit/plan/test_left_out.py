@@ -237,3 +237,20 @@ def test_the_whole_reduction_counts_what_follows():
         "isr": {"missing:flat": 2}, "align": {"upstream:isr": 2}, "coadd": {"upstream:aligned": 1},
         "measure": {"upstream:aligned": 2},
     }  # fmt: skip
+
+
+def test_a_join_that_nothing_can_meet_is_refused():
+    types = {t.name: t for t in (*TYPES[:3], TYPES[3], dataset_type("master", "physical_filter", "detector"))}
+    master = task("master", ["physical_filter", "detector"], ["flat"], ["master"])
+    made = task("isr", ["visit", "detector"], ["raw", "master"], ["isr"])
+    types = {name: types[name] for name in ("raw", "flat", "isr", "master")}
+    survey = Survey.make(3, 2).without("flat", pl.col("physical_filter") == "g_sim")
+    request = Request("demo", Pipeline("toy", "", (master, made), types), UNIVERSE, ("raw",))
+    assert build_plan(request, survey).counts["isr"]["quanta"] == 4  # visits in r
+    with pytest.raises(PlanRefusedError) as error:
+        build_plan(request, survey.without("raw", pl.col("exposure") != 2))
+    (problem,) = error.value.problems
+    assert problem.code == "PST-P002"
+    assert problem.what.startswith(
+        "no master that the plan makes agrees with any of the 2 quanta of isr: no master with"
+    )

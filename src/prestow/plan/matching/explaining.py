@@ -57,8 +57,13 @@ def _lacking(
 ) -> Iterator[Problem]:
     for drop in left_out:
         lacking = [s.connection.type for s in sides if drop.reason == f"missing:{s.connection.name}"]
-        if not lacking or lacking[0] in state.planned or drop.severity != "noted":
+        if not lacking or drop.severity != "noted":
             continue  # what is not noted is told with its waiver
+        if lacking[0] in state.planned:
+            chosen = any(s.connection.where for s in sides if s.connection.type == lacking[0])
+            if drop.count == candidates and not chosen and not task.where:
+                yield _impossible(task, drop, lacking[0])
+            continue
         needs = drop.examples["detail"].unique(maintain_order=True)
         more = f"; and {needs.len() - SHOWN} more" if needs.len() > SHOWN else ""
         what = (
@@ -66,3 +71,11 @@ def _lacking(
             f"{'; '.join(needs.head(SHOWN))}{more}"
         )
         yield Problem("PST-P002", what, f"task {task.label}", f"take in or make the missing {lacking[0]}")
+
+
+def _impossible(task: TaskDefinition, drop: LeftOut, dataset_type: str) -> Problem:
+    """Give the problem of a join that nothing can meet: what is made is of other data IDs than what is asked."""
+    needs = "; ".join(drop.examples["detail"].unique(maintain_order=True).head(SHOWN))
+    what = f"no {dataset_type} that the plan makes agrees with any of the {drop.count} quanta of {task.label}: {needs}"
+    fix = f"select data of which {dataset_type} is made too, or correct the dimensions of {task.label}"
+    return Problem("PST-P002", what, f"task {task.label}", fix)
