@@ -328,7 +328,10 @@ def kept(quanta: int, seed: int = 1) -> Path:
         subprocess.run(
             [sys.executable, __file__, str(quanta), "--seed", str(seed), "--into", str(making)], check=True
         )
-        making.rename(path)
+        try:
+            making.rename(path)
+        except OSError:  # somebody else made the same one meanwhile
+            shutil.rmtree(making)
     return path
 
 
