@@ -98,13 +98,13 @@ class DatasetSource(Protocol):
         collections: Sequence[str],
         *,
         first: bool = True,
-        digits: bool = True,
+        coded: bool = False,
         where: Selection | None = None,
         unknown: bool = False,
     ) -> pa.Table:
         """Give existing datasets, one row each; with ``first`` the first collection wins per data ID.
 
-        Without ``digits`` digests may be octets. With ``where`` and ``unknown`` what a selection surely
+        Where ``coded``, digests may be octets, and texts codes. With ``where`` and ``unknown`` what a selection surely
         does not take may be left out.
         """
 
@@ -117,8 +117,8 @@ class DatasetSource(Protocol):
     def dimension_records(self, element: str) -> pa.Table:
         """Give the records of a dimension: keys, implied values, metadata."""
 
-    def relation(self, name: str) -> pa.Table:
-        """Give the rows of a relation: the keys of both its dimensions."""
+    def relation(self, name: str, *, coded: bool = False) -> pa.Table:
+        """Give the rows of a relation, each once: the keys of both its sides. Where ``coded``, texts may be codes."""
 
     def quanta(self, run: str) -> pa.Table:
         """Give what is settled in a run: at least ``id`` and ``planned_recipe``."""

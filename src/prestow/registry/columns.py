@@ -22,8 +22,10 @@ def arrow_type(name: str) -> pa.DataType:
     }[name]  # fmt: skip
 
 
-def conform(table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
+def conform(table: pa.Table, kinds: Mapping[str, str], *, coded: bool = False) -> pa.Table:
     """Give a table with exactly these columns and types; what is not there is null.
+
+    Where ``coded``, texts that are codes stay so.
 
     Raises
     ------
@@ -37,7 +39,8 @@ def conform(table: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
         raise ValueError(f"columns {strange} are not among {list(kinds)}")
     return pa.table(
         {
-            name: _cast(table[name], arrow_type(kind)) if name in table.column_names
+            name: table[name] if name in table.column_names and coded and pa.types.is_dictionary(table[name].type)
+            else _cast(table[name], arrow_type(kind)) if name in table.column_names
             else pa.nulls(table.num_rows, arrow_type(kind))
             for name, kind in kinds.items()
         }
@@ -114,6 +117,27 @@ def places(column: pa.ChunkedArray, values: Sequence[int]) -> pa.Array:
     import pyarrow.compute as pc
 
     return pc.index_in(_cast(column, pa.int64()), value_set=pa.array(values, pa.int64()))
+
+
+def named(places: pa.Array | pa.ChunkedArray, names: Sequence[str], *, coded: bool) -> pa.Array:
+    """Give the names at these places; where ``coded``, as codes."""
+    import pyarrow as pa
+
+    values = pa.array(names, pa.string())
+    if not coded:
+        return values.take(places)
+    places = places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places
+    places = pa.concat_arrays(places.chunks) if isinstance(places, pa.ChunkedArray) else places
+    return pa.DictionaryArray.from_arrays(places.cast(pa.int32()), values)
+
+
+def repeated(value: str, rows: int, *, coded: bool) -> pa.Array:
+    """Give one text for all rows; where ``coded``, as codes."""
+    import pyarrow as pa
+
+    if not coded:
+        return pa.repeat(pa.scalar(value, pa.string()), rows)
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), rows), pa.array([value]))
 
 
 def looked_up(column: pa.ChunkedArray, keys: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -367,11 +367,27 @@ class Registry:
         )
         return rows[0][0] if len(rows) == 1 else None
 
-    def relation(self, name: str) -> pa.Table:
-        """Give all rows of a relation, in any order: the keys of both sides, and its metadata."""
+    def relation(self, name: str, *, coded: bool = False) -> pa.Table:
+        """Give all rows of a relation, in any order: the keys of both sides, and its metadata.
+
+        Where ``coded``, texts that are the same in all rows are codes.
+        """
         _, kinds = self._relation_kinds(name)
-        names = ", ".join(f'"{kind}"' for kind in kinds)
-        return col.conform(self._db.query(f"SELECT {names} FROM relation_{name}"), kinds)
+        same = self._same(f"relation_{name}", [n for n, kind in kinds.items() if kind == "str"]) if coded else {}
+        names = ", ".join(f'"{kind}"' for kind in kinds if kind not in same)
+        table = self._db.query(f"SELECT {names} FROM relation_{name}")
+        for column, value in same.items():
+            table = table.append_column(column, col.repeated(value, table.num_rows, coded=True))
+        return col.conform(table, kinds, coded=coded)
+
+    def _same(self, table: str, names: Sequence[str]) -> dict[str, str]:
+        """Give the value of each of these columns of texts that has only one."""
+        if not names:
+            return {}
+        asked = ", ".join(f'min("{name}"), max("{name}")' for name in names)
+        found = self._db.rows(f"SELECT {asked} FROM {table}")[0]
+        both = zip(names, found[::2], found[1::2], strict=True)
+        return {name: low for name, low, high in both if low is not None and low == high}
 
     def datasets(
         self,
@@ -381,7 +397,7 @@ class Registry:
         first: bool = True,
         equal: Mapping[str, str | int] | None = None,
         facts: Collection[str] = FACTS,
-        digits: bool = True,
+        coded: bool = False,
         where: Choice | None = None,
         unknown: bool = False,
         besides: Collection[str] = (),
@@ -397,7 +413,8 @@ class Registry:
         a type has them; ``facts`` only for these of the columns after the dimensions. ``where`` asks
         for what a selection surely takes, by the dimensions of a type, what they imply and their
         metadata; with ``unknown`` also for what it may take, as far as these tell. Names in it that
-        mean something else are given as ``besides``. Digests are text; without ``digits`` octets.
+        mean something else are given as ``besides``. Digests are text; where
+        ``coded`` they are octets, and texts that repeat are codes.
         """
         import pyarrow as pa
 
@@ -419,13 +436,14 @@ class Registry:
                 equal or {},
                 partial(restriction, where, unknown=unknown, besides=besides),
                 first=first,
+                coded=coded,
             )
             for t in dict.fromkeys(types)
             if t in known
         ]
-        empty = col.conform(pa.table({}), kinds)
-        table = pa.concat_tables([empty, *parts])
-        return _digits(table) if digits else table
+        empty = [] if parts and coded else [col.conform(pa.table({}), kinds)]
+        table = pa.concat_tables([*empty, *parts])
+        return table if coded else _digits(table)
 
     def _datasets_of(
         self,
@@ -436,6 +454,7 @@ class Registry:
         restricted: Callable[..., Part],
         *,
         first: bool,
+        coded: bool,
     ) -> pa.Table:
         import pyarrow as pa
 
@@ -479,13 +498,12 @@ class Registry:
         order = gathering.order_of(table, (*dims, "p_", "store"))
         table = table if order is None else table.take(pa.array(order))
         table = col.first_of_each(table, ("n_",) if first else ("n_", "p_"))
-        names = pa.array(runs, pa.string()).take(table["p_"])
+        names = col.named(table["p_"], runs, coded=coded)
         table = table.set_column(table.column_names.index("run"), "run", names)
         table = table.drop_columns(["n_", "p_"])
-        labels = pa.array(list(stores.values()), pa.string())
-        where = labels.take(col.places(table["store"], list(stores)))
+        where = col.named(col.places(table["store"], list(stores)), list(stores.values()), coded=coded)
         table = table.set_column(table.column_names.index("store"), "store", where)
-        table = table.append_column("type", pa.array([dataset_type.name] * table.num_rows, pa.string()))
+        table = table.append_column("type", col.repeated(dataset_type.name, table.num_rows, coded=coded))
         if "receipt" in kinds and table["quantum"].null_count < table.num_rows:
             made = self._db.query(f"SELECT id, receipt FROM quantum WHERE {inside}")
             table = table.append_column(
@@ -493,7 +511,8 @@ class Registry:
             )
         if "member" in kinds:
             table = col.empty_is_null(table, "member")
-        return col.conform(table.select([name for name in kinds if name in table.column_names]), kinds)
+        named = table.select([name for name in kinds if name in table.column_names])
+        return col.conform(named, kinds, coded=coded)
 
     def _is_much(self, type_number: int, inside: str) -> bool:
         """Say whether so many datasets are asked for that it is quicker to read whole tables."""

@@ -151,12 +151,12 @@ class Survey:
         collections: Sequence[str],
         *,
         first: bool = True,
-        digits: bool = True,
+        coded: bool = False,
         where: Selection | None = None,
         unknown: bool = False,
     ) -> pa.Table:
         """Give existing datasets, selected or not; those of a run that is not asked for are not there."""
-        del first, digits, where, unknown  # one run holds each dataset once
+        del first, coded, where, unknown  # one run holds each dataset once
         found = [self.existing[name] for name in types if name in self.existing]
         if not found:
             return pl.DataFrame(schema={"type": pl.String, "run": pl.String}).to_arrow()
@@ -190,7 +190,7 @@ class Survey:
         frame = self.records.get(element, empty)
         return pl.concat([empty, frame], how="diagonal_relaxed").to_arrow()
 
-    def relation(self, name: str) -> pa.Table:
+    def relation(self, name: str, *, coded: bool = False) -> pa.Table:
         """Give the rows of a relation, with its metadata; of one that is not made up there are none."""
         relation = UNIVERSE.relations[name]
         kinds = columns_of(UNIVERSE.close(relation.dimensions), UNIVERSE)

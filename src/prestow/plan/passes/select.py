@@ -47,7 +47,7 @@ def select(state: State) -> State:
         else:
             told = _frame(
                 state.source.datasets(
-                    [name], request.chain, first=True, digits=False, where=narrow, unknown=True
+                    [name], request.chain, first=True, coded=True, where=narrow, unknown=True
                 )
             )
             existing[name] = _existing(state, name, told)
@@ -92,7 +92,7 @@ def _asked_of_source(state: State) -> Selection | None:
 
 def _all_there(state: State, name: str) -> int:
     """Count what exists of a type of which nothing is selected."""
-    return _frame(state.source.datasets([name], state.request.chain, first=True, digits=False)).height
+    return _frame(state.source.datasets([name], state.request.chain, first=True, coded=True)).height
 
 
 def _asked_of_calibrations(request: Request) -> dict[str, object]:
@@ -139,11 +139,18 @@ def _may_link(
 def _relation(state: State, relation: Relation) -> pl.DataFrame:
     """Give the rows of a relation, with its metadata, each once."""
     universe = state.request.universe
-    frame = _frame(state.source.relation(relation.name))
+    frame = _frame(state.source.relation(relation.name, coded=True))
     keys = universe.close(relation.dimensions)
-    columns = [pl.col(d).cast(kind) for d, kind in columns_of(keys, universe).items()]
+    columns = [_typed(frame, d, kind) for d, kind in columns_of(keys, universe).items()]
     columns += [pl.col(m).cast(column_type(kind)) for m, kind in relation.metadata.items()]
     return frame.select(columns)
+
+
+def _typed(frame: pl.DataFrame, name: str, kind: type[pl.DataType]) -> pl.Expr:
+    """Give a dimension's column in its type; a text that is a code stays one."""
+    if name not in frame.columns:
+        return pl.lit(None, kind).alias(name)
+    return pl.col(name) if frame.schema[name] == pl.Categorical else pl.col(name).cast(kind)
 
 
 def _other_formats(state: State, existing: Mapping[str, pl.DataFrame]) -> Iterator[Problem]:
@@ -160,19 +167,13 @@ def _frame(table: object) -> pl.DataFrame:
     return cast("pl.DataFrame", pl.from_arrow(cast("pl.DataFrame", table)))
 
 
-def _typed(frame: pl.DataFrame, dimensions: Iterable[str], universe: Universe) -> pl.DataFrame:
-    kinds = columns_of(dimensions, universe)
-    return frame.select(pl.col(d).cast(kind) for d, kind in kinds.items())
-
-
 def _existing(state: State, name: str, frame: pl.DataFrame) -> pl.DataFrame:
     """Give the dimensions of existing datasets, and their facts in columns that begin with ``_``."""
     request = state.request
     dimensions = request.pipeline.dataset_types[name].dimensions
     # A source that never heard of a type does not know its dimensions, either.
     columns = [
-        (pl.col(d) if d in frame.columns else pl.lit(None)).cast(kind).alias(d)
-        for d, kind in columns_of(dimensions, request.universe).items()
+        _typed(frame, d, kind) for d, kind in columns_of(dimensions, request.universe).items()
     ]
     columns += [_octets(frame, fact).alias(f"_{fact}") for fact in OCTETS]
     columns += [
