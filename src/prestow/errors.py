@@ -176,6 +176,9 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P031": ("another plan in flight has reserved the name", Exit.REFUSED),
     "PST-P032": ("something was made of the plan, or it is running", Exit.REFUSED),
     "PST-P040": ("resources of a quantum are no number", Exit.REFUSED),
+    "PST-P050": ("what is wanted is nothing that the pipeline makes", Exit.REFUSED),
+    "PST-P051": ("nothing makes what is wanted", Exit.REFUSED),
+    "PST-P052": ("there is no such part of the plan", Exit.REFUSED),
     "PST-P042": ("nothing can be reused, forced or kept so", Exit.USAGE),
     "PST-P041": ("a cluster is limited by what nobody knows", Exit.REFUSED),
     # a plan proved again, by a checker of its own

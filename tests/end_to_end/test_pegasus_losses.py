@@ -105,7 +105,8 @@ def test_profiles_are_always_there_and_follow_the_tasks(tmp_path: Path) -> None:
         "pegasus": {"cores": 1, "diskspace": 1024, "label": "double-0-0", "memory": 2048, "runtime": 3600},
     }
     shift = jobs["shift-3"]
-    assert shift["profiles"]["dagman"] == {"PRIORITY": 101, "RETRY": 1}  # nodes are lost, too; the task's tries are in the job
+    # nodes are lost, too; the task's tries are in the job
+    assert shift["profiles"]["dagman"] == {"PRIORITY": 101, "RETRY": 1}
     assert shift["arguments"][-3:] == ["--tries", "4", "--final"]
     assert shift["profiles"]["pegasus"] == {
         "cores": 2, "diskspace": 6000, "label": "shift-1-1", "memory": 2862, "runtime": 300,

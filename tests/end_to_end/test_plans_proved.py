@@ -27,7 +27,7 @@ def test_a_plan_is_proved_and_a_damaged_one_is_refused(root: Path, inside: Any) 
     assert inside("verify", "--json", cwd=root).json["proved"] is True
     (plan,) = (root / "plans").glob("?" * 32)
     text = (plan / "plan.yaml").read_text()
-    (plan / "plan.yaml").write_text(text.replace("run: toy\n", "run: yot\n", 1))
+    (plan / "plan.yaml").write_text(text.replace("run: toy\n", "run: other\n", 1))
     bad = inside("verify", "--json", cwd=root, ok=False)
     assert bad.code == 4
     assert [f["code"] for f in bad.json["findings"]] == ["PST-V004"]

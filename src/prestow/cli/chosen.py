@@ -1,4 +1,4 @@
-"""What a request took besides its selection: exclusions with their reasons, a table of data IDs."""
+"""What a request took besides its selection: wanted outputs, a part, exclusions with reasons, a table of data IDs."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ def paired(excluded: Sequence[str], reasons: Sequence[str]) -> list[tuple[str, s
 def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values
     """Give what the plan's document tells of it."""
     asked = plan.document["request"]
-    return {name: asked.get(name) for name in ("excluded", "data_ids")}
+    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part")}
 
 
 def chosen_lines(plan: Plan) -> list[str]:
-    """Give a line for the table, and one for each exclusion."""
+    """Give lines for what is wanted, the part, the table, and one for each exclusion."""
     facts = chosen_facts(plan)
     table = facts["data_ids"]
-    lines = [f"    data IDs: {table['rows']:,} of {table['file']}"] if table else []
+    lines = [f"    wanted: {', '.join(facts['want'])}"] if facts["want"] else []
+    lines += [f"    part {facts['part']} of what was asked for"] if facts["part"] else []
+    lines += [f"    data IDs: {table['rows']:,} of {table['file']}"] if table else []
     lines += [
         f'    excluded: {count_text(one["count"], "dataset")} by "{one["where"]}", because: {one["because"]}'
         for one in facts["excluded"] or ()

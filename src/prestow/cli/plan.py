@@ -97,6 +97,18 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="Why it is excluded, in the order of --exclude; it stays on record in the plan.",
 )
+@click.option(
+    "--want",
+    multiple=True,
+    metavar="TYPE{…}",
+    help="Only what makes these outputs, such as 'coadd{tract=0,patch=7}' or \"isr{band in ('g','r')}\".",
+)
+@click.option(
+    "--part", default="", metavar="K/N", help="The K-th of N parts that share no planned dataset; same run, own plan."
+)
+@click.option(
+    "--components", "only_components", is_flag=True, help="Only say into how many such parts the plan falls."
+)
 @click.option("--list", "listed", is_flag=True, help="Only list the plans that there are, and whose names are reserved.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
@@ -116,6 +128,9 @@ def plan(
     data_ids: str | None,
     excluded: tuple[str, ...],
     reasons: tuple[str, ...],
+    want: tuple[str, ...],
+    part: str,
+    only_components: bool,
     listed: bool,
     dry_run: bool,
     output: Output,
@@ -143,6 +158,15 @@ def plan(
             sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of,
             exclude=exclude, data_ids=data_ids,
         )  # fmt: skip
+    if only_components:
+        from prestow.cli.plan_components import show_components
+
+        found = project.components(
+            where if chosen is None else chosen.where, run=run, overrides=overrides, inputs=inputs, as_of=as_of,
+            child_of=child_of, waive=waive, whole=whole, exclude=exclude, data_ids=data_ids, want=want,
+        )  # fmt: skip
+        show_components(found, output)
+        return
     made = project.plan(
         where,
         run=run,
@@ -158,6 +182,8 @@ def plan(
         flat=flat,
         exclude=exclude,
         data_ids=data_ids,
+        want=want,
+        part=part,
         dry_run=dry_run,
     )
     numbers = summary(made)
@@ -218,6 +244,8 @@ def plan(
         [["--flat"]] if flat else [],
         [["--data-ids", data_ids]] if data_ids else [],
         (["--exclude", one, "--because", why] for one, why in exclude),
+        (["--want", one] for one in want),
+        [["--part", part]] if part else [],
     )
     same = shlex.join(["plan", *(word for option in chain(*again, *accepted) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"

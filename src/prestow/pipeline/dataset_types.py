@@ -79,7 +79,9 @@ def _define(
         reader.note("PST-C033", (*path, "columns"), f"the format '{form}' has no columns", fix, at_key=True)
     if "certifies" in top and not made.calibration:
         fix = "add 'calibration: true', or leave it out"
-        reader.note("PST-K010", (*path, "certifies"), "only a calibration certifies anything", fix, at_key=True)
+        reader.note(
+            "PST-K010", (*path, "certifies"), "only a calibration certifies anything", fix, at_key=True
+        )
     good = len(reader.problems) == before and {"dimensions", "format"} <= top.keys()
     definition = Definition(reader.of(path), path, made, frozenset(top), good)
     reader.defined.setdefault(name, []).append(definition)
@@ -105,7 +107,9 @@ def _certifies(reader: Reader, path: Key, value: object) -> tuple[int, int] | No
         what = f"what it certifies ends at {instant_text(ends['end'])}, not after its begin {instant_text(ends['begin'])}"
         reader.note("PST-K010", path, what, "exchange begin and end")
     if isinstance(value, dict) and not value:
-        reader.note("PST-K010", path, "no interval is given", "write begin, end or both, or leave 'certifies' out")
+        reader.note(
+            "PST-K010", path, "no interval is given", "write begin, end or both, or leave 'certifies' out"
+        )
     return ends["begin"], ends["end"]
 
 

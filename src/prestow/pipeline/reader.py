@@ -146,9 +146,7 @@ class Reader:
                 self.note(problem.code, path, what, problem.fix)
         return text
 
-    def note_within(
-        self, code: str, path: Key, text: str, offset: int, what: str, fix: str = ""
-    ) -> None:
+    def note_within(self, code: str, path: Key, text: str, offset: int, what: str, fix: str = "") -> None:
         """Add a problem with a character of a text: at its own column, where the text stands on one line."""
         document = self.of(path)
         problem = document.problem(code, path, what, fix)

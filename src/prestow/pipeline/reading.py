@@ -324,9 +324,7 @@ def _is_odd_word(text: str, names: Sequence[str]) -> bool:
     return text.isalpha() and not difflib.get_close_matches(text, names, 1)
 
 
-def _columns(
-    reader: Reader, dimensions: Iterable[str], inputs: Sequence[InputConnection]
-) -> tuple[str, ...]:
+def _columns(reader: Reader, dimensions: Iterable[str], inputs: Sequence[InputConnection]) -> tuple[str, ...]:
     """Give what an expression of a task may speak of."""
     kinds = reader.universe.dimensions
     connections = [c.name for c in inputs]

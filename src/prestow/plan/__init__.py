@@ -3,8 +3,8 @@
 Owns the passes over columns, the plan and its directory, and the manifests made from it. Serves the
 engines, results and the command line. Never writes a product, and never looks at what is done.
 
->>> [step.__name__ for step in PASSES]
-['select', 'expand', 'match', 'waive', 'recipe', 'name', 'group', 'prove', 'afford']
+>>> print(*(step.__name__ for step in PASSES))
+select expand match want waive cut recipe name group flat prove afford tell
 """
 
 from prestow.plan.building import build_plan

@@ -68,6 +68,11 @@ class Request:
         Existing inputs that are not taken; calibrations by validity go by their certification alone.
     data_ids : DataIds or None
         Take only existing inputs that agree with a row of this table in the dimensions that both have.
+    want : tuple of str
+        Outputs that are wanted, see `prestow.plan.wanting`: only what they need is planned. All, if empty.
+    part : str
+        ``K/N``: the K-th of N parts that share no planned dataset, see `prestow.plan.splitting`. The whole, if
+        empty.
     """
 
     run: str
@@ -87,6 +92,8 @@ class Request:
     check: Callable[[State], Iterable[Problem]] | None = field(default=None, compare=False, repr=False)
     excluded: tuple[Exclusion, ...] = ()
     data_ids: DataIds | None = None
+    want: tuple[str, ...] = ()
+    part: str = ""
 
 
 class DatasetSource(Protocol):

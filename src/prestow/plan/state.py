@@ -19,6 +19,8 @@ from prestow.query import Selection
 
 if TYPE_CHECKING:
     from prestow.naming.octets import Octets
+    from prestow.plan.unmade import Unmade
+    from prestow.plan.wanting import Wanted
 
 ROW = pl.UInt32
 
@@ -151,6 +153,10 @@ class State:
         Those of the request, understood; what none of them takes is a selection, see `prestow.plan.choosing`.
     listed : DataFrame or None
         The request's table of data IDs: only what agrees with one of its rows is taken.
+    wanted : tuple of Wanted
+        The outputs that are wanted; none, if all are. See the pass `want`.
+    unmade : mapping of task to Unmade
+        What matching left out, until it is known which of it matters to what is wanted.
     """
 
     request: Request
@@ -175,6 +181,8 @@ class State:
     whole: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     exclusions: tuple[Selection, ...] = ()
     listed: pl.DataFrame | None = None
+    wanted: tuple[Wanted, ...] = ()
+    unmade: Mapping[str, Unmade] = field(default_factory=dict)
 
     def makers(self) -> dict[str, str]:
         """Give the label of the task that makes each planned type, what the node writes for it included."""

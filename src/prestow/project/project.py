@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prestow.ingest import FilesReport, IngestReport, Level, RawReport, Transfer
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan, Request, Sample
+    from prestow.plan.splitting import Components
     from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
     from prestow.query.data_ids import DataIds
@@ -203,6 +204,8 @@ class Project(ProjectWithSky):
         flat: bool = False,
         exclude: Sequence[tuple[str, str]] = (),
         data_ids: str | os.PathLike[str] | None = None,
+        want: Sequence[str] = (),
+        part: str = "",
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -241,6 +244,11 @@ class Project(ProjectWithSky):
             Existing inputs that are not taken; the reason stays on record in the plan.
         data_ids : path, optional
             A table (CSV, ECSV, Parquet): only inputs that agree with one of its rows are taken.
+        want : sequence of str
+            Outputs that are wanted, ``TYPE``, ``TYPE{k=v,…}`` or ``TYPE{SELECTION}``: these and what they
+            need are planned, nothing else. See `prestow.plan.wanting`.
+        part : str
+            ``K/N``: only the K-th of N parts that share no planned dataset, see `components`.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -273,8 +281,9 @@ class Project(ProjectWithSky):
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         outlook = self._outlook(site)
         asked = replace(
-            request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat
-        )
+            request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat,
+            want=tuple(want), part=part,
+        )  # fmt: skip
         beside = None if dry_run else self.plans_directory
         plan = build_plan(asked, self.registry, beside=beside)
         if dry_run:
@@ -300,6 +309,31 @@ class Project(ProjectWithSky):
         write_forecast(outlook.forecast(plan), path)
         plan_files.point_to(self.plans_directory, plan.id)
         return open_plan(path)
+
+    def components(
+        self,
+        where: str = "",
+        *,
+        run: str | None = None,
+        overrides: Sequence[str] = (),
+        inputs: Sequence[str] = (),
+        as_of: str = "",
+        child_of: str | None = None,
+        waive: Sequence[str] = (),
+        whole: bool = False,
+        exclude: Sequence[tuple[str, str]] = (),
+        data_ids: str | os.PathLike[str] | None = None,
+        want: Sequence[str] = (),
+    ) -> Components:
+        """Find into what the plan of a request falls that shares no planned dataset; nothing is written."""
+        from prestow.plan.splitting import components_of
+
+        _, request = self._request(
+            where, run=run, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=None,
+            exclude=exclude, data_ids=data_ids,
+        )  # fmt: skip
+        asked = replace(request, waive=tuple(waive), whole=whole, want=tuple(want))
+        return components_of(asked, self.registry)
 
     def sample(
         self,

@@ -73,7 +73,7 @@ def test_numpy_values_are_plain_values(name, tmp_path):
     [
         {"x": float("nan")},
         {"x": float("inf")},
-        {"x": object()},
+        pytest.param({"x": object()}, id="object"),
         {"x": "\ud800"},
         {"x": {1, 2}},
         [1],
@@ -144,7 +144,7 @@ def test_a_recipe_that_looks_like_a_number_is_quoted(tmp_path):
         ({"a": [1, {"b": np.float32("inf")}]}, "'a[1].b' is inf"),
         ({"a": np.array([1.0, np.nan])}, "'a[1]' is nan"),
         ({"a": {1, 2}}, "'a' is a set"),
-        ({"a": object()}, "'a' is an object"),
+        pytest.param({"a": object()}, "'a' is an object", id="object"),
         ({"a": 1j}, "'a' is a complex"),
     ],
 )

@@ -40,7 +40,13 @@ def registry(tmp_path, survey):
 
 @pytest.mark.parametrize(
     "where",
-    ["exposure_time < 100", "visit in (1, 3)", "band = 'r'", "not detector = 1", "visit = 2 or exposure.object is null"],
+    [
+        "exposure_time < 100",
+        "visit in (1, 3)",
+        "band = 'r'",
+        "not detector = 1",
+        "visit = 2 or exposure.object is null",
+    ],
 )
 def test_the_plan_is_that_of_the_survey(registry, survey, where):
     request = Request("demo", reduction(), UNIVERSE, ("raw",), where=where)

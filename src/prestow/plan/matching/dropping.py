@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from prestow.plan.frames import restrict
 from prestow.plan.keys import ROW
 from prestow.plan.matching.sides import Side
 from prestow.plan.state import LeftOut, State
+from prestow.plan.unmade import Cause, Unmade
 
 EXAMPLES = 1000  # rows of left_out kept for each task and reason; the count is always whole
 ROUNDING = 1e-9  # 0.1 of 30 is 3, and not a little more
@@ -50,6 +51,7 @@ class Sieve:
     kept: pl.Series | None = None  # None: all
     asked: pl.Series | None = None  # of those left out
     left_out: list[LeftOut] = field(default_factory=list)
+    gone: list[Gone] = field(default_factory=list)  # for each of left_out, whom it counts
 
     def leave(self, gone: Gone) -> None:
         """Take quanta out, except those that have gone already."""
@@ -74,6 +76,7 @@ class Sieve:
         shown = shown if facts is None else shown.hstack(facts.head(EXAMPLES))
         named = examples(self.task, shown, gone.detail)
         self.left_out.append(LeftOut(self.task.label, gone.reason, rows.len(), named, gone.severity))
+        self.gone.append(replace(gone, rows=rows, facts=facts))
 
     def count(self, name: str, below: int | None = None) -> pl.Series:
         """Give how many datasets of a connection each candidate has, of those with numbers below one."""
@@ -107,6 +110,25 @@ class Sieve:
         gone = self.quanta.filter(~self.kept).with_columns(_asked=self.asked.filter(~self.kept))
         kept = self.quanta.filter(self.kept)
         return kept.with_columns(pl.int_range(pl.len(), dtype=ROW).alias("_row")), inputs, gone
+
+    def unmade(self, sides: Iterable[Side], gone: pl.DataFrame) -> Unmade:
+        """Give those left out, and what they and the others would read, had nothing been left out."""
+        height = self.quanta.height
+        kept = pl.repeat(value=True, n=height, eager=True, dtype=pl.Boolean) if self.kept is None else self.kept
+        made = int(kept.sum())
+        behind = (~kept).cum_sum() + made - 1
+        number = pl.select(pl.when(kept).then(kept.cum_sum() - 1).otherwise(behind).cast(ROW)).to_series()
+        inputs = {}
+        for side in sides:
+            pairs = self.inputs[side.connection.name]
+            touched = ~kept.gather(pairs["quantum"]) | (pairs["dataset"] >= side.real)
+            pairs = pairs.filter(touched)
+            inputs[side.connection.name] = pairs.with_columns(number.gather(pairs["quantum"]).alias("quantum"))
+        causes = [
+            Cause(drop, number.gather(one.rows) - made, one.detail, one.facts)
+            for drop, one in zip(self.left_out, self.gone, strict=True)
+        ]
+        return Unmade(gone, made, inputs, tuple(causes))
 
 
 def examples(task: TaskDefinition, shown: pl.DataFrame, detail: pl.Expr) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from prestow.plan.matching.sides import WHOLE
 from prestow.plan.matching.tasks import match_all
 from prestow.plan.observations import gathers, observations_of
 from prestow.plan.state import LeftOut, State
+from prestow.plan.unmade import Cause
 
 TIMES = 5  # that a plan is made whole: what is added may be gathered, too
 
@@ -30,6 +31,7 @@ class _Part:
     drop: LeftOut
     task: str
     whole: pl.Series
+    cause: Cause
 
 
 def match_in_parts(state: State) -> State:
@@ -48,6 +50,10 @@ def match_in_parts(state: State) -> State:
         if not state.request.whole:
             found = tuple(part.drop for part in parts)
             matched = replace(matched, left_out=(*matched.left_out, *found))
+            for part in parts if matched.wanted else ():
+                unmade = matched.unmade[part.task]
+                unmade = replace(unmade, causes=(*unmade.causes, part.cause))
+                matched = replace(matched, unmade={**matched.unmade, part.task: unmade})
             break
         state = replace(state, existing=_with(state, shadow, _traced(shadow, parts)))
         matched = match_all(state)
@@ -116,7 +122,7 @@ def _parts(matched: State, shadow: State) -> Iterator[_Part]:
         text = pl.format("{} of {} {}", "have", "there", pl.lit(connection.type))
         named = examples(task, shown, text)
         drop = LeftOut(task.label, f"partial:{connection.name}", less.len(), named, "waivable")
-        yield _Part(drop, task.label, rows.gather(less))
+        yield _Part(drop, task.label, rows.gather(less), Cause(drop, less, text, facts, made=True))
 
 
 def _counts(pairs: pl.DataFrame, height: int) -> pl.Series:

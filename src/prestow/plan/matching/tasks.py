@@ -12,18 +12,21 @@ from prestow.plan.calibrations import as_needed, choose, is_looked_up, table_of,
 from prestow.plan.hooks import apply_hook
 from prestow.plan.keys import ROW
 from prestow.plan.linking import facts_of_relations
-from prestow.plan.matching.candidates import find_candidates, find_pairs
+from prestow.plan.matching.candidates import PAIRS, find_candidates, find_pairs
 from prestow.plan.matching.dropping import Gone, Sieve, drop_missing, drop_too_few, drop_unselected
 from prestow.plan.matching.explaining import explain
 from prestow.plan.matching.sides import ASKED, Side, make_side
 from prestow.plan.state import State, TaskPart, outputs_of
+from prestow.plan.wanting import needed_tasks
 
 
 def match_all(state: State) -> State:
     """Find the quanta of every task, in the order of the pipeline."""
     lost: dict[str, pl.DataFrame] = {}  # what would be made if nothing were left out
-    for task in state.request.pipeline.tasks:
-        state = _match_task(state, task, lost)
+    pipeline = state.request.pipeline
+    needed = needed_tasks(state.wanted, pipeline) if state.wanted else {task.label for task in pipeline.tasks}
+    for task in pipeline.tasks:
+        state = _match_task(state, task, lost) if task.label in needed else _no_quanta(state, task)
     if state.calibrations:
         state = replace(state, extra={**state.extra, "calibrations": table_of(state)})
     relations = [name.partition(":")[2] for name in state.identity if name.startswith("relation:")]
@@ -69,6 +72,8 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
     for name, frame in (_planned(state, task, gone)[0] if gone.height else {}).items():
         columns = [*(c for c in frame.columns if c != "_row"), gone[ASKED]]
         lost[name] = frame.select(columns)
+    if state.wanted:
+        state = replace(state, unmade={**state.unmade, task.label: sieve.unmade(sides, gone)})
     return replace(
         state,
         parts={**state.parts, task.label: TaskPart(kept, inputs)},
@@ -76,6 +81,20 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
         left_out=(*state.left_out, *sieve.left_out),
         problems=(*state.problems, *problems, *more),
         identity={**state.identity, **used},
+    )
+
+
+def _no_quanta(state: State, task: TaskDefinition) -> State:
+    """Give the state with a task that nothing wanted needs."""
+    dimensions = state.request.universe.expand(task.dimensions)
+    quanta = pl.DataFrame(schema={"_row": ROW, **{d: state.kinds[d] for d in dimensions}})
+    planned, problems = _planned(state, task, quanta)
+    part = TaskPart(quanta, {connection.name: pl.DataFrame(schema=PAIRS) for connection in task.inputs})
+    return replace(
+        state,
+        parts={**state.parts, task.label: part},
+        planned={**state.planned, **planned},
+        problems=(*state.problems, *problems),
     )
 
 

@@ -7,6 +7,7 @@ anything, and problems are collected, not raised.
 from collections.abc import Callable
 
 from prestow.plan.passes.afford import afford
+from prestow.plan.passes.cut import cut
 from prestow.plan.passes.expand import expand
 from prestow.plan.passes.flat import flat
 from prestow.plan.passes.group import group
@@ -17,13 +18,16 @@ from prestow.plan.passes.recipe import recipe
 from prestow.plan.passes.select import select
 from prestow.plan.passes.tell import tell
 from prestow.plan.passes.waive import waive
+from prestow.plan.passes.want import want
 from prestow.plan.state import State
 
 PASSES: tuple[Callable[[State], State], ...] = (
     select,
     expand,
     match,
+    want,
     waive,
+    cut,
     recipe,
     name,
     group,

@@ -18,6 +18,7 @@ from prestow.plan.linking import sky_problems
 from prestow.plan.observations import may_take_part
 from prestow.plan.request import Request
 from prestow.plan.state import State
+from prestow.plan.wanting import read_wanted
 from prestow.query import Selection, parse_selection
 
 PLACE = {
@@ -35,6 +36,7 @@ def select(state: State) -> State:
     external = sorted({c.type for t in request.pipeline.tasks for c in t.inputs if c.type not in written})
     selections, problems = _selections(state)
     exclusions, more = parse_exclusions(request)
+    wanted, wrong = read_wanted(request.want, request.pipeline, universe)
     selections |= not_excluded(exclusions)
     listed = None if request.data_ids is None else request.data_ids.frame
     narrow = _asked_of_source(replace(state, selections=selections))
@@ -68,7 +70,8 @@ def select(state: State) -> State:
         selections=selections,
         exclusions=exclusions,
         listed=listed,
-        problems=(*state.problems, *problems, *more, *_other_formats(state, existing)),
+        wanted=wanted,
+        problems=(*state.problems, *problems, *more, *wrong, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
         told={**state.told, **_asked_of_calibrations(request)},
