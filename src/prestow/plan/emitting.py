@@ -250,7 +250,7 @@ class _Piece:
     start: int
     frame: pl.DataFrame
     recipes: Octets
-    data_id: pa.Array
+    texts: pl.DataFrame
 
     @classmethod
     def of(
@@ -266,24 +266,19 @@ class _Piece:
         rows: Rows = slice(int(chosen[0]), int(chosen[-1]) + 1) if growing else chosen
         frame = part.quanta[rows]
         assert part.recipes is not None, "the pass 'recipe' has run"
-        return cls(
-            context, task, at, rows, start, frame, part.recipes[rows],
-            _data_ids(frame, task.dimensions),
-        )  # fmt: skip
+        texts = _texts(context, task, frame, rows)
+        return cls(context, task, at, rows, start, frame, part.recipes[rows], texts)
 
     def quanta(self) -> pa.Table:
         import pyarrow as pa
 
-        context, run = self.context, self.context.state.request.run
-        rows = len(self.at)
-        ids = octets.from_uuid_text(
-            texts_of(self.frame, identity.quantum_uuids(self.task.label, run, self.task.dimensions))
-        )
+        context, rows = self.context, len(self.at)
+        ids = octets.from_uuid_text(self.texts["quantum"])
         context.proof.add_quanta(self.task, self.frame, ids, self.recipes)
         facts = {
             "quantum": pa.array(self.at + np.uint32(self.start)),
             "task": context.codes(context.labels, context.labels.index(self.task.label), rows),
-            "data_id": self.data_id,
+            "data_id": self.texts["data_id"].to_arrow(compat_level=_OLDEST),
             "id": octets.to_arrow(ids),
             "recipe": octets.to_arrow(self.recipes),
             "job": pa.array(context.numbering.job[self.at + np.uint32(self.start)]),
@@ -305,16 +300,13 @@ class _Piece:
             kind = request.pipeline.dataset_types[output.type]
             numbers = first + np.uint32(i)
             frame = context.state.planned[output.type][self.rows]
-            ids = octets.from_uuid_text(
-                texts_of(frame, identity.dataset_uuids(kind.name, request.run, kind.dimensions))
-            )
-            paths = texts_of(frame, context.templates[kind.name].column(request.run))
+            ids, paths = octets.from_uuid_text(self.texts[f"{i}/id"]), self.texts[f"{i}/path"]
             context.proof.add_names(kind, frame, paths, ids)
-            same = kind.dimensions == self.task.dimensions
+            named = "data_id" if kind.dimensions == self.task.dimensions else f"{i}/data_id"
             facts = {
                 "dataset": pa.array(numbers),
                 "type": context.codes(context.types, context.types.index(kind.name), rows),
-                "data_id": self.data_id if same else _data_ids(frame, kind.dimensions),
+                "data_id": self.texts[named].to_arrow(compat_level=_OLDEST),
                 "id": octets.to_arrow(ids),
                 "run": _repeated(request.run, rows),
                 "planned": pa.array(np.ones(rows, np.bool_)),
@@ -354,6 +346,29 @@ class _Piece:
             key |= self.context.dataset_numbers(connection.type)[dataset]
             found.append(key)
         return found
+
+
+def _texts(context: _Context, task: TaskDefinition, frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
+    """Give all texts of quanta and of what they make, in one go: a number is turned into text once."""
+    request = context.state.request
+    wide = frame
+    wanted = {
+        "data_id": identity.data_id_json(task.dimensions, frame.schema),
+        "quantum": identity.quantum_uuids(task.label, request.run, task.dimensions),
+    }
+    for i, output in enumerate(outputs_of(task)):
+        kind, made = request.pipeline.dataset_types[output.type], context.state.planned[output.type]
+        more = [name for name in made.columns if name not in wide.columns]
+        wide = wide.with_columns(made.select(more)[rows]) if more else wide
+        wanted[f"{i}/id"] = identity.dataset_uuids(kind.name, request.run, kind.dimensions)
+        wanted[f"{i}/path"] = context.templates[kind.name].column(request.run)
+        if kind.dimensions != task.dimensions:
+            wanted[f"{i}/data_id"] = identity.data_id_json(kind.dimensions, wide.schema)
+    whole = [name for name, kind in wide.schema.items() if kind.is_integer()]
+    wide = wide.with_columns(pl.col(name).cast(pl.String) for name in whole)
+    lone = {name: text for name, text in wanted.items() if not text.meta.root_names()}
+    found = wide.select(text.alias(name) for name, text in wanted.items() if name not in lone)
+    return found.with_columns(texts_of(frame, text).alias(name) for name, text in lone.items())
 
 
 def _of_rows(pairs: pl.DataFrame, rows: Rows) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
@@ -440,11 +455,8 @@ def _with_dimensions(
         if name in own:
             columns[name] = frame[name].cast(state.kinds[name]).to_arrow(compat_level=_OLDEST)
         else:
-            columns[name] = (
-                pl.Series([None], dtype=state.kinds[name])
-                .new_from_index(0, rows)
-                .to_arrow(compat_level=_OLDEST)
-            )
+            empty = pl.Series(name, [], state.kinds[name]).to_arrow(compat_level=_OLDEST)
+            columns[name] = pa.nulls(rows, empty.type)
     return pa.table(columns)
 
 
@@ -452,12 +464,11 @@ def _joined(parts: Sequence[pa.Table], at: Sequence[npt.NDArray[np.integer[Any]]
     """Put parts together so that each row stands at its place."""
     import pyarrow as pa
 
-    if len(parts) == 1 and (
-        not len(at[0]) or (at[0][-1] == len(at[0]) - 1 and at[0][0] == 0 and (np.diff(at[0]) == 1).all())
-    ):
-        return parts[0]
-    table = pa.concat_tables(parts).combine_chunks()
-    place = np.concatenate(at)
-    order = np.empty(len(place), np.int64)
+    by_first = sorted(range(len(parts)), key=lambda i: at[i][0] if len(at[i]) else 0)
+    table = pa.concat_tables([parts[i] for i in by_first])
+    place = np.concatenate([at[i] for i in by_first])
+    order = np.arange(len(place))
+    if (place == order).all():  # one task after the other, as most often
+        return table
     order[place] = np.arange(len(place))
-    return table.take(pa.array(order))
+    return table.combine_chunks().take(pa.array(order))

@@ -12,7 +12,7 @@ from prestow.errors import Problem
 from prestow.model import DatasetType
 from prestow.model.data_id import DataId
 from prestow.naming import identity, octets
-from prestow.naming.templates import Template, compile_template, twins
+from prestow.naming.templates import Template, compile_template, encode, twins
 from prestow.pipeline.definition import TaskDefinition
 from prestow.plan.numbers import CHUNK
 from prestow.plan.state import State, outputs_of
@@ -52,6 +52,7 @@ class NameProof:
     def __init__(self, state: State, directories: Iterable[str]) -> None:
         self._state = state
         self._hashes: list[Hashes] = []
+        self._small: dict[str, bool] = {}  # of a type: no name has a capital letter
         self._every: Hashes = np.zeros(0, np.uint64)
         self._directories = pl.Series("directory", list(directories), pl.String)
         self._settled = _Known(_settled(state))
@@ -84,7 +85,9 @@ class NameProof:
 
     def add_names(self, kind: DatasetType, frame: pl.DataFrame, paths: pl.Series, ids: Octets) -> None:
         """See names of a type; those that the output store has for others are noted."""
-        self._hashes.append(folded_hashes(paths))
+        if kind.name not in self._small:
+            self._small[kind.name] = _is_small(self._state, kind, frame)
+        self._hashes.append(paths.hash().to_numpy() if self._small[kind.name] else folded_hashes(paths))
         if not self._there.height:
             return
         named = pl.DataFrame({"path": paths}).with_columns(
@@ -148,6 +151,15 @@ class NameProof:
                     named = pl.DataFrame(columns).select(pl.lit(kind.name).alias("type"), "data_id", "path")
                     found.append(named)
         return pl.concat(found)
+
+
+def _is_small(state: State, kind: DatasetType, frame: pl.DataFrame) -> bool:
+    """Say whether no name of a type can have a capital letter, so that there is nothing to fold."""
+    texts = [kind.template.replace("{type}", kind.name), state.request.run]
+    for name in frame.columns:
+        known = state.kinds[name]
+        texts += [encode(value) for value in known.categories] if isinstance(known, pl.Enum) else []
+    return all(text == text.lower() for text in texts)
 
 
 def templates_of(state: State) -> Iterator[tuple[DatasetType, Template]]:
