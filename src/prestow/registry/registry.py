@@ -373,6 +373,10 @@ class Registry:
         names = ", ".join(f'"{kind}"' for kind in kinds)
         return col.conform(self._db.query(f"SELECT {names} FROM relation_{name}"), kinds)
 
+    def relates(self, name: str) -> bool:
+        """Say whether a relation has any row."""
+        return bool(self._db.rows(f"SELECT 1 FROM relation_{name} LIMIT 1"))
+
     def datasets(
         self,
         types: Sequence[str],
