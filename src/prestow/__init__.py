@@ -14,6 +14,7 @@ The rooms, in the order in which data flows; import downwards only:
 - ``site``: one computing site
 - ``tasks``: what a task author imports
 - ``commit``: settle and promote
+- ``sky``: where tracts, patches and detectors lie, and which overlap
 - ``naming``: identity and path of a dataset, the only place where a name is born
 - ``query``: the selection language
 - ``pipeline``: pipelines, loaded and checked

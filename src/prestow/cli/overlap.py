@@ -12,7 +12,7 @@ from prestow.cli.output import Output, count_text, table
 SHOWN = 40
 
 
-@click.command(short_help="List what was observed on a patch, or the patches that a visit lies on.")
+@click.command(short_help="List what lies on a patch, or the patches of a visit.")
 @click.option("--skymap", metavar="NAME", help="On this sky map; the only one, if not given.")
 @click.option("--tract", type=int, metavar="TRACT", help="What lies on this tract …")
 @click.option("--patch", metavar="X,Y", help="… and on this patch of it (x,y or its number).")

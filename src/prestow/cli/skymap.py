@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prestow.sky.skymap import SkyMap
 
 
-@click.group(short_help="Register a sky map of tracts and patches, show it, relate footprints with it.")
+@click.group(short_help="Register sky maps; relate what was observed with tracts and patches.")
 @group_options
 def skymap() -> None:
     """Register sky maps, show them, and compute which detectors lie on which patches.

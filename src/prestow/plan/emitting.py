@@ -262,7 +262,7 @@ class _Piece:
         start: int,
     ) -> _Piece:
         part, chosen = context.state.parts[task.label], row[at]
-        growing = len(chosen) and int(chosen[-1]) - int(chosen[0]) == len(chosen) - 1 and (np.diff(chosen) == 1).all()
+        growing = len(chosen) and (np.diff(chosen) == 1).all()
         rows: Rows = slice(int(chosen[0]), int(chosen[-1]) + 1) if growing else chosen
         frame = part.quanta[rows]
         assert part.recipes is not None, "the pass 'recipe' has run"

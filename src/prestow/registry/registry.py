@@ -373,7 +373,9 @@ class Registry:
         Where ``coded``, texts that are the same in all rows are codes.
         """
         _, kinds = self._relation_kinds(name)
-        same = self._same(f"relation_{name}", [n for n, kind in kinds.items() if kind == "str"]) if coded else {}
+        same = (
+            self._same(f"relation_{name}", [n for n, kind in kinds.items() if kind == "str"]) if coded else {}
+        )
         names = ", ".join(f'"{kind}"' for kind in kinds if kind not in same)
         table = self._db.query(f"SELECT {names} FROM relation_{name}")
         for column, value in same.items():
@@ -388,6 +390,10 @@ class Registry:
         found = self._db.rows(f"SELECT {asked} FROM {table}")[0]
         both = zip(names, found[::2], found[1::2], strict=True)
         return {name: low for name, low, high in both if low is not None and low == high}
+
+    def relates(self, name: str) -> bool:
+        """Say whether a relation has any row."""
+        return bool(self._db.rows(f"SELECT 1 FROM relation_{name} LIMIT 1"))
 
     def datasets(
         self,

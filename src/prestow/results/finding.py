@@ -190,7 +190,7 @@ def find(
     kind = sources.type_of(dataset_type)
     _check_runs(sources, runs or ())
     pairs = list(data_id)
-    values = _values(pairs, kind, sources.universe)
+    values = _values(pairs, kind, sources)
     around = _Around(sources, kind, runs)
     selection = around.parse(where)
     made, planned = only is not Only.PLANNED, only is not Only.MADE
@@ -233,13 +233,15 @@ def expand(
 
 
 def _values(
-    pairs: Sequence[tuple[str, object]], kind: DatasetType, universe: Universe
+    pairs: Sequence[tuple[str, object]], kind: DatasetType, sources: Sources
 ) -> dict[str, str | int]:
     """Give the values by dimension; every problem at once."""
+    universe = sources.universe
     found, problems = merge(pairs, universe)
     problems = [_metadata_meant(problem, pairs, universe) for problem in problems]
-    near = {*universe.expand(kind.dimensions), *_related(kind, universe)}
-    problems += [not_of(name, kind, near) for name in found if name not in near]
+    possible = _related(kind, universe)
+    near = {*universe.expand(kind.dimensions), *_with_rows(possible, sources.registry)}
+    problems += [not_of(name, kind, near, possible.get(name)) for name in found if name not in near]
     raise_all(problems, ProjectError if all(p.code == "PST-G008" for p in problems) else ConfigurationError)
     return {name: value for name, (_, value) in found.items()}
 
@@ -283,6 +285,14 @@ def _related(kind: DatasetType, universe: Universe) -> dict[str, str]:
     return found
 
 
+def _with_rows(related: Mapping[str, str], registry: Registry | None) -> dict[str, str]:
+    """Keep what is related by relations that have rows: an empty one relates nothing."""
+    if registry is None:
+        return {}
+    known = {relation for relation in set(related.values()) if registry.relates(relation)}
+    return {name: relation for name, relation in related.items() if relation in known}
+
+
 class _Records(dict[str, pl.DataFrame]):
     """Dimension records, each table read when it is asked for."""
 
@@ -317,7 +327,7 @@ class _Around:
         self.universe = sources.universe
         self.runs = runs
         self.records = _Records(sources.registry, self.universe)
-        self.related = _related(kind, self.universe)
+        self.related = _with_rows(_related(kind, self.universe), sources.registry)
         self.metrics = pl.DataFrame(schema={"id": pl.Binary, "name": pl.String, "value": pl.Float64})
         self.further: frozenset[str] = frozenset()
 

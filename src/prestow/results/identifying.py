@@ -246,9 +246,10 @@ def _strange(found: Iterable[str], kind: DatasetType | None, universe: Universe)
     return [not_of(name, kind, follows) for name in found if name not in follows]
 
 
-def not_of(name: str, kind: DatasetType, others: Iterable[str]) -> Problem:
-    """Give the problem that a type has no such dimension, with those it has."""
+def not_of(name: str, kind: DatasetType, others: Iterable[str], relation: str | None = None) -> Problem:
+    """Give the problem that a type has no such dimension, with those it has; ``relation`` has no rows."""
     has = ", ".join(kind.dimensions) or "no dimensions at all"
     more = ", ".join(sorted(set(others) - set(kind.dimensions)))
     also = f"; and by them {more}" if more else ""
-    return Problem("PST-G008", f"{kind.name} has no {name}", "data ID", f"it has {has}{also}")
+    why = f": the relation {relation}, which could join them, has no rows" if relation else ""
+    return Problem("PST-G008", f"{kind.name} has no {name}{why}", "data ID", f"it has {has}{also}")

@@ -192,6 +192,7 @@ class Survey:
 
     def relation(self, name: str, *, coded: bool = False) -> pa.Table:
         """Give the rows of a relation, with its metadata; of one that is not made up there are none."""
+        del coded
         relation = UNIVERSE.relations[name]
         kinds = columns_of(UNIVERSE.close(relation.dimensions), UNIVERSE)
         kinds |= {column: column_type(kind) for column, kind in relation.metadata.items()}

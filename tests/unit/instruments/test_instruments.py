@@ -97,11 +97,11 @@ def test_an_unknown_filter_or_type_is_refused():
 
 
 def test_an_unknown_instrument_lists_what_there_is():
-    assert list(known_instruments()) == ["cafos", "huntsman", "sdss", "simcam"]
+    assert list(known_instruments()) == ["cafos", "decam", "huntsman", "sdss", "simcam"]
     with pytest.raises(ProjectError) as caught:
         load_instrument("cafoz")
     assert caught.value.problems[0].code == "PST-I007"
-    assert "cafos, huntsman, sdss, simcam" in caught.value.problems[0].fix
+    assert "cafos, decam, huntsman, sdss, simcam" in caught.value.problems[0].fix
 
 
 def test_an_instrument_of_ones_own_is_a_yaml_file(tmp_path):

@@ -175,9 +175,7 @@ def _existing(state: State, name: str, frame: pl.DataFrame) -> pl.DataFrame:
     request = state.request
     dimensions = request.pipeline.dataset_types[name].dimensions
     # A source that never heard of a type does not know its dimensions, either.
-    columns = [
-        _typed(frame, d, kind) for d, kind in columns_of(dimensions, request.universe).items()
-    ]
+    columns = [_typed(frame, d, kind) for d, kind in columns_of(dimensions, request.universe).items()]
     columns += [_octets(frame, fact).alias(f"_{fact}") for fact in OCTETS]
     columns += [
         (pl.col(fact) if fact in frame.columns else pl.lit(None)).cast(kind).alias(f"_{fact}")

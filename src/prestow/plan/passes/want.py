@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 NOT_WANTED = "not_wanted"
 """The reason that counts what could be made and nothing wanted needs."""
 
+UPSTREAM = "upstream:"
+"""How the reason begins of what lacks an input only because that is left out itself."""
+
 SHOWN = 5  # not wanted quanta that are named
 
 
@@ -161,7 +164,8 @@ def _nothing(state: State, one: Wanted, mask: Mask, left_out: tuple[LeftOut, ...
         ]
         if any(drop.severity != "noted" for drop in drops):
             return None  # refused, unless it is waived
-        told = "; ".join(_told(drop) for drop in drops)
+        first = [drop for drop in drops if not drop.reason.startswith(UPSTREAM)]
+        told = "; ".join(_told(drop) for drop in first or drops)
         what = f"nothing makes {one.canonical}: {int(mask.sum())} of it would be left out; {told}"
         return Problem("PST-P051", what, where, "take in or make what is missing, or want something else")
     if state.problems and not unmade.made:
