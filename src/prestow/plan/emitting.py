@@ -368,7 +368,7 @@ def _texts(context: _Context, task: TaskDefinition, frame: pl.DataFrame, rows: R
     wide = wide.with_columns(pl.col(name).cast(pl.String) for name in whole)
     lone = {name: text for name, text in wanted.items() if not text.meta.root_names()}
     found = wide.select(text.alias(name) for name, text in wanted.items() if name not in lone)
-    return found.with_columns(texts_of(frame, text).alias(name) for name, text in lone.items())
+    return pl.DataFrame([*found, *(texts_of(frame, text).alias(name) for name, text in lone.items())])
 
 
 def _of_rows(pairs: pl.DataFrame, rows: Rows) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
