@@ -326,7 +326,7 @@ class Project(ProjectWithSky):
         want: Sequence[str] = (),
     ) -> Components:
         """Find into what the plan of a request falls that shares no planned dataset; nothing is written."""
-        from prestow.plan.splitting import components_of
+        from prestow.plan.components import components_of
 
         _, request = self._request(
             where, run=run, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=None,
