@@ -81,7 +81,10 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P020": ("quanta would be left out, and nobody waived it", Exit.REFUSED),
     "PST-P021": ("quanta can never be made", Exit.REFUSED),
     "PST-P022": ("a pre-flight hook failed", Exit.REFUSED),
-    "PST-P029": ("quanta are vetoed by a hook; told where a plan is refused for something else", Exit.REFUSED),
+    "PST-P029": (
+        "quanta are vetoed by a hook; told where a plan is refused for something else",
+        Exit.REFUSED,
+    ),
     # on the node
     "PST-N001": ("an input that the manifest does not name", Exit.FAILED),
     "PST-N002": ("an output that was not planned", Exit.FAILED),
@@ -181,6 +184,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-P052": ("there is no such part of the plan", Exit.REFUSED),
     "PST-P042": ("nothing can be reused, forced or kept so", Exit.USAGE),
     "PST-P041": ("a cluster is limited by what nobody knows", Exit.REFUSED),
+    "PST-P055": ("a promise of inputs says what cannot be", Exit.CONFIGURATION),
+    "PST-P056": ("an input is only promised", Exit.REFUSED),
     # a plan proved again, by a checker of its own
     "PST-V001": ("a file of the plan is missing or cannot be read", Exit.REFUSED),
     "PST-V002": ("a file of the plan has another schema", Exit.REFUSED),

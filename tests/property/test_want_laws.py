@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prestow.errors import PlanRefusedError
 from prestow.pipeline.definition import InputConnection, Pipeline
 from prestow.plan import Request, build_plan, write_plan
-from prestow.plan.splitting import components_of
+from prestow.plan.components import components_of
 from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, reduction, task
 from prestow.verify import verify
 

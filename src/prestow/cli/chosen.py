@@ -30,13 +30,13 @@ def paired(excluded: Sequence[str], reasons: Sequence[str]) -> list[tuple[str, s
 def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values
     """Give what the plan's document tells of it."""
     asked = plan.document["request"]
-    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part")}
+    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part", "stage", "promised")}
 
 
 def chosen_lines(plan: Plan) -> list[str]:
     """Give lines for what is wanted, the part, the table, and one for each exclusion."""
     facts = chosen_facts(plan)
-    table = facts["data_ids"]
+    table, stage, promised = facts["data_ids"], facts["stage"], facts["promised"]
     lines = [f"    wanted: {', '.join(facts['want'])}"] if facts["want"] else []
     lines += [f"    part {facts['part']} of what was asked for"] if facts["part"] else []
     lines += [f"    data IDs: {table['rows']:,} of {table['file']}"] if table else []
@@ -44,4 +44,12 @@ def chosen_lines(plan: Plan) -> list[str]:
         f'    excluded: {count_text(one["count"], "dataset")} by "{one["where"]}", because: {one["because"]}'
         for one in facts["excluded"] or ()
     ]
+    if stage:
+        later = f"; later: {', '.join(stage['later'])}, planned when this is run and ingested" if stage["later"] else ""
+        lines.append(f"    stage {stage['number']} of {stage['of']}{later}")
+    if promised:
+        lines.append(
+            f"    promised: {count_text(promised['datasets'], 'input')} not there yet, the first due by "
+            f"{promised['first_by']} (TAI); what reads them waits"
+        )
     return lines

@@ -72,7 +72,9 @@ if TYPE_CHECKING:
     "--waive-because", "because", default="", metavar="TEXT", help="Why; it stays on record in the plan."
 )
 @click.option(
-    "--whole", is_flag=True, help="Take visits whole, where the selection has only part of what a task gathers."
+    "--whole",
+    is_flag=True,
+    help="Take visits whole, where the selection has only part of what a task gathers.",
 )
 @click.option(
     "--flat", is_flag=True, help="Refuse names that clash where all files of a job lie in one directory."
@@ -107,9 +109,14 @@ if TYPE_CHECKING:
     "--part", default="", metavar="K/N", help="The K-th of N parts that share no planned dataset; same run, own plan."
 )
 @click.option(
+    "--promised", is_flag=True, help="Take promised inputs as if they were there; what reads them waits."
+)
+@click.option(
     "--components", "only_components", is_flag=True, help="Only say into how many such parts the plan falls."
 )
-@click.option("--list", "listed", is_flag=True, help="Only list the plans that there are, and whose names are reserved.")
+@click.option(
+    "--list", "listed", is_flag=True, help="Only list the plans that there are, and whose names are reserved."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -130,6 +137,7 @@ def plan(
     reasons: tuple[str, ...],
     want: tuple[str, ...],
     part: str,
+    promised: bool,
     only_components: bool,
     listed: bool,
     dry_run: bool,
@@ -184,6 +192,7 @@ def plan(
         data_ids=data_ids,
         want=want,
         part=part,
+        promised=promised,
         dry_run=dry_run,
     )
     numbers = summary(made)
@@ -246,6 +255,7 @@ def plan(
         (["--exclude", one, "--because", why] for one, why in exclude),
         (["--want", one] for one in want),
         [["--part", part]] if part else [],
+        [["--promised"]] if promised else [],
     )
     same = shlex.join(["plan", *(word for option in chain(*again, *accepted) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"
@@ -260,7 +270,8 @@ def _one_job(made: Plan, task: str) -> str:
 
 def _existing(made: Plan) -> int:
     datasets = made.tables["datasets"]
-    return int((~datasets["planned"]).sum())
+    promised = made.document["request"].get("promised") or {"datasets": 0}
+    return int((~datasets["planned"]).sum()) - int(promised["datasets"])
 
 
 def _lines(numbers: Summary, free: int, forecast: Forecast) -> list[str]:

@@ -107,7 +107,7 @@ def run(
     facts = {
         "plan": result.plan, "run": result.run, "tasks": {t: dict(c) for t, c in result.tasks.items()}, "counts": counts,
         "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "unasked": dict(result.unasked), "exit_code": int(code),
-        "notes": list(result.notes),
+        "notes": list(result.notes), "awaited": result.awaited,
         "failures": [failure.as_dict() for failure in result.failures],
     }  # fmt: skip
     output.answer(
@@ -122,6 +122,8 @@ def run(
 def _following(result: RunResult, plan: str, option: str) -> str:
     if result.failures:
         return f"prestow debug {result.failures[0].job}{option}"
+    if result.awaited and result.exit_code is Exit.STOPPED and not result.stopped:
+        return f"prestow ingest{plan}          then, when what is promised is there: prestow plan --promised"
     if not result.settled:
         return f"prestow run{plan}"
     if result.losses:

@@ -403,6 +403,7 @@ class Loop:
             stopped=self.draining,
             unasked=dict(Counter(s.task[row] for row in s.unasked if row not in s.states)),
             notes=tuple(getattr(self.engine, "notes", ())),
+            awaited=s.awaited,
         )
 
 

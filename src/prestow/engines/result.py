@@ -56,6 +56,8 @@ class RunResult:
         It was drained before its end.
     unasked : mapping of task to int
         Quanta that are unsettled and that nobody asked for, with ``only``.
+    awaited : int
+        Quanta that wait for inputs that are only promised.
     """
 
     plan: str
@@ -68,6 +70,7 @@ class RunResult:
     stopped: bool = False
     unasked: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    awaited: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,6 +105,9 @@ class RunResult:
             return Exit.STOPPED
         if self.counts.get("failed") or self.failures:
             return Exit.FAILED
+        unsettled = self.counts.get("pending", 0) - sum(self.unasked.values())
+        if self.awaited and unsettled == self.awaited:
+            return Exit.STOPPED
         if not self.complete:
             return Exit.FAILED
         return Exit.LOSSES if self.losses else Exit.OK

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from prestow.commit import Promoted, promote
 from prestow.engines import Engine
+from prestow.engines.awaiting import awaited_words
 from prestow.engines.flights import Flights
 from prestow.engines.journal import JOURNAL, Journal, run_lock
 from prestow.engines.loop import Loop
@@ -100,7 +101,8 @@ def run_plan(
             stack.enter_context(_signals(stop))
             loop.run()
         result = loop.result()
-        return replace(result, notes=(*result.notes, *_gone_words(gone)))
+        waits = awaited_words(plan, submission.awaited)
+        return replace(result, notes=(*result.notes, *_gone_words(gone), *waits))
 
 
 def _promote(plan: Plan, store: Store, row: int) -> list[str]:

@@ -22,6 +22,7 @@ from prestow.errors import Problem, ProjectError, raise_all
 from prestow.manifest import needed
 from prestow.model import State
 from prestow.pipeline.definition import OnFailure
+from prestow.plan.awaited import awaited
 from prestow.plan.states import RowSet, States, Words, tasks_of
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Submission:
         Jobs that have such quanta, in order.
     unasked : list of int
         Quanta that are unsettled, and that nobody asked for.
+    awaited : int
+        Quanta that would be run, and wait for inputs that are only promised.
     absent : set of str
         Ids of datasets that a *made* quantum left out.
     lacking : RowSet
@@ -82,6 +85,7 @@ class Submission:
     absent: set[str]
     lacking: RowSet
     unasked: list[int] = field(default_factory=list)
+    awaited: int = 0
 
     @classmethod
     def of(
@@ -124,6 +128,10 @@ class Submission:
             wanted = result._with_ancestors(labels)
             result.unasked = rows[~wanted[rows]].tolist()
             rows = rows[wanted[rows]]
+        waits = awaited(plan)
+        if waits is not None:
+            result.awaited = int(waits[rows].sum())
+            rows = rows[~waits[rows]]
         result.rows = rows.tolist()
         result.jobs = np.unique(result.job[rows]).tolist()
         return result

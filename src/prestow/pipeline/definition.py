@@ -72,6 +72,8 @@ class TaskDefinition:
     preflight : str
         ``module:function`` in the workflow's code: the hook that vetoes quanta and trims what they read,
         or empty.
+    barrier : bool
+        It is planned only when all that it reads is made and taken in, see `prestow.plan.stages`.
     prototypes : tuple of str
         Of ``config``, ``metadata``, ``log``, ``environment``: extra outputs that the node itself writes, under
         connections ``_config`` … and dataset types ``<label>_config`` …
@@ -93,9 +95,10 @@ class TaskDefinition:
     prototypes: tuple[str, ...] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)  # memory, disk (bytes), cores, walltime (s)
     hints: Mapping[str, float] = field(default_factory=dict)  # cpu_seconds, output_bytes a quantum
-    expressions: Mapping[str, str] = field(default_factory=dict)  # resources and hints that depend on the quantum
+    expressions: Mapping[str, str] = field(default_factory=dict)  # those that depend on the quantum
     origin: Mapping[str, str] = field(default_factory=dict)
     preflight: str = ""
+    barrier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

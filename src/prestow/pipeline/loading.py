@@ -13,6 +13,7 @@ from prestow.model.hashing import task_digest
 from prestow.model.universe import Universe
 from prestow.naming.templates import Template, compile_template
 from prestow.naming.universe import check_schema
+from prestow.pipeline.barriers import check_barriers
 from prestow.pipeline.code import bundle, collect
 from prestow.pipeline.configuration import Entry, WrongValueError, plain, read_entry
 from prestow.pipeline.dataset_types import (
@@ -113,6 +114,7 @@ def load_pipeline(
     types, places = with_overrides(types, chosen, writers, own, formats, reader.problems)
     types = with_templates(reader, types, writers, formats, places)
     clusters = _clusters(reader, top.get("clusters"), tasks)
+    check_barriers(reader, ordered, clusters)
     raise_all(reader.problems)
     code = bundle(files) if files else None
     return Pipeline(name, reader.document.source, ordered, dict(sorted(types.items())), clusters, code)

@@ -32,7 +32,7 @@ _UNITS: Mapping[str, Mapping[str, float]] = {
     "memory": SIZES, "cores": {}, "disk": SIZES, "walltime": TIMES, "cpu_seconds": TIMES, "output_bytes": SIZES,
 }  # fmt: skip
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
-_TASK_KEYS = ("run", "command", "config", *KEYS, "description")
+_TASK_KEYS = ("run", "command", "config", *KEYS, "barrier", "description")
 _MADE = ("dimensions", "inputs", "outputs")  # what a task makes of what: said in two places, it must agree
 
 
@@ -162,6 +162,8 @@ def read_task(
         }
         command = _command(reader, (*path, "command"), top["command"], known)
     names = _columns(reader, dimensions, inputs)
+    barrier = top.get("barrier", False)
+    reader.problems += reader.of(path).check_type((*path, "barrier"), barrier, bool)
     resources, texts = _amounts(reader, (*path, "resources"), top.get("resources"), RESOURCES, names)
     hints, more = _amounts(reader, (*path, "hints"), top.get("hints"), HINTS, names)
     return TaskDefinition(
@@ -183,6 +185,7 @@ def read_task(
         hints=hints,
         expressions={**texts, **more},
         preflight=reader.text((*path, "preflight"), top.get("preflight", "")),
+        barrier=barrier is True,
         origin={key: _origin(reader, (*path, key)) for key in (*KEYS, "command", "run") if key in top},
     )
 

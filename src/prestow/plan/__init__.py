@@ -4,7 +4,7 @@ Owns the passes over columns, the plan and its directory, and the manifests made
 engines, results and the command line. Never writes a product, and never looks at what is done.
 
 >>> print(*(step.__name__ for step in PASSES))
-select expand match want waive cut recipe name group flat prove afford tell
+select expand overdue match want waive cut recipe name group flat prove afford promised tell
 """
 
 from prestow.plan.building import build_plan

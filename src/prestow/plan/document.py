@@ -72,6 +72,7 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "resources": {**task.resources, **_own(task, RESOURCES)},
         "hints": {**task.hints, **_own(task, HINTS)},
         **({"preflight": task.preflight} if task.preflight else {}),
+        **({"barrier": True} if task.barrier else {}),
     }
 
 

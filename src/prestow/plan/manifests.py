@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from prestow.commit import receipt_name
+from prestow.errors import PlanRefusedError, Problem
 from prestow.manifest import (
     Code,
     Connection,
@@ -259,6 +260,10 @@ def _input(
         return ManifestInput(
             id=facts["id"], run=facts["run"], local=local, producer=facts["quantum"], receipt=receipt, **same
         ), None
+    if facts["place"] is None:
+        what = f"{facts['type']} {facts['data_id']} is only promised: it is not there yet"
+        fix = "take it in, then plan again: prestow plan"
+        raise PlanRefusedError(Problem("PST-P056", what, f"plan {plan.id[:8]}", fix))
     digests = {n: facts[n] for n in ("size", "sha256", "content", "receipt")}
     local = _local(facts["type"], facts["place"], facts["id"], taken)
     made = ManifestInput(id=facts["id"], run=facts["run"], local=local, **digests, **same)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from prestow.errors import Problem
     from prestow.model.universe import Universe
     from prestow.pipeline.definition import Pipeline
+    from prestow.plan.promising import Promised
+    from prestow.plan.stages import Stage
     from prestow.plan.state import State
     from prestow.query import Selection
     from prestow.query.data_ids import DataIds
@@ -73,6 +75,10 @@ class Request:
     part : str
         ``K/N``: the K-th of N parts that share no planned dataset, see `prestow.plan.splitting`. The whole, if
         empty.
+    promised : Promised or None
+        Inputs that are named and not there yet, see `prestow.plan.promising`.
+    stage : Stage or None
+        Which part of a pipeline with barriers ``pipeline`` is, see `prestow.plan.stages`.
     """
 
     run: str
@@ -94,6 +100,8 @@ class Request:
     data_ids: DataIds | None = None
     want: tuple[str, ...] = ()
     part: str = ""
+    promised: Promised | None = None
+    stage: Stage | None = None
 
 
 class DatasetSource(Protocol):

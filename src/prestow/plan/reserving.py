@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import polars as pl
 import polars_hash as plh
 
+from prestow.plan.awaited import awaited
 from prestow.plan.plan import Plan
 from prestow.registry.reservations import pack
 
@@ -19,9 +21,13 @@ def claim_of(plan: Plan) -> bytes:
     Paths are folded as file systems do that ignore case; they are ASCII. Two plans of a million names
     each are refused by mere chance once in 18 million times.
     """
+    waits = awaited(plan)  # what waits for promised inputs will be made by another plan, of other recipes
+    mine = pl.col("planned")
+    if waits is not None:
+        mine &= ~pl.col("producer").is_in(np.flatnonzero(waits).tolist())
     names = (
         plan.tables.scan("datasets")
-        .filter("planned")
+        .filter(mine)
         .select(_hashed().alias("name"), pl.col("recipe").bin.slice(0, HALF).alias("recipe"))
         .collect()
         .to_arrow()

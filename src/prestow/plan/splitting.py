@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prestow.errors import PlanRefusedError, Problem, raise_all
+from prestow.errors import PlanRefusedError, Problem
 from prestow.plan.state import State
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from prestow.plan.request import DatasetSource, Request
 
     Rows = npt.NDArray[np.int64]
 
@@ -153,24 +151,3 @@ def read_part(text: str) -> tuple[int, int]:
             Problem("PST-P052", what, "--part", "write K/N, such as 2/5 for the second of five")
         )
     return part, parts
-
-
-def components_of(request: Request, source: DatasetSource) -> Components:
-    """Find the components of the plan that a request would give; no name is made, and nothing written.
-
-    Raises
-    ------
-    PlanRefusedError
-        If that plan would be refused for what it lacks.
-    """
-    from prestow.plan.passes import PASSES
-
-    state = State(request, source)
-    for step in PASSES:
-        if step.__name__ == "cut":
-            break
-        state = step(state)
-        if state.problems and not any(part.quanta.height for part in state.parts.values()):
-            break
-    raise_all(state.problems, PlanRefusedError)
-    return components(state)

@@ -229,7 +229,7 @@ def _inputs_by_store(state: State) -> dict[str, list[_Inputs]]:
         frame = state.existing[kind]
         stores = frame["_store"]
         for name in stores.unique().drop_nulls().sort().to_list():
-            rows = np.flatnonzero(mask & (stores == name).to_numpy())
+            rows = np.flatnonzero(mask & (stores == name).fill_null(value=False).to_numpy())
             if rows.size:
                 some = rows[:: -(-rows.size // LOOKED_AT)]
                 inputs = _Inputs(kind, rows.size, frame[rows[:SHOWN]], frame[some])

@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from prestow.ingest import FilesReport, IngestReport, Level, RawReport, Transfer
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan, Request, Sample
+    from prestow.plan.promising import Promised
     from prestow.plan.splitting import Components
     from prestow.project.binding import Target
     from prestow.project.sandbox import Debugged
     from prestow.query.data_ids import DataIds
+    from prestow.results.promising import Promise
 
 
 _SCRATCH = "PRESTOW_SCRATCH"  # the node reads it
@@ -187,6 +189,45 @@ class Project(ProjectWithSky):
             store_name=STORE,
         )
 
+    def promise(
+        self,
+        dataset_type: str,
+        data_id: Mapping[str, str | int] | None = None,
+        *,
+        by: str,
+        data_ids: str | os.PathLike[str] | None = None,
+        observed: Sequence[str] = (),
+    ) -> Promise:
+        """Promise inputs that are named and not there yet; `plan` takes them with ``promised``.
+
+        Parameters
+        ----------
+        dataset_type : str
+            One that the pipeline reads and does not make, such as ``raw``.
+        data_id : mapping, optional
+            Of one dataset, with what it implies where nobody knows that yet.
+        by : str
+            The deadline: an ISO time in TAI, or in UTC with ``Z`` at its end.
+        data_ids : path, optional
+            A table of many (CSV, ECSV, Parquet), instead of ``data_id``.
+        observed : (begin, end), optional
+            When they will be observed; by this calibrations are chosen.
+
+        Raises
+        ------
+        ConfigurationError
+            PST-P055 with all that is wrong.
+        """
+        from prestow.project.promising import promise
+
+        return promise(self, dataset_type, data_id, by=by, data_ids=data_ids, observed=observed)
+
+    def promises(self) -> tuple[Promise, ...]:
+        """Give all promises that were made, by deadline."""
+        from prestow.results.promising import promises
+
+        return promises(self.store)
+
     def plan(
         self,
         where: str = "",
@@ -206,6 +247,7 @@ class Project(ProjectWithSky):
         data_ids: str | os.PathLike[str] | None = None,
         want: Sequence[str] = (),
         part: str = "",
+        promised: bool = False,
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -249,6 +291,8 @@ class Project(ProjectWithSky):
             need are planned, nothing else. See `prestow.plan.wanting`.
         part : str
             ``K/N``: only the K-th of N parts that share no planned dataset, see `components`.
+        promised : bool
+            Take inputs that are promised as if they were there, see `promise`. What reads them waits.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -257,9 +301,10 @@ class Project(ProjectWithSky):
         PlanRefusedError
             With all problems; then nothing was written.
         """
-        from prestow.plan import build_plan, open_plan, write_plan
+        from prestow.plan import open_plan, write_plan
         from prestow.plan.forecast import write_forecast
         from prestow.project import binding
+        from prestow.project.staging import build_stage
         from prestow.registry.reservations import release
 
         if isinstance(sample, int):
@@ -282,10 +327,10 @@ class Project(ProjectWithSky):
         outlook = self._outlook(site)
         asked = replace(
             request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat,
-            want=tuple(want), part=part,
+            want=tuple(want), part=part, promised=self._promised() if promised else None,
         )  # fmt: skip
         beside = None if dry_run else self.plans_directory
-        plan = build_plan(asked, self.registry, beside=beside)
+        plan = build_stage(asked, self.registry, beside=beside, reusable=self.reusable)
         if dry_run:
             self._refuse_clashes(plan)
             return plan
@@ -326,7 +371,7 @@ class Project(ProjectWithSky):
         want: Sequence[str] = (),
     ) -> Components:
         """Find into what the plan of a request falls that shares no planned dataset; nothing is written."""
-        from prestow.plan.splitting import components_of
+        from prestow.plan.components import components_of
 
         _, request = self._request(
             where, run=run, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=None,
@@ -403,6 +448,11 @@ class Project(ProjectWithSky):
             data_ids=None if data_ids is None else self._data_ids(Path(data_ids)),
         )
         return target, request
+
+    def _promised(self) -> Promised:
+        from prestow.results.promising import read_promised
+
+        return read_promised(self.store, self.universe)
 
     def _data_ids(self, path: Path) -> DataIds:
         from prestow.query.data_ids import read_data_ids

@@ -16,7 +16,7 @@ _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 RECORD_SCHEMA = "prestow.record/1"
 KINDS = (
     "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted", "removed",
-    "pixels", "calibration", "certified", "calibration-tag", "skymap",
+    "pixels", "calibration", "certified", "calibration-tag", "skymap", "promised",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from prestow.verify import rules
 from prestow.verify.findings import Findings
 from prestow.verify.graph import Ends
-from prestow.verify.paper import COLUMNS, Paper
+from prestow.verify.paper import COLUMNS, Array, Paper
 
 _DIGEST = r"^[0-9a-f]{64}$"
 
@@ -37,6 +37,7 @@ def _places(paper: Paper, findings: Findings) -> None:
     bad = pc.or_kleene(pc.equal(pc.binary_length(store), 0), pc.equal(pc.binary_length(path), 0))
     bad = pc.or_kleene(bad, pc.less(size, 0))
     bad = pc.or_kleene(bad, pc.invert(pc.match_substring_regex(sha256, _DIGEST)))
+    bad = pc.and_kleene(bad, pc.invert(_promised(paper, findings)))
     odd = pc.fill_null(pc.invert(pc.match_substring_regex(content, _DIGEST)), fill_value=False)
     findings.rows(
         "PST-V033",
@@ -45,6 +46,16 @@ def _places(paper: Paper, findings: Findings) -> None:
             f"dataset {i}: {store[i]}: {path[i]}, {size[i]} bytes, sha256 {sha256[i]}, content {content[i]}"
         ),
     )
+
+
+def _promised(paper: Paper, findings: Findings) -> Array:
+    """Say which places are empty because their datasets are only promised: so many as the document says."""
+    mask = paper.promised()
+    stated = (paper.document["request"].get("promised") or {}).get("datasets", 0)
+    found = pc.sum(mask).as_py() or 0
+    if found != stated:
+        findings.add("PST-V033", [f"{found} inputs have no place, {stated} are promised"])
+    return mask
 
 
 def _totals(paper: Paper, findings: Findings) -> None:

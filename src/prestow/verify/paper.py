@@ -88,6 +88,14 @@ class Paper:
         """Give a column whole, in a plain type: 64-bit integers, text, bytes or truth values."""
         return plain(self.file(table).read(columns=[name]).column(0))
 
+    def promised(self) -> Array:
+        """Say which existing datasets are only promised: roots without any place, size or digest."""
+        height = min(self.height("locations"), self.height("datasets"))
+        mask = pc.fill_null(self.column("datasets", "root").slice(0, height), fill_value=False)
+        for name in ("store", "path", "size", "sha256", "content", "receipt", "quantum"):
+            mask = pc.and_(mask, pc.is_null(self.column("locations", name).slice(0, height)))
+        return mask
+
     def outputs_of(self, task: Plain) -> list[Plain]:
         """Give what a task writes, with its prototypes."""
         named = {output["name"] for output in task["outputs"]}

@@ -13,6 +13,8 @@ from prestow.plan.passes.flat import flat
 from prestow.plan.passes.group import group
 from prestow.plan.passes.match import match
 from prestow.plan.passes.name import name
+from prestow.plan.passes.overdue import overdue
+from prestow.plan.passes.promised import promised
 from prestow.plan.passes.prove import prove
 from prestow.plan.passes.recipe import recipe
 from prestow.plan.passes.select import select
@@ -24,6 +26,7 @@ from prestow.plan.state import State
 PASSES: tuple[Callable[[State], State], ...] = (
     select,
     expand,
+    overdue,
     match,
     want,
     waive,
@@ -34,6 +37,7 @@ PASSES: tuple[Callable[[State], State], ...] = (
     flat,
     prove,
     afford,
+    promised,
     tell,
 )
 

@@ -88,7 +88,8 @@ def _bound(state: State) -> Iterator[Problem]:
     facts = state.source.binding(request.run)
     if request.mixed or not facts or "pipeline" not in facts:
         return
-    here, there = pipeline_digest(request.pipeline), str(facts["pipeline"])
+    whole = None if request.stage is None else request.stage.pipeline
+    here, there = whole or pipeline_digest(request.pipeline), str(facts["pipeline"])
     if here != there:
         what = f"run {request.run} is bound to pipeline {there}, this is {here}"
         yield Problem("PST-P006", what, f"run {request.run}", "choose another run, or say --mixed")

@@ -16,7 +16,9 @@ from prestow.plan.choosing import not_excluded, parse_exclusions
 from prestow.plan.frames import column_type, columns_of
 from prestow.plan.linking import sky_problems
 from prestow.plan.observations import may_take_part
+from prestow.plan.promising import with_promised
 from prestow.plan.request import Request
+from prestow.plan.stages import told_of
 from prestow.plan.state import State
 from prestow.plan.wanting import read_wanted
 from prestow.query import Selection, parse_selection
@@ -60,6 +62,7 @@ def select(state: State) -> State:
         for r in universe.relations.values()
         if _may_link(r, elements.union(() if listed is None else listed.columns), selections)
     }
+    existing, records, relations = with_promised(request, existing, records, relations)
     enums = _enums(universe, (*existing.values(), *records.values(), *relations.values()))
     existing = {name: _in_order(_coded(frame, enums)) for name, frame in existing.items()}
     calibrations = {
@@ -74,7 +77,7 @@ def select(state: State) -> State:
         problems=(*state.problems, *problems, *more, *wrong, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
-        told={**state.told, **_asked_of_calibrations(request)},
+        told={**state.told, **_asked_of_calibrations(request), **told_of(request.stage)},
         found={
             name: frame.height if frame.height or narrow is None else _all_there(state, name)
             for name, frame in existing.items()

@@ -54,9 +54,7 @@ def want(state: State) -> State:
     if any(unmade.quanta.height for unmade in state.unmade.values()):
         _trace(state, concerned, would=True)
     left_out = tuple(_of_concern(state, needed, concerned))
-    problems = [
-        problem for one, mask in hits.items() if (problem := _nothing(state, one, mask, left_out)) is not None
-    ]
+    problems = [problem for one, mask in hits.items() if (problem := _nothing(state, one, mask)) is not None]
     texts = [one.canonical for one in state.wanted]
     return replace(
         keep_only(state, needed),
@@ -144,11 +142,13 @@ def _not_wanted(state: State, needed: Mapping[str, Mask]) -> Iterator[LeftOut]:
             yield LeftOut(task.label, NOT_WANTED, len(gone), shown)
 
 
-def _nothing(state: State, one: Wanted, mask: Mask, left_out: tuple[LeftOut, ...]) -> Problem | None:
+def _nothing(state: State, one: Wanted, mask: Mask) -> Problem | None:
     """Say why nothing makes what one text wants, if that is so and nobody else says it."""
     unmade = state.unmade[one.task]
     if mask[: unmade.made].any():
         return None
+    if state.problems and not unmade.made:
+        return None  # said already, of this task or upstream
     where = f"--want {one.canonical}"
     if mask.any():
         reached = {label: np.zeros(u.made + u.quanta.height, bool) for label, u in state.unmade.items()}
@@ -156,20 +156,14 @@ def _nothing(state: State, one: Wanted, mask: Mask, left_out: tuple[LeftOut, ...
         _trace(state, reached, would=True)
         none = {label: np.zeros(part.quanta.height, bool) for label, part in state.parts.items()}
         known = {id(c.drop) for u in state.unmade.values() for c in u.causes}
-        drops = [
-            d
-            for d in _of_concern(
-                replace(state, left_out=tuple(d for d in state.left_out if id(d) in known)), none, reached
-            )
-        ]
+        left_out = tuple(drop for drop in state.left_out if id(drop) in known)
+        drops = list(_of_concern(replace(state, left_out=left_out), none, reached))
         if any(drop.severity != "noted" for drop in drops):
             return None  # refused, unless it is waived
         first = [drop for drop in drops if not drop.reason.startswith(UPSTREAM)]
         told = "; ".join(_told(drop) for drop in first or drops)
         what = f"nothing makes {one.canonical}: {int(mask.sum())} of it would be left out; {told}"
         return Problem("PST-P051", what, where, "take in or make what is missing, or want something else")
-    if state.problems and not unmade.made:
-        return None  # said already, of this task or upstream
     frame = state.planned[one.type]
     frame = pl.concat(
         [
@@ -180,7 +174,9 @@ def _nothing(state: State, one: Wanted, mask: Mask, left_out: tuple[LeftOut, ...
     frame = imply(frame, state.request.universe, state.records)
     counts, last = term_counts(frame, one.selection.terms, state, f"of {frame.height:,} {one.type}")
     what = f"nothing that is selected leads to {one.canonical}" + (f": {counts}" if counts else "")
-    return Problem("PST-P051", what, where, f"widen {last}" if last else "widen the selection")
+    return Problem(
+        "PST-P051", what, where, f"correct {last}, or widen the selection" if last else "widen the selection"
+    )
 
 
 def _told(drop: LeftOut) -> str:
