@@ -156,7 +156,7 @@ class NameProof:
 def _is_small(state: State, kind: DatasetType, frame: pl.DataFrame) -> bool:
     """Say whether no name of a type can have a capital letter, so that there is nothing to fold."""
     texts = [kind.template.replace("{type}", kind.name), state.request.run]
-    for name in frame.columns:
+    for name in set(frame.columns) & set(state.kinds):
         known = state.kinds[name]
         texts += [encode(value) for value in known.categories] if isinstance(known, pl.Enum) else []
     return all(text == text.lower() for text in texts)
