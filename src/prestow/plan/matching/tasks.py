@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import polars as pl
@@ -18,6 +19,8 @@ from prestow.plan.matching.explaining import explain
 from prestow.plan.matching.sides import ASKED, Side, make_side
 from prestow.plan.state import State, TaskPart, outputs_of
 from prestow.plan.wanting import needed_tasks
+
+_FIELD = re.compile(r"\{([a-z][a-z0-9_]*)")  # of a template
 
 
 def match_all(state: State) -> State:
@@ -130,7 +133,7 @@ def _planned(
 
 
 def _narrow(state: State) -> State:
-    """Drop the implied columns: what is matched needs its data IDs, and what clusters group by."""
+    """Drop the implied columns: what is matched needs its data IDs, what names say, and what clusters group by."""
     pipeline, universe = state.request.pipeline, state.request.universe
     grouped = {d for cluster in pipeline.clusters for d in universe.close(cluster.dimensions)}
     parts, planned = dict(state.parts), dict(state.planned)
@@ -141,7 +144,8 @@ def _narrow(state: State) -> State:
             kind = pipeline.dataset_types[output.type]
             wanted.update(kind.dimensions)
             frame = planned[output.type]
-            planned[output.type] = frame.select(c for c in frame.columns if c in {"_row", *kind.dimensions})
+            named = {"_row", *kind.dimensions, *_FIELD.findall(kind.template)}
+            planned[output.type] = frame.select(c for c in frame.columns if c in named)
         parts[task.label] = replace(
             part, quanta=part.quanta.select(c for c in part.quanta.columns if c in wanted)
         )
