@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,6 +11,8 @@ from prestow.pipeline.barriers import stage_numbers
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
 from prestow.plan.request import Request
+from prestow.plan.state import outputs_of
+from prestow.plan.wanting import needed_tasks, read_wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def at_stage(request: Request, number: int) -> Request:
     whole = request.pipeline
     numbers = stage_numbers(whole.tasks)
     tasks = tuple(task for task in whole.tasks if numbers[task.label] == number)
-    written = {output.type for task in tasks for output in task.outputs}
+    written = {output.type for task in tasks for output in outputs_of(task)}
     used = written | {connection.type for task in tasks for connection in task.inputs}
     types = {
         name: kind if name in written else replace(kind, template="")
@@ -68,8 +71,36 @@ def at_stage(request: Request, number: int) -> Request:
         pipeline=replace(whole, tasks=tasks, dataset_types=types, clusters=clusters),
         chain=request.chain if number == 1 else tuple(dict.fromkeys((request.run, *request.chain))),
         waive=tuple(text for text in request.waive if _concerns(text, whole, labels)),
+        want=_wanted_at(request, labels, later),
         stage=Stage(number, stages_in(whole), later, pipeline_digest(whole)),
     )
+
+
+def last_stage(request: Request) -> int:
+    """Give the last stage that is needed: that of what is wanted, if something is."""
+    wanted, _ = read_wanted(request.want, request.pipeline, request.universe)
+    numbers = stage_numbers(request.pipeline.tasks)
+    return max((numbers[one.task] for one in wanted), default=stages_in(request.pipeline))
+
+
+def _wanted_at(request: Request, labels: set[str], later: Collection[str]) -> tuple[str, ...]:
+    """Give what is wanted of a stage: also each type, whole, that later stages need for what is wanted of them.
+
+    Which of its datasets these will read is known when they are there. A text that cannot be read is of this
+    stage, so that it is refused.
+    """
+    whole, here, then = request.pipeline, [], []
+    for text in request.want:
+        found, problems = read_wanted([text], whole, request.universe)
+        if problems or found[0].task in labels:
+            here.append(text)
+        elif found[0].task in later:
+            then.append(found[0])
+    written = {o.type for task in whole.tasks if task.label in labels for o in outputs_of(task)}
+    for task in whole.tasks:
+        if task.label in later and task.label in needed_tasks(then, whole):
+            here += [c.type for c in task.inputs if c.type in written]
+    return tuple(dict.fromkeys(here))
 
 
 def _concerns(waiver: str, whole: Pipeline, labels: set[str]) -> bool:

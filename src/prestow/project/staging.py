@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from prestow.plan.matched_ids import match_ids, words_of
-from prestow.plan.stages import at_stage, stages_in
+from prestow.plan.stages import at_stage, last_stage, stages_in
 
 if TYPE_CHECKING:
     from prestow.plan import Plan, Request
@@ -35,14 +36,16 @@ def build_stage(
     """
     from prestow.plan import build_plan
 
-    stages = stages_in(request.pipeline)
-    if stages == 1:
+    if stages_in(request.pipeline) == 1:
         return build_plan(request, registry, beside=beside)
-    for number in range(1, stages):
-        plan = build_plan(at_stage(request, number), registry, beside=beside)
+    last = last_stage(request)
+    for number in range(1, last):
+        stage = at_stage(request, number)
+        # A stage is done when all of it is, not only the part that is asked for.
+        plan = build_plan(replace(stage, part=""), registry, beside=beside)
         if not _is_done(plan, registry, reusable):
-            return plan
-    return build_plan(at_stage(request, stages), registry, beside=beside)
+            return build_plan(stage, registry, beside=beside) if stage.part else plan
+    return build_plan(at_stage(request, last), registry, beside=beside)
 
 
 def _is_done(plan: Plan, registry: Registry, reusable: Callable[[Plan], pl.DataFrame | None]) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from prestow.errors import PlanRefusedError
 from prestow.pipeline.definition import InputConnection
 from prestow.plan import Request, build_plan
+from prestow.plan.stages import at_stage, last_stage
 from prestow.testing.surveys import UNIVERSE, Survey, dataset_type, reduction, task
 
 
@@ -169,3 +170,17 @@ def test_parts_are_of_much_the_same_size():
     assert len({plan.id for plan in plans}) == 3
     assert plans[1].document["request"]["part"] == "2/3"
     assert left_out(plans[0])["isr", "other_part"] == 32 - quanta(plans[0])["isr"]
+
+
+def test_before_a_barrier_the_types_are_wanted_that_what_is_wanted_will_read():
+    base = reduction()
+    *before, coadd, measure = base.tasks
+    pipeline = replace(base, tasks=(*before, replace(coadd, barrier=True), measure))
+    asked = ("coadd{band=r}", "isr{visit=1}")
+    request = Request("demo", pipeline, UNIVERSE, ("raw",), want=asked)
+    assert at_stage(request, 1).want == ("isr{visit=1}", "aligned")
+    assert at_stage(request, 2).want == ("coadd{band=r}",)
+    assert last_stage(request) == 2
+    assert last_stage(replace(request, want=asked[1:])) == 1
+    plan = build_plan(at_stage(replace(request, want=asked[:1]), 1), Survey.make(2, 1))
+    assert quanta(plan) == {"isr": 2, "align": 2}
