@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from prestow.cli.chosen import with_config
 from prestow.cli.group import open_project, shared_options
-from prestow.cli.output import Output, count_text
+from prestow.cli.output import Output, count_text, table
 
 
 @click.command(short_help="Check every file a person wrote; all errors at once.")
@@ -15,15 +17,27 @@ from prestow.cli.output import Output, count_text
     "--set", "overrides", multiple=True, metavar="TASK.KEY=VALUE", help="Check with this configuration value."
 )
 @click.option(
+    "--config", type=click.Path(), metavar="FILE", help="Check with the configuration of this file."
+)
+@click.option("--values", is_flag=True, help="Show every configuration value, and where it is from.")
+@click.option(
     "--strict",
     is_flag=True,
     help="Run each pre-flight hook twice; one that reads a file or the clock is wrong.",
 )
 @shared_options
-def check(overrides: tuple[str, ...], strict: bool, output: Output, directory: Path) -> None:
+def check(
+    overrides: tuple[str, ...],
+    config: str | None,
+    values: bool,
+    strict: bool,
+    output: Output,
+    directory: Path,
+) -> None:
     """Check the project file, the universe, the pipeline with its tasks, and the instruments."""
     project = open_project(directory)
-    report = project.check(overrides=overrides, strict=strict)
+    report = project.check(overrides=with_config(config, overrides), strict=strict)
+    shown = [(f"{task}.{key}", json.dumps(value), origin) for task, key, value, origin in report.values]
     output.answer(
         "check",
         {
@@ -32,9 +46,14 @@ def check(overrides: tuple[str, ...], strict: bool, output: Output, directory: P
             "tasks": list(report.tasks),
             "dataset_types": list(report.dataset_types),
             "flat": list(report.flat),
+            "values": [
+                {"task": task, "key": key, "value": value, "origin": origin}
+                for task, key, value, origin in report.values
+            ],
         },
         f"ok: {', '.join(report.files)}   "
         f"({count_text(len(report.tasks), 'task')}, {count_text(len(report.dataset_types), 'dataset type')})"
-        + "".join(f"\n  {line}" for line in report.flat if output.verbosity > 0),
+        + "".join(f"\n  {line}" for line in report.flat if output.verbosity > 0)
+        + (f"\n{table(('value', 'is', 'from'), shown, words=3)}" if values and shown else ""),
         following="prestow plan",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.cli.output import count_text
@@ -27,10 +28,19 @@ def paired(excluded: Sequence[str], reasons: Sequence[str]) -> list[tuple[str, s
     return list(zip(excluded, reasons, strict=True))
 
 
+def with_config(path: str | None, overrides: Sequence[str]) -> tuple[str, ...]:
+    """Give the values of a file of configuration, and after them those of the command line: these win."""
+    if path is None:
+        return tuple(overrides)
+    from prestow.pipeline.config_file import read_config_file
+
+    return (*read_config_file(Path(path)), *overrides)
+
+
 def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values
     """Give what the plan's document tells of it."""
     asked = plan.document["request"]
-    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part", "stage", "promised")}
+    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part", "stage", "promised", "config")}
 
 
 def chosen_lines(plan: Plan) -> list[str]:
@@ -44,6 +54,7 @@ def chosen_lines(plan: Plan) -> list[str]:
         f'    excluded: {count_text(one["count"], "dataset")} by "{one["where"]}", because: {one["because"]}'
         for one in facts["excluded"] or ()
     ]
+    lines += [f"    {key} from {origin}" for key, origin in (facts["config"] or {}).items()]
     if stage:
         later = f"; later: {', '.join(stage['later'])}, planned when this is run and ingested" if stage["later"] else ""
         lines.append(f"    stage {stage['number']} of {stage['of']}{later}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prestow.cli.chosen import chosen_facts, chosen_lines, paired
+from prestow.cli.chosen import chosen_facts, chosen_lines, paired, with_config
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.left_out import left_out_lines
 from prestow.cli.output import Output, duration_text, size_text, table
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="TASK.KEY=VALUE",
     help="Configuration, on top of the pipeline's; also types.NAME.format=… and types.NAME.template=….",
+)
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Configuration from a file (task: {key: value}), on top of the pipeline's, below --set.",
 )
 @click.option(
     "--input",
@@ -123,6 +129,7 @@ def plan(
     where: str,
     run: str | None,
     overrides: tuple[str, ...],
+    config: str | None,
     inputs: tuple[str, ...],
     as_of: str,
     child_of: str | None,
@@ -159,6 +166,7 @@ def plan(
 
     project = open_project(directory)
     exclude = paired(excluded, reasons)
+    given, overrides = overrides, with_config(config, overrides)
     before = set(project.plans())
     chosen = None
     if sample is not None:
@@ -239,7 +247,8 @@ def plan(
     again = (
         [["--where", where]] if where else [],
         [["--run", run]] if run else [],
-        (["--set", one] for one in overrides),
+        [["--config", config]] if config else [],
+        (["--set", one] for one in given),
         (["--input", one] for one in inputs),
         [["--as-of", as_of]] if as_of else [],
         [["--child-of", child_of]] if child_of else [],

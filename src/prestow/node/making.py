@@ -90,6 +90,8 @@ class Making:
         """Run the task; a changed input and a full disk are told apart from its own failures."""
         if self.manifest.code is not None and not self.code:
             self.code = unpack(self.manifest.code, self.open(self.manifest.code.store), self.scratch)
+        if quantum.command is None and quantum.entry is None:
+            return  # all that it makes the node itself writes
         repository = self.repository
         work = repository.work(k)
         if quantum.command is not None:

@@ -5,6 +5,7 @@ them, and their code as a deterministic zip. Serves the planner. Never looks at 
 imports a task.
 """
 
+from prestow.pipeline.config_file import read_config_file
 from prestow.pipeline.definition import (
     Cluster,
     CodeBundle,
@@ -28,5 +29,6 @@ __all__ = [
     "TaskDefinition",
     "compile_templates",
     "load_pipeline",
+    "read_config_file",
     "task_digests",
 ]

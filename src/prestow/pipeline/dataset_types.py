@@ -186,8 +186,7 @@ def prototype_types(reader: Reader, tasks: Sequence[TaskDefinition]) -> dict[str
     """Give the dataset types of what the node itself writes."""
     found: dict[str, DatasetType] = {}
     for task in tasks:
-        for prototype in task.prototypes:
-            name = f"{task.label}_{prototype}"
+        for name in (output.type for output in task.outputs if output.name.startswith("_")):
             for definition in reader.defined.get(name, ()):
                 what = f"'{name}' is what the node writes for {task.label}"
                 reader.problems.append(definition.problem("PST-C013", "", what, "choose another name"))

@@ -15,6 +15,7 @@ from prestow.naming.templates import Template, compile_template
 from prestow.naming.universe import check_schema
 from prestow.pipeline.barriers import check_barriers
 from prestow.pipeline.code import bundle, collect
+from prestow.pipeline.config_file import FileOverride
 from prestow.pipeline.configuration import Entry, WrongValueError, plain, read_entry
 from prestow.pipeline.dataset_types import (
     define_at_connections,
@@ -25,6 +26,7 @@ from prestow.pipeline.dataset_types import (
 )
 from prestow.pipeline.definition import Cluster, Pipeline, TaskDefinition
 from prestow.pipeline.expressions import SIZES, TIMES
+from prestow.pipeline.once import with_once
 from prestow.pipeline.preflight import check_hook
 from prestow.pipeline.reader import Reader, SelectionCheck
 from prestow.pipeline.reading import Override, read_section, read_task
@@ -98,6 +100,7 @@ def load_pipeline(
     tasks = [read_task(reader, s, dimensions, given.pop(s.label, {})) for s in sections]
     if "tasks" in top and not tasks:
         reader.note("PST-C013", ("tasks",), "a pipeline has at least one task", "add one")
+    tasks = with_once(reader, tasks, {s.label: s.top.get("prototypes") for s in sections})
     for label, values in given.items():
         for override in values.values():
             known = ", ".join(task.label for task in tasks)
@@ -149,6 +152,10 @@ def _overrides(
     found: dict[str, dict[str, Override]] = {}
     chosen: list[TypeOverride] = []
     for line in lines:
+        if isinstance(line, FileOverride):
+            label, _, key = line.partition("=")[0].partition(".")
+            found.setdefault(label, {})[key] = Override(line, line.value, line.place, line.origin)
+            continue
         of_type = type_override(line)
         if of_type is not None:
             chosen.append(of_type)

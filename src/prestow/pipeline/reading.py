@@ -23,10 +23,9 @@ from prestow.pipeline.definition import (
     TaskDefinition,
 )
 from prestow.pipeline.expressions import SIZES, TIMES, ExpressionError, parse_expression
+from prestow.pipeline.once import read_prototypes
 from prestow.pipeline.reader import Reader
 from prestow.sky.angles import HELP, read_angle
-
-PROTOTYPES = ("config", "metadata", "log", "environment")
 
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "memory": SIZES, "cores": {}, "disk": SIZES, "walltime": TIMES, "cpu_seconds": TIMES, "output_bytes": SIZES,
@@ -38,11 +37,15 @@ _MADE = ("dimensions", "inputs", "outputs")  # what a task makes of what: said i
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value from the command line: ``text`` is YAML, ``place`` is how a person wrote it."""
+    """A value from the command line or a file: ``text`` is YAML, ``place`` is how a person wrote it.
+
+    ``origin`` is ``--set``, or ``file:line``.
+    """
 
     text: str
     value: object
     place: str
+    origin: str = "--set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,8 @@ def read_task(
     for name in {i.name for i in inputs} & {o.name for o in outputs}:
         what = f"'{name}' is an input too; a task asks for both by name"
         reader.note("PST-C013", (*path, "outputs", name), what, "choose another name", at_key=True)
-    prototypes = reader.choices((*path, "prototypes"), top.get("prototypes", []), PROTOTYPES, "prototype")
-    if "outputs" in top and not outputs and not prototypes and isinstance(top["outputs"], dict | None):
+    prototypes, once = read_prototypes(reader, (*path, "prototypes"), top.get("prototypes", []))
+    if "outputs" in top and not outputs and not (prototypes or once) and isinstance(top["outputs"], dict | None):
         reader.note("PST-C013", (*path, "outputs"), "a task writes something", "name an output")
     entry = str(top["run"]) if isinstance(top.get("run"), str) else None
     if "run" in top and "command" in top:
@@ -390,7 +393,7 @@ def _free_config(
             reader.note("PST-C011", (*here, *error.path), error.what)
     for name, override in overrides.items():
         config[name] = override.value
-        origin[name] = "--set"
+        origin[name] = override.origin
     return config, origin
 
 
@@ -423,7 +426,8 @@ def _config(
         here: Key = (*path, "config", name)
         try:
             if name in overrides:
-                config[name], origin[name] = fit(one.kind, overrides[name].value), "--set"
+                config[name] = fit(one.kind, overrides[name].value)
+                origin[name] = overrides[name].origin
             elif name in given:
                 config[name], origin[name] = fit(one.kind, given[name]), _origin(reader, here)
             elif one.has_default:

@@ -79,6 +79,8 @@ class Request:
         Inputs that are named and not there yet, see `prestow.plan.promising`.
     stage : Stage or None
         Which part of a pipeline with barriers ``pipeline`` is, see `prestow.plan.stages`.
+    origins : frozenset of str
+        Where values of configuration are from that were given for this plan: ``--set``, ``file:line``.
     """
 
     run: str
@@ -102,6 +104,7 @@ class Request:
     part: str = ""
     promised: Promised | None = None
     stage: Stage | None = None
+    origins: frozenset[str] = frozenset()
 
 
 class DatasetSource(Protocol):

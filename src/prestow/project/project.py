@@ -51,6 +51,7 @@ class Checked:
     tasks: tuple[str, ...]
     dataset_types: tuple[str, ...]
     flat: tuple[str, ...] = ()  # names that a flat layout would not tell apart
+    values: tuple[tuple[str, str, object, str], ...] = ()  # task, key, value, and where it is from
 
 
 class Project(ProjectWithSky):
@@ -106,6 +107,11 @@ class Project(ProjectWithSky):
             tuple(t.label for t in pipeline.tasks),
             tuple(sorted(pipeline.dataset_types)),
             tuple(doubt.text for doubt in flat_doubts(pipeline, self.universe)),
+            tuple(
+                (task.label, key, value, task.config_origin.get(key, ""))
+                for task in pipeline.tasks
+                for key, value in task.config.items()
+            ),
         )
 
     def ingest_raw(
@@ -260,7 +266,7 @@ class Project(ProjectWithSky):
             Where the outputs go; the pipeline's name, if not given.
         overrides : sequence of str
             Configuration, as ``task.key=value``; of a dataset type ``types.NAME.format=…`` and
-            ``types.NAME.template=…``.
+            ``types.NAME.template=…``. What `prestow.pipeline.read_config_file` gives goes before.
         inputs : sequence of str
             Collections to search inputs in before the raw runs, such as the run of an earlier plan; and
             calibration collections, ``NAME`` or pinned as ``NAME@LABEL``, instead of all of them.
@@ -372,13 +378,14 @@ class Project(ProjectWithSky):
     ) -> Components:
         """Find into what the plan of a request falls that shares no planned dataset; nothing is written."""
         from prestow.plan.components import components_of
+        from prestow.project.staging import stage_now
 
         _, request = self._request(
             where, run=run, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of, sampled=None,
             exclude=exclude, data_ids=data_ids,
         )  # fmt: skip
         asked = replace(request, waive=tuple(waive), whole=whole, want=tuple(want))
-        return components_of(asked, self.registry)
+        return components_of(stage_now(asked, self.registry, reusable=self.reusable), self.registry)
 
     def sample(
         self,
@@ -445,6 +452,7 @@ class Project(ProjectWithSky):
             as_of=moment(as_of, "--as-of") if as_of else None,
             store=STORE,
             excluded=read_exclusions(exclude),
+            origins=frozenset(getattr(one, "origin", "--set") for one in overrides),
             data_ids=None if data_ids is None else self._data_ids(Path(data_ids)),
         )
         return target, request

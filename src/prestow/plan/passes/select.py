@@ -77,7 +77,7 @@ def select(state: State) -> State:
         problems=(*state.problems, *problems, *more, *wrong, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
-        told={**state.told, **_asked_of_calibrations(request), **told_of(request.stage)},
+        told={**state.told, **_asked_of_calibrations(request), **told_of(request.stage), **_chosen_values(request)},
         found={
             name: frame.height if frame.height or narrow is None else _all_there(state, name)
             for name, frame in existing.items()
@@ -105,6 +105,17 @@ def _asked_of_calibrations(request: Request) -> dict[str, object]:
     """Give what the plan's document tells of the request beside what its id covers."""
     told: dict[str, object] = {"calibrations": list(request.calibrations)} if request.calibrations else {}
     return told if request.as_of is None else {**told, "as_of": instant_text(request.as_of)}
+
+
+def _chosen_values(request: Request) -> dict[str, object]:
+    """Give where values of configuration are from that were given for this plan: a file, or ``--set``."""
+    given = {
+        f"{task.label}.{key}": origin
+        for task in request.pipeline.tasks
+        for key, origin in sorted(task.config_origin.items())
+        if origin in request.origins
+    }
+    return {"config": given} if given else {}
 
 
 def _enums(universe: Universe, frames: Iterable[pl.DataFrame]) -> dict[str, pl.Enum]:
