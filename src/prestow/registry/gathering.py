@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 SHARE = 8  # a table is read whole where an eighth of it is asked for
 
 
-def gather(datasets: pa.Table, data_ids: pa.Table, artifacts: pa.Table) -> pa.Table:
-    """Give datasets with their data IDs and first artifacts; one without an artifact is left out.
+def gather(datasets: pa.Table, data_ids: pa.Table, artifacts: pa.Table, by: Sequence[str]) -> pa.Table:
+    """Give datasets with their data IDs and first artifacts, in order; one without an artifact is left out.
 
     Parameters
     ----------
@@ -22,35 +22,69 @@ def gather(datasets: pa.Table, data_ids: pa.Table, artifacts: pa.Table) -> pa.Ta
         With ``n_``.
     artifacts : Table
         With ``dataset`` and ``store``; of several the one of the store with the lowest number.
+    by : sequence of str
+        Columns of the first two tables that give the order.
     """
+    import numpy as np
+
+    there, found = _first_artifacts(datasets, artifacts)
+    numbers = _numbers(data_ids["n_"])
+    by_number = np.argsort(numbers, kind="stable")
+    place = by_number[np.searchsorted(numbers[by_number], _numbers(datasets["n_"])[there])]
+    sides = (
+        (datasets, there),
+        (data_ids.drop_columns("n_"), place),
+        (artifacts.drop_columns("dataset"), found),
+    )
+    # The order is found from the few columns that give it; the others are moved once.
+    keys = None
+    for side, rows in sides[:2]:
+        for name in (n for n in by if n in side.column_names):
+            column = side[name].take(rows)
+            keys = _with(keys, name, column)
+    order = None if keys is None else order_of(keys, by)
+    result = None
+    for side, rows in sides:
+        wanted = rows if order is None else rows[order]
+        whole = len(wanted) == side.num_rows and (np.diff(wanted) == 1).all()
+        taken = side if whole else side.take(wanted)
+        for name in taken.column_names:
+            result = _with(result, name, taken[name])
+    return result
+
+
+def _with(table: pa.Table | None, name: str, column: pa.ChunkedArray) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({name: column}) if table is None else table.append_column(name, column)
+
+
+def _first_artifacts(datasets: pa.Table, artifacts: pa.Table) -> tuple[Any, Any]:  # Any: NumPy arrays
+    """Give which datasets have an artifact, and the row of the first one of each."""
     import numpy as np
 
     ids, wanted = _halves(artifacts["dataset"]), _halves(datasets["id"])
     mixed, asked = _mixed(ids), _mixed(wanted)
-    order = np.lexsort((_numbers(artifacts["store"]), ids[1], ids[0], mixed))
-    at = np.searchsorted(mixed[order], asked)
+    order = np.argsort(mixed, kind="stable")
+    ranked = mixed[order]
+    if (ranked[1:] == ranked[:-1]).any():  # replicas
+        order = np.lexsort((_numbers(artifacts["store"]), ids[1], ids[0], mixed))
+    if not len(order):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    questions = np.argsort(asked, kind="stable")  # near questions have near answers
+    at = np.empty(len(asked), np.int64)
+    at[questions] = np.searchsorted(ranked, asked[questions])
     at[at == len(order)] = 0
-    found = order[at] if len(order) else at
-    there = np.zeros(len(asked), bool)
-    if len(order):
-        there = (ids[0][found] == wanted[0]) & (ids[1][found] == wanted[1])
-        unlucky = np.flatnonzero(~there & (mixed[found] == asked))
-        for row in unlucky:  # two ids that mix to one number: about one in 2**64 / n
-            same = np.flatnonzero((ids[0][order] == wanted[0][row]) & (ids[1][order] == wanted[1][row]))
-            there[row] = len(same) > 0
-            found[row] = order[same[0]] if len(same) else found[row]
-    numbers = _numbers(data_ids["n_"])
-    by_number = np.argsort(numbers, kind="stable")
-    place = by_number[np.searchsorted(numbers[by_number], _numbers(datasets["n_"])[there])]
-    result = datasets if there.all() else datasets.filter(there)
-    for side, rows in (
-        (data_ids.drop_columns("n_"), place),
-        (artifacts.drop_columns("dataset"), found[there]),
-    ):
-        taken = side if len(rows) == side.num_rows and (np.diff(rows) == 1).all() else side.take(rows)
-        for name in taken.column_names:
-            result = result.append_column(name, taken[name])
-    return result
+    found = order[at]
+    there = (ids[0][found] == wanted[0]) & (ids[1][found] == wanted[1])
+    for row in np.flatnonzero(
+        ~there & (mixed[found] == asked)
+    ):  # two ids that mix to one number: hardly ever
+        same = np.flatnonzero((ids[0][order] == wanted[0][row]) & (ids[1][order] == wanted[1][row]))
+        there[row] = len(same) > 0
+        found[row] = order[same[0]] if len(same) else found[row]
+    rows = np.flatnonzero(there)
+    return rows, found[rows]
 
 
 def _mixed(halves: tuple[Any, Any]) -> Any:  # Any: NumPy arrays

@@ -539,7 +539,7 @@ class Registry:
         data_ids = self._db.query(f"SELECT g.id AS n_{keys} FROM data_id_{group[1]} g")
         others = [n for n in FACTS if n not in (*_OF_DATASET, "receipt", "store") and n in needed]
         artifacts = self._db.query(f"SELECT dataset, store{''.join(f', {n}' for n in others)} FROM artifact")
-        return gathering.gather(datasets, data_ids, artifacts)
+        return gathering.gather(datasets, data_ids, artifacts, (*dims, "run"))
 
     def quanta(self, run: str) -> pa.Table:
         """Give the settled quanta of a run, by task and data ID, as their receipts say."""
