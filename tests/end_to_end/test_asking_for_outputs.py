@@ -50,6 +50,31 @@ def test_parts_are_planned_run_and_taken_in_apart(root: Path, inside) -> None:
     assert len(made["datasets"]) == quanta(whole)["isr"]
 
 
+def test_parts_and_wants_before_a_barrier(root: Path, inside) -> None:
+    path = root / "pipeline.yaml"
+    text = path.read_text()
+    task = "    inputs: {calexp: {type: calexp, minimum: 2}}"
+    assert task in text
+    path.write_text(text.replace(task, f"{task}\n    barrier: true"))
+    try:
+        ask = ("plan", "--run", "staged", "--json")
+        wanted = inside(*ask, "-n", "--want", "coadd{band=r}", cwd=root).json
+        assert wanted["want"] == ["calexp"]
+        before = inside(*ask, "--components", cwd=root).json
+        assert before["components"] == quanta(inside(*ask, "-n", cwd=root).json)["isr"]
+        for k in (1, 2):
+            part = inside(*ask, "--part", f"{k}/2", cwd=root).json
+            assert set(quanta(part)) == {"isr", "calibrate"}
+            inside("run", part["plan"], "--engine", "local", cwd=root)
+            inside("ingest", "--run", "staged", cwd=root)
+        after = inside(*ask, "--part", "1/2", cwd=root).json
+        assert set(quanta(after)) == {"coadd"}
+        assert 2 * quanta(after)["coadd"] == inside(*ask, "--components", cwd=root).json["components"]
+        assert inside(*ask, "-n", "--want", "coadd{band=r}", cwd=root).json["want"] == ["coadd{band = 'r'}"]
+    finally:
+        path.write_text(text)
+
+
 @pytest.mark.parametrize(
     ("words", "codes", "says"),
     [

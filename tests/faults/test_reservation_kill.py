@@ -13,7 +13,8 @@ import json, os, shutil, signal, sys
 from pathlib import Path
 import polars, pyarrow, pyarrow.parquet, adbc_driver_sqlite.dbapi
 import prestow.plan, prestow.plan.proof, prestow.plan.reserving, prestow.registry.reservations, prestow.results.dropping
-import prestow.engines.journal, prestow.project.binding, prestow.stores.file, prestow.verify
+import numpy.ma, prestow.engines.journal, prestow.formats.json, prestow.instruments, prestow.plan.matched_ids
+import prestow.project.binding, prestow.project.forecasting, prestow.site, prestow.stores.file, prestow.verify
 from prestow.errors import PrestowError
 from prestow.project import Project
 from prestow.stores import TEMPORARY

@@ -36,16 +36,39 @@ def build_stage(
     """
     from prestow.plan import build_plan
 
+    stage, plan = _find_stage(request, registry, beside=beside, reusable=reusable)
+    return build_plan(stage, registry, beside=beside) if plan is None or stage.part else plan
+
+
+def stage_now(
+    request: Request, registry: Registry, *, reusable: Callable[[Plan], pl.DataFrame | None]
+) -> Request:
+    """Give the request of the stage that `build_stage` would plan."""
+    return _find_stage(request, registry, beside=None, reusable=reusable)[0]
+
+
+def _find_stage(
+    request: Request,
+    registry: Registry,
+    *,
+    beside: Path | None,
+    reusable: Callable[[Plan], pl.DataFrame | None],
+) -> tuple[Request, Plan | None]:
+    """Give the first stage that is not done, and its whole plan where that was made to look.
+
+    A stage is done when all of it is, not only the part that is asked for.
+    """
+    from prestow.plan import build_plan
+
     if stages_in(request.pipeline) == 1:
-        return build_plan(request, registry, beside=beside)
+        return request, None
     last = last_stage(request)
     for number in range(1, last):
         stage = at_stage(request, number)
-        # A stage is done when all of it is, not only the part that is asked for.
         plan = build_plan(replace(stage, part=""), registry, beside=beside)
         if not _is_done(plan, registry, reusable):
-            return build_plan(stage, registry, beside=beside) if stage.part else plan
-    return build_plan(at_stage(request, last), registry, beside=beside)
+            return stage, plan
+    return at_stage(request, last), None
 
 
 def _is_done(plan: Plan, registry: Registry, reusable: Callable[[Plan], pl.DataFrame | None]) -> bool:
