@@ -1,6 +1,6 @@
 """Prove: what can be said of names and of the run before the first name is made.
 
-The names themselves are proved while they are made, by `prestow.plan.proof`: each is seen once.
+The names themselves are proved while they are made, by `prestow.plan.naming_proof`: each is seen once.
 """
 
 from __future__ import annotations
