@@ -35,6 +35,7 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     standing = project.status(found)
     rows = list(standing.tasks.items())
     total = standing.counts
+    shown = [state for state in total if state != "unneeded" or total[state]]
     failures = "".join(
         f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {count_text(f.attempts, 'attempt')}) [{f.code}] "
         + f.message.replace("\n", "\n    ")
@@ -51,9 +52,9 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         },
         f"plan {found.id[:8]}  run {found.run}\n"
         + table(
-            ("task", *total, "sum"),
+            ("task", *shown, "sum"),
             [
-                (name, *(n or "." for n in states.values()), sum(states.values()))
+                (name, *(states[state] or "." for state in shown), sum(states.values()))
                 for name, states in (*rows, ("total", total))
             ],
             total=True,
@@ -95,7 +96,7 @@ def _following(project: Project, plan: Plan, standing: Status) -> str:
         return f"prestow why {standing.failures[0].job}          or again: prestow run"
     if total["failed"] or total["pending"]:
         return f"prestow run{other}"
-    settled_here = sum(total.values()) - total["reused"]
+    settled_here = sum(total.values()) - total["reused"] - total["unneeded"]
     return (
         f"prestow ingest{other}"
         if project.registry.quanta(plan.run).num_rows < settled_here

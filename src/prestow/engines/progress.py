@@ -17,7 +17,7 @@ LINE_SECONDS = 10.0
 LINES = 20
 """Lines without a terminal: one for each five percent."""
 REDRAW_SECONDS = 0.25
-SETTLED = ("made", "declined", "lost", "blocked", "reused")
+SETTLED = ("made", "declined", "lost", "blocked", "reused", "unneeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Event:
         ``begin``, ``progress``, ``failed`` (``message`` says what), ``note`` or ``end``.
     tasks : mapping of task to mapping of state to count
         In the order of the pipeline; states ``made``, ``declined``, ``lost``, ``blocked``,
-        ``failed``, ``pending``, ``reused``; they sum to the plan.
+        ``failed``, ``pending``, ``reused``, ``unneeded``; they sum to the plan.
     running, ready : int
         Jobs with the engine; jobs that could start.
     seconds : float
@@ -51,7 +51,7 @@ class Event:
 
     @property
     def settled(self) -> int:
-        """Those that are settled or taken from elsewhere."""
+        """Those that are settled, taken from elsewhere, or not needed."""
         return sum(counts.get(state, 0) for counts in self.tasks.values() for state in SETTLED)
 
     def count(self, state: str) -> int:

@@ -45,7 +45,7 @@ class RunResult:
     Parameters
     ----------
     tasks : mapping of task to mapping of state to count
-        Over the whole plan; states are those of `prestow.model.State` and ``reused``.
+        Over the whole plan; states are those of `prestow.model.State`, ``reused`` and ``unneeded``.
     failures : tuple of RunFailure
         Of this run, in the order of the plan.
     jobs : int

@@ -1,7 +1,7 @@
 """A submission: what remains of a plan, and who waits for whom in it.
 
-It is the plan minus what is settled here, minus what can be taken from elsewhere. It is worked out
-in columns; Python objects are made only for what remains.
+It is the plan minus what is settled here, minus what can be taken from elsewhere, minus intermediates
+that nobody needs any more. It is worked out in columns; Python objects are made only for what remains.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from prestow.manifest import needed
 from prestow.model import State
 from prestow.pipeline.definition import OnFailure
 from prestow.plan.awaited import awaited
+from prestow.plan.retaining import not_needed
 from prestow.plan.states import RowSet, States, Words, tasks_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Submission:
         Settled quanta.
     reused : RowSet
         Quanta whose outputs are taken from elsewhere.
+    unneeded : RowSet
+        Quanta that need not run, see `prestow.plan.retaining`.
     rows : list of int
         Quanta to settle, in order.
     jobs : list of int
@@ -84,6 +87,7 @@ class Submission:
     policies: dict[str, Policy]
     absent: set[str]
     lacking: RowSet
+    unneeded: RowSet
     unasked: list[int] = field(default_factory=list)
     awaited: int = 0
 
@@ -122,7 +126,10 @@ class Submission:
             taken[reuse["quantum"].to_numpy()] = True
             taken &= states.codes == 0
             lacking[reuse.filter(pl.col("sha256").is_null())["dataset"].to_numpy()] = True
-        result = cls(plan, states, RowSet(taken), [], [], known, set(settled.absent), RowSet(lacking))
+        unneeded = RowSet(not_needed(plan, (states.codes == 0) & ~taken))
+        result = cls(
+            plan, states, RowSet(taken), [], [], known, set(settled.absent), RowSet(lacking), unneeded
+        )
         rows = np.flatnonzero(result.open)
         if labels and len(rows):
             wanted = result._with_ancestors(labels)
@@ -155,8 +162,8 @@ class Submission:
 
     @cached_property
     def open(self) -> Mask:
-        """Which quanta were neither settled nor reused at the start."""
-        mask: Mask = (self.states.codes == 0) & ~self.reused.mask
+        """Which quanta were neither settled nor reused at the start, and are needed."""
+        mask: Mask = (self.states.codes == 0) & ~self.reused.mask & ~self.unneeded.mask
         return mask
 
     @cached_property

@@ -21,6 +21,7 @@ class Tally:
         self.failures: dict[int, RunFailure] = {}  # of quanta that are not settled
         self._codes = s.states.codes.copy()
         self._codes[s.reused.mask] = WORDS.index("reused")
+        self._codes[s.unneeded.mask] = WORDS.index("unneeded")
         counts = count_states(s.task, self._codes)
         self._tasks = {task: {word: n for word, n in row.items() if n} for task, row in counts.items()}
 

@@ -40,11 +40,16 @@ class InputConnection:
 
 @dataclass(frozen=True, slots=True)
 class OutputConnection:
-    """What a task writes under one name."""
+    """What a task writes under one name.
+
+    What is not ``retained`` is made for those that read it: when none of them has to run, it need not be
+    made, see `prestow.plan.retaining`.
+    """
 
     name: str
     type: str
     optional: bool = False
+    retained: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,11 +263,13 @@ def _outputs(reader: Reader, path: Key, value: object) -> Iterable[OutputConnect
         if isinstance(body, str):
             yield OutputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("optional", *INLINE))
+        top = reader.section(here, body, ("type",), ("optional", "retained", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         optional = top.get("optional", False)
         reader.problems += reader.of(path).check_type((*here, "optional"), optional, bool)
-        yield OutputConnection(str(name), kind, optional is True)
+        retained = top.get("retained", True)
+        reader.problems += reader.of(path).check_type((*here, "retained"), retained, bool)
+        yield OutputConnection(str(name), kind, optional is True, retained is not False)
 
 
 def _minimum(reader: Reader, path: Key, value: object) -> str | int | float:

@@ -140,13 +140,13 @@ def _count(state: State, task: TaskDefinition) -> dict[str, Any]:  # Any: plain 
     part, tasks = state.parts[task.label], state.request.pipeline.tasks
     assert state.grouping is not None, "the pass 'group' has run"
     position = next(i for i, t in enumerate(tasks) if t.label == task.label)
-    quanta = part.quanta.height
+    quanta, sums = part.quanta.height, state.grouping.sums.get(task.label, {})
     return {
         "quanta": quanta,
         "jobs": state.grouping.quanta.filter(pl.col("task") == position)["job"].n_unique(),
         "inputs": sum(pairs.height for pairs in part.inputs.values()),
         "outputs": quanta * len(outputs_of(task)),
         "left_out": {drop.reason: drop.count for drop in state.left_out if drop.task == task.label},
-        "cpu_seconds": quanta * float(task.hints.get("cpu_seconds", 0)),
-        "bytes": round(quanta * float(task.hints.get("output_bytes", 0))),
+        "cpu_seconds": sums.get("cpu_seconds", 0.0),
+        "bytes": round(sums.get("output_bytes", 0.0)),
     }

@@ -22,7 +22,13 @@ from prestow.pipeline.definition import (
 Plain = dict[str, Any]  # Any: whatever JSON holds
 """Plain values, as JSON and YAML hold them."""
 
-_POLICY = ("on_failure", "tries", "resources", "hints")  # of a task: how it is run, not what it makes
+_POLICY = (
+    "on_failure",
+    "tries",
+    "resources",
+    "hints",
+    "unretained",
+)  # of a task: how it is run, not what it makes
 
 
 def pipeline_to_plain(pipeline: Pipeline) -> Plain:
@@ -55,6 +61,7 @@ def _type_to_plain(kind: DatasetType) -> Plain:
 
 
 def _task_to_plain(task: TaskDefinition) -> Plain:
+    unretained = [c.name for c in task.outputs if not c.retained]
     return {
         "label": task.label,
         "dimensions": list(task.dimensions),
@@ -73,6 +80,7 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         "hints": {**task.hints, **_own(task, HINTS)},
         **({"preflight": task.preflight} if task.preflight else {}),
         **({"barrier": True} if task.barrier else {}),
+        **({"unretained": unretained} if unretained else {}),
     }
 
 
@@ -115,13 +123,16 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
 
 
 def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
+    unretained = plain.get("unretained", ())
     return TaskDefinition(
         **{
-            **plain,
+            **{key: value for key, value in plain.items() if key != "unretained"},
             "dimensions": tuple(plain["dimensions"]),
             "command": None if plain["command"] is None else tuple(plain["command"]),
             "inputs": tuple(InputConnection(**c) for c in plain["inputs"]),
-            "outputs": tuple(OutputConnection(**c) for c in plain["outputs"]),
+            "outputs": tuple(
+                OutputConnection(**c, retained=c["name"] not in unretained) for c in plain["outputs"]
+            ),
             "on_failure": OnFailure(plain["on_failure"]),
             "ignore": tuple(plain["ignore"]),
             "prototypes": tuple(plain["prototypes"]),
@@ -137,14 +148,14 @@ def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
 def pipeline_digest(pipeline: Pipeline) -> str:
     """Give the digest of what a pipeline makes: to this a run is bound.
 
-    How it is run (policy on failures, tries, resources, clusters) is not in it: more memory needs no
+    How it is run (policy on failures, tries, resources, what is retained, clusters) is not in it: more memory needs no
     new run.
     """
     plain = pipeline_to_plain(pipeline)
     del plain["clusters"]
     for task in plain["tasks"]:
         for name in _POLICY:
-            del task[name]
+            task.pop(name, None)
     return sha256_hex(canonical_json(plain).encode())
 
 

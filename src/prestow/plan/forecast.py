@@ -235,8 +235,8 @@ def make_forecast(plan: Plan, history: History, place: Place) -> Forecast:
     >>> forecast.files["products"], forecast.unknown_types, forecast.cpu_seconds.value
     (28, ('isr', 'aligned', 'coadd', 'sources'), 8.0)
     """
-    rules = make_rules(plan.definition, history)
     needs = Needs.of_counts(plan.definition, plan.counts)
+    rules = make_rules(plan.definition, history, needs)
     products, papers = needs.products(rules), needs.of_tasks(rules.papers)
     cpu, wall = needs.of_tasks(rules.cpu), needs.of_tasks(rules.wall)
     totals = plan.document["totals"]

@@ -19,6 +19,8 @@ PROTOTYPE = 3_000
 PAPERS = 3_000
 """Bytes of a quantum's receipt and its share of a report, where no run tells."""
 
+_COUNTED = {"cpu_seconds": "cpu_seconds", "output_bytes": "bytes"}  # hints, and where a plan counts them
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -42,10 +44,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """How much of a task there is: quanta, and datasets that they read, one for each reader."""
+    """How much of a task there is: quanta, and datasets that they read, one for each reader.
+
+    ``hints`` is what its quanta come to by its hints, where these depend on the quantum.
+    """
 
     quanta: int
     inputs: int
+    hints: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +64,15 @@ class Needs:
     @classmethod
     def of_state(cls, state: State) -> Needs:
         """Count what the passes have so far."""
+        sums = state.grouping.sums if state.grouping is not None else {}
         return cls(
             state.request.pipeline,
             {
-                label: Need(part.quanta.height, sum(pairs.height for pairs in part.inputs.values()))
+                label: Need(
+                    part.quanta.height,
+                    sum(pairs.height for pairs in part.inputs.values()),
+                    sums.get(label, {}),
+                )
                 for label, part in state.parts.items()
             },
         )
@@ -69,7 +80,25 @@ class Needs:
     @classmethod
     def of_counts(cls, pipeline: Pipeline, counts: Mapping[str, Mapping[str, int]]) -> Needs:
         """Take the counts of a plan."""
-        return cls(pipeline, {t: Need(count["quanta"], count["inputs"]) for t, count in counts.items()})
+        said = {task.label: task.expressions for task in pipeline.tasks}
+        return cls(
+            pipeline,
+            {
+                label: Need(
+                    count["quanta"],
+                    count["inputs"],
+                    {name: count[column] for name, column in _COUNTED.items() if name in said[label]},
+                )
+                for label, count in counts.items()
+            },
+        )
+
+    def hint(self, task: TaskDefinition, name: str) -> float:
+        """Give what a quantum comes to by a hint: the mean, if it depends on the quantum; 0 if it is silent."""
+        if name in task.hints:
+            return float(task.hints[name])
+        need = self.tasks.get(task.label, Need(0, 0))
+        return need.hints.get(name, 0.0) / need.quanta if need.quanta else 0.0
 
     def products(self, rules: Rules) -> dict[str, Part]:
         """Give what each dataset type comes to."""
@@ -89,20 +118,27 @@ class Needs:
         }
 
 
-def make_rules(pipeline: Pipeline, history: History) -> Rules:
-    """Give the rules for a pipeline: what runs recorded, else what hints say, else that it is unknown."""
+def make_rules(pipeline: Pipeline, history: History, needs: Needs | None = None) -> Rules:
+    """Give the rules for a pipeline: what runs recorded, else what hints say, else that it is unknown.
+
+    Parameters
+    ----------
+    needs : Needs or None
+        Of hints that depend on the quantum it has the sums; without it they say nothing.
+    """
+    needs = Needs(pipeline) if needs is None else needs
     known = _learnt(history.sizes, "type", pl.col("size"), BYTES)
     sizes: dict[str, Rule] = {}
     for task in pipeline.tasks:
-        sizes.update(_sizes(task, known))
+        sizes.update(_sizes(task, known, needs.hint(task, "output_bytes")))
     cpu = _learnt(history.times, "task", pl.col("cpu_seconds"), SECONDS)
     wall = _learnt(history.times, "task", pl.col("seconds"), SECONDS)
     papers = _learnt(history.times, "task", pl.col("receipt") + pl.col("report"), BYTES)
     labels = [task.label for task in pipeline.tasks]
     hints = {
-        task.label: guess(float(task.hints["cpu_seconds"]))
+        task.label: guess(seconds)
         for task in pipeline.tasks
-        if "cpu_seconds" in task.hints
+        if (seconds := needs.hint(task, "cpu_seconds")) or "cpu_seconds" in task.hints
     }
     return Rules(
         sizes,
@@ -122,11 +158,10 @@ def _learnt(frame: pl.DataFrame, key: str, value: pl.Expr, prior: Prior) -> dict
     return rules
 
 
-def _sizes(task: TaskDefinition, known: Mapping[str, Rule]) -> dict[str, Rule]:
+def _sizes(task: TaskDefinition, known: Mapping[str, Rule], hint: float) -> dict[str, Rule]:
     """Give a rule for each type that a task writes; a hint is for all its products that no run tells of."""
     own = {output.type for output in task.outputs}
     unknown = sorted(own - known.keys())
-    hint = float(task.hints.get("output_bytes", 0))
     rules = {}
     for output in outputs_of(task):
         if output.type in known:

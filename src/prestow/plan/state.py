@@ -110,6 +110,8 @@ class Grouping:
         ``parent``, ``child``, ``soft``; sorted.
     renamed : Series
         Jobs that their values cannot name, sorted; ``digits`` says how much of an id they have instead.
+    sums : mapping of task to mapping of name to float
+        What its quanta come to by its hints, ``cpu_seconds`` and ``output_bytes``, where they say anything.
     """
 
     labels: tuple[JobLabel, ...]
@@ -118,6 +120,7 @@ class Grouping:
     edges: pl.DataFrame
     renamed: pl.Series = field(default_factory=_no_jobs)
     digits: int = 0
+    sums: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

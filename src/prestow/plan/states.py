@@ -21,7 +21,7 @@ SETTLED = (None, State.MADE, State.DECLINED, State.LOST, State.BLOCKED)
 
 CODES = {state: code for code, state in enumerate(SETTLED) if state is not None}
 
-WORDS = ("pending", *(str(state) for state in CODES), "reused", "failed")
+WORDS = ("pending", *(str(state) for state in CODES), "reused", "failed", "unneeded")
 """What is said of a quantum, by code: the settled states have theirs."""
 
 Rows = npt.NDArray[np.integer]

@@ -129,7 +129,7 @@ class Outlook:
         if not rooms:
             return
         pipeline, needs = state.request.pipeline, Needs.of_state(state)
-        rules = make_rules(pipeline, self.history(pipeline, state.request.run))
+        rules = make_rules(pipeline, self.history(pipeline, state.request.run), needs)
         products = list(needs.products(rules).values())
         need = add_up(products, BYTES)
         need += add_up(list(needs.of_tasks(rules.papers).values()), BYTES)

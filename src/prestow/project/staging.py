@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from prestow.plan.matched_ids import match_ids, words_of
+from prestow.plan.retaining import not_needed
 from prestow.plan.stages import at_stage, last_stage, stages_in
 
 if TYPE_CHECKING:
@@ -83,4 +84,4 @@ def _is_done(plan: Plan, registry: Registry, reusable: Callable[[Plan], pl.DataF
         reuse = reusable(plan)
         if reuse is not None:
             done[reuse["quantum"].to_numpy()] = True
-    return bool(done.all())
+    return bool((done | not_needed(plan, ~done)).all())

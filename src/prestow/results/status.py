@@ -11,6 +11,7 @@ import numpy as np
 
 from prestow.model import DataId
 from prestow.notebook import counted, states_table
+from prestow.plan.retaining import not_needed
 from prestow.plan.settled import read_settled
 from prestow.plan.states import WORDS, count_states, tasks_of
 from prestow.results.papers import read_reports
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.plan.settled import Register
 
-STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused")
+STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused", "unneeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ def status(
         taken = np.zeros(len(codes), np.bool_)
         taken[reuse["quantum"].to_numpy()] = True
         codes[taken & (codes == 0)] = WORDS.index("reused")
+    codes[not_needed(plan, codes == 0)] = WORDS.index("unneeded")
     found: list[StatusFailure] = []
     open_rows = np.flatnonzero(codes == 0).tolist()
     if open_rows:

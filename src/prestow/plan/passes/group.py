@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from prestow.errors import Problem
-from prestow.pipeline.definition import Pipeline, TaskDefinition
+from prestow.pipeline.definition import HINTS, Pipeline, TaskDefinition
 from prestow.plan.grouping.edges import find_edges, find_levels, inside_out, order_of
 from prestow.plan.grouping.names import job_names, with_unique_names
 from prestow.plan.grouping.packing import pack
@@ -62,7 +62,7 @@ def group(state: State) -> State:
             problems.append(Problem("PST-P009", what, "clusters", "let fewer jobs wait: group more coarsely"))
         jobs, quanta, edges = _reorder(labels, jobs.with_columns(levels.clip(0, DEEPEST)), quanta, edges)
     jobs = _with_policy(state.request.pipeline.tasks, amounts, jobs, quanta, edges)
-    grouping = with_unique_names(state, Grouping(labels, jobs, quanta, edges))
+    grouping = with_unique_names(state, Grouping(labels, jobs, quanta, edges, sums=_sums(state, amounts)))
     warnings = (*state.warnings, *advice(labels, jobs))
     return replace(state, grouping=grouping, problems=(*state.problems, *problems), warnings=warnings)
 
@@ -81,6 +81,20 @@ def _with_policy(
     known = seconds.is_not_null().to_numpy()
     filled = np.where(known, seconds.fill_null(0).to_numpy(), jobs["count"].to_numpy())
     return jobs.with_columns(find_priorities(jobs, edges, filled), *columns.values())
+
+
+def _sums(state: State, amounts: Amounts) -> dict[str, dict[str, float]]:
+    """Give what all quanta of each task come to, by its hints."""
+    sums: dict[str, dict[str, float]] = {}
+    for label, part in state.parts.items():
+        found = {name: amounts.of(label, name) for name in HINTS}
+        height = part.quanta.height
+        sums[label] = {
+            name: float(values.sum()) if values.ndim else height * float(values)
+            for name, values in found.items()
+            if values is not None
+        }
+    return sums
 
 
 def _unlimited(shapes: Sequence[_Shape], amounts: Amounts) -> Iterator[Problem]:
