@@ -17,6 +17,7 @@ from prestow.model.instants import instant_text
 from prestow.model.universe import Universe
 from prestow.naming import identity
 from prestow.pipeline.definition import InputConnection, TaskDefinition
+from prestow.plan.matching.parts import match_in_parts
 from prestow.plan.state import LeftOut, State
 
 if TYPE_CHECKING:
@@ -76,15 +77,22 @@ def with_promised(
     for name, frame in promised.frames.items():
         if name not in found or request.pipeline.dataset_types[name].calibration:
             continue
-        found[name] = _joined(request, name, found[name], frame, promised.now)
+        found[name] = _joined(request, name, _in_words(found[name]), frame, promised.now)
         for element, there in known.items():
-            known[element] = _records(universe, element, there, frame)
-        for relation, there in linked.items():
+            known[element] = _records(universe, element, _in_words(there), frame)
+        for relation, rows in linked.items():
+            there = _in_words(rows)
             keys = universe.close(universe.relations[relation].dimensions)
             if set(keys) <= set(frame.columns) and not universe.relations[relation].metadata:
                 new = frame.select(keys).unique().join(there, on=list(keys), how="anti")
                 linked[relation] = pl.concat([there, new.select(there.columns)], how="vertical_relaxed")
     return found, known, linked
+
+
+def _in_words(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give dimensions that a source gave as categories in their words, as a promise has them."""
+    coded = [c for c in frame.columns if not c.startswith("_") and frame.schema[c] == pl.Categorical]
+    return frame.with_columns(pl.col(coded).cast(pl.String)) if coded else frame
 
 
 def _joined(request: Request, name: str, there: pl.DataFrame, frame: pl.DataFrame, now: int) -> pl.DataFrame:
@@ -128,29 +136,35 @@ def _records(universe: Universe, element: str, there: pl.DataFrame, frame: pl.Da
 
 
 def leave_late_out(state: State) -> State:
-    """Take out what did not come by its deadline; each such is waivable."""
-    drops: list[LeftOut] = []
+    """Take out what did not come by its deadline; of what the request would have read, each is waivable.
+
+    What that is only matching says: so it is done once with them, where there are any.
+    """
+    late = [n for n, frame in state.existing.items() if "_late" in frame.columns and frame["_late"].any()]
+    if not late:
+        return state
+    matched = match_in_parts(state)
+    drops = [
+        drop
+        for task in state.request.pipeline.tasks
+        for connection in task.inputs
+        if connection.type in late and (drop := _left_out(matched, task, connection)) is not None
+    ]
     existing, whole = dict(state.existing), dict(state.whole)
-    for name, frame in state.existing.items():
-        if "_late" not in frame.columns or not frame["_late"].any():
-            continue
-        late = frame.filter("_late")
-        drops += [
-            _left_out(state, task, connection, late)
-            for task in state.request.pipeline.tasks
-            for connection in task.inputs
-            if connection.type == name
-        ]
-        existing[name] = frame.filter(~pl.col("_late"))
+    for name in late:
+        existing[name] = existing[name].filter(~pl.col("_late"))
         if name in whole:
             whole[name] = whole[name].filter(~pl.col("_late"))
-    return (
-        replace(state, existing=existing, whole=whole, left_out=(*state.left_out, *drops)) if drops else state
-    )
+    return replace(state, existing=existing, whole=whole, left_out=(*state.left_out, *drops))
 
 
-def _left_out(state: State, task: TaskDefinition, connection: InputConnection, late: pl.DataFrame) -> LeftOut:
-    dimensions = state.request.pipeline.dataset_types[connection.type].dimensions
+def _left_out(matched: State, task: TaskDefinition, connection: InputConnection) -> LeftOut | None:
+    """Count what a task would have read under a connection, had it come."""
+    dimensions = matched.request.pipeline.dataset_types[connection.type].dimensions
+    read = matched.parts[task.label].inputs[connection.name]["dataset"].unique().sort()
+    late = matched.existing[connection.type][read].filter("_late")
+    if not late.height:
+        return None
     shown = late.head(EXAMPLES).with_columns(pl.col(pl.Enum).cast(pl.String))
     by = pl.Series("detail", [f"promised by {instant_text(t)}" for t in shown["_by"]], pl.String)
     examples = shown.select(identity.data_id_json(dimensions, shown.schema).alias("data_id"), by)
