@@ -28,7 +28,10 @@ COMMANDS = {
     "overlap": ("prestow.cli.overlap:overlap", "List what lies on a patch, or the patches of a visit."),
     "check": ("prestow.cli.check:check", "Check every file a person wrote; all errors at once."),
     "calib": ("prestow.cli.calib:calib", "Certify calibrations; list and check what is certified."),
-    "promise": ("prestow.cli.promise:promise", "Promise inputs that will come, by a deadline."),
+    "promise": (
+        "prestow.cli.promise:promise",
+        "Promise inputs that will come, by a deadline; plan --promised takes them.",
+    ),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),
     "verify": ("prestow.cli.verify:verify", "Prove a plan again, by an independent checker."),
