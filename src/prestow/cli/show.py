@@ -139,10 +139,10 @@ def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.Dat
         elif _BRACES.fullmatch(what):
             planned = _of_data_id(planned, parse_dataset([what], project.universe))
             if not len(planned):
-                raise _unknown(plan, what)
+                raise _unknown(project, plan, what)
             quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
         elif _is_word(what):
-            raise _unknown(plan, what)
+            raise _unknown(project, plan, what)
         else:
             where = f"({what}) and ({where})" if where else what
     if where:
@@ -168,12 +168,17 @@ def _of_data_id(planned: pl.DataFrame, named: Named) -> pl.DataFrame:
     return found
 
 
-def _unknown(plan: Plan, what: str) -> ProjectError:
+def _unknown(project: Project, plan: Plan, what: str) -> ProjectError:
     """Give the error for a word that means nothing in a plan, with the nearest that do."""
+    from prestow.project.plans import newest_of
+
     known = [*plan.tables["quanta"]["task"].unique(), *plan.tables["datasets"]["type"].unique()]
     known += plan.tables["jobs"]["name"].head(MOST).to_list()
     near = difflib.get_close_matches(what, dict.fromkeys(sorted(known)), 3)
     fix = f"did you mean {', '.join(repr(n) for n in near)}?" if near else "prestow show --files"
+    of_run = newest_of(project.plans_directory, what)
+    if of_run is not None:
+        fix = f"'{what}' is a run; its plan: prestow show {of_run.name[:8]}"
     problem = f"no task, dataset type, job or file '{what}' in plan {plan.id[:8]}"
     return ProjectError(Problem("PST-R004", problem, fix=fix))
 
