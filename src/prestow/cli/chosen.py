@@ -10,6 +10,8 @@ from prestow.cli.output import count_text
 from prestow.errors import Problem, ProjectError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from prestow.plan import Plan
 
 
@@ -35,6 +37,25 @@ def with_config(path: str | None, overrides: Sequence[str]) -> tuple[str, ...]:
     from prestow.pipeline.config_file import read_config_file
 
     return (*read_config_file(Path(path)), *overrides)
+
+
+def taken_lines(plan: Plan, elsewhere: pl.DataFrame | None, runs: Sequence[str]) -> list[str]:
+    """Give a line for what is taken from other runs, if there are any to take from.
+
+    Parameters
+    ----------
+    elsewhere : DataFrame or None
+        What `prestow.plan.reuse.reusable` gave.
+    runs : sequence of str
+        Those that are asked for, besides the parents.
+    """
+    if elsewhere is None:
+        return []
+    parent = plan.document["request"]["child_of"]
+    found = elsewhere["run"].unique().sort().to_list() or [*([parent] if parent else []), *runs]
+    total, taken = plan.document["totals"]["quanta"], elsewhere["quantum"].n_unique()
+    named = f"run{'s' if len(found) > 1 else ''} {', '.join(found)}" if found else "any run"
+    return [f"    of {total:,} quanta {taken:,} are taken from {named}"]
 
 
 def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prestow.cli.chosen import chosen_facts, chosen_lines, paired, with_config
+from prestow.cli.chosen import chosen_facts, chosen_lines, paired, taken_lines, with_config
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.left_out import left_out_lines
 from prestow.cli.output import Output, duration_text, size_text, table
@@ -58,6 +58,12 @@ if TYPE_CHECKING:
     help="Only calibrations known then (TAI): the plan that would have been made that day.",
 )
 @click.option("--child-of", metavar="RUN", help="Make again, in a child run, what was lost in that one.")
+@click.option(
+    "--reuse",
+    multiple=True,
+    metavar="RUN|any",
+    help="Take what this run has under the wanted recipe, besides the parents; repeatable.",
+)
 @click.option(
     "--sample",
     type=click.IntRange(1),
@@ -133,6 +139,7 @@ def plan(
     inputs: tuple[str, ...],
     as_of: str,
     child_of: str | None,
+    reuse: tuple[str, ...],
     sample: int | None,
     site: str | None,
     waive: tuple[str, ...],
@@ -201,18 +208,20 @@ def plan(
         want=want,
         part=part,
         promised=promised,
+        reuse=reuse,
         dry_run=dry_run,
     )
     numbers = summary(made)
+    existing = _existing(made)
     forecast = project.forecast(made, site=site)
     done = project.outputs_made(made)
-    reuse = project.reusable(made)
-    taken = 0 if reuse is None else reuse["quantum"].n_unique()
+    elsewhere = project.reusable(made, reuse=reuse)
+    taken = 0 if elsewhere is None else elsewhere["quantum"].n_unique()
     free = shutil.disk_usage(project.root).free
     name = project.configuration.pipeline.name
     facts = {
         **asdict(numbers), "pipeline": name, "pipeline_digest": made.pipeline_digest, "exist": done, "free": free, "reused": taken,
-        "inputs": {"found": _existing(made), "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
+        "inputs": {"found": existing, "missing": 0}, "new": made.id not in before, "dry_run": dry_run,
         "sample": None if chosen is None else asdict(chosen), "forecast": forecast.as_dict(),
         **chosen_facts(made),
     }  # fmt: skip
@@ -222,15 +231,9 @@ def plan(
         *_lines(numbers, free, forecast),
         (
             f"    names: {numbers.total.outputs:,} resolved, 0 collide, {done:,} exist already"
-            f"        inputs: {_existing(made):,} found, 0 missing"
+            f"        inputs: {existing:,} found, 0 missing"
         ),
-        *(
-            [
-                f"    of {numbers.total.quanta:,} quanta {taken:,} are taken from run {made.document['request']['child_of']}"
-            ]
-            if reuse is not None
-            else []
-        ),
+        *taken_lines(made, elsewhere, reuse),
         *chosen_lines(made),
         *left_out_lines(numbers),
         *([f"    {short_line(forecast)}"] if forecast.runs or site else []),
@@ -252,6 +255,7 @@ def plan(
         (["--input", one] for one in inputs),
         [["--as-of", as_of]] if as_of else [],
         [["--child-of", child_of]] if child_of else [],
+        (["--reuse", one] for one in reuse),
         [["--sample", str(sample)]] if sample else [],
         [["--site", site]] if site else [],
     )
@@ -272,15 +276,19 @@ def plan(
 
 
 def _one_job(made: Plan, task: str) -> str:
-    quanta = made.tables["quanta"]
-    first = quanta.row(quanta["task"].index_of(task) or 0, named=True)["job"]
-    return str(made.tables["jobs"]["name"][first])
+    import polars as pl
+
+    quanta = made.tables.scan("quanta").filter(pl.col("task") == task)
+    first = quanta.select("job").head(1).collect().item()
+    return str(made.tables.scan("jobs").select("name").slice(first, 1).collect().item())
 
 
 def _existing(made: Plan) -> int:
-    datasets = made.tables["datasets"]
+    import polars as pl
+
+    count = made.tables.scan("datasets").filter(~pl.col("planned")).select(pl.len()).collect().item()
     promised = made.document["request"].get("promised") or {"datasets": 0}
-    return int((~datasets["planned"]).sum()) - int(promised["datasets"])
+    return int(count) - int(promised["datasets"])
 
 
 def _lines(numbers: Summary, free: int, forecast: Forecast) -> list[str]:

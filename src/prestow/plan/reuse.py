@@ -86,12 +86,25 @@ def choose_reuse(plan: Plan, registry: Ancestry, said: Reuse) -> None:
     os.replace(beside, plan.directory / FILE)
 
 
-def _wrong(plan: Plan, registry: Ancestry, said: Reuse) -> list[Problem]:
+def refuse_unknown(registry: Ancestry, runs: Sequence[str]) -> None:
+    """Refuse runs to take from that there are not.
+
+    Raises
+    ------
+    ProjectError
+        PST-P042, for each of them.
+    """
+    raise_all(_unknown_runs(registry, runs), ProjectError)
+
+
+def _unknown_runs(registry: Ancestry, runs: Sequence[str]) -> list[Problem]:
     known = [run for run, kind in registry.collections().items() if kind == "run"]
+    return [_unknown("run", run, known, "--reuse") for run in runs if run != ANY and run not in known]
+
+
+def _wrong(plan: Plan, registry: Ancestry, said: Reuse) -> list[Problem]:
     tasks = [task.label for task in plan.definition.tasks]
-    problems = [
-        _unknown("run", run, known, "--reuse") for run in said.runs if run != ANY and run not in known
-    ]
+    problems = _unknown_runs(registry, said.runs)
     for option, labels in (("--force", said.force), ("--keep", said.keep)):
         problems += [_unknown("task", label, tasks, option) for label in labels if label not in tasks]
     problems += [
@@ -128,13 +141,18 @@ class Ancestry(Protocol):
         """Give datasets with their location and quantum."""
 
 
-def reusable(plan: Plan, registry: Ancestry) -> pl.DataFrame | None:
+def reusable(plan: Plan, registry: Ancestry, said: Reuse | None = None) -> pl.DataFrame | None:
     """Give the outputs that are taken from another run, or None if there is none to take from.
 
     A quantum is taken when a parent, or a run that `choose_reuse` named, settled it as made or declined,
     and its *actual* recipe there is the planned one here: so whatever a loss touched is made again, and
     nothing else. The nearest parent wins. A made quantum of which a required output is not in the registry
     is not taken.
+
+    Parameters
+    ----------
+    said : Reuse or None
+        What is said of reuse; what `choose_reuse` kept, if not given.
 
     Returns
     -------
@@ -143,7 +161,7 @@ def reusable(plan: Plan, registry: Ancestry) -> pl.DataFrame | None:
         stands in its place: ``id run store path size sha256 content``, null from ``store`` on where
         the output was declined, ``receipt``, ``producer`` (id of the parent's quantum), ``state``.
     """
-    said = read_reuse(plan)
+    said = read_reuse(plan) if said is None else said
     runs = _ancestors(plan, registry)
     parents = len(runs)
     for run in said.runs:

@@ -414,11 +414,17 @@ class ProjectWithResults(ProjectWithPlans):
 
         return binding.Target(run, binding.ancestors(self.registry, run), {}).chain
 
-    def reusable(self, plan: Plan) -> pl.DataFrame | None:
-        """Give the outputs that are taken from a parent run, or None; see `prestow.plan.reuse`."""
-        from prestow.plan.reuse import reusable
+    def reusable(self, plan: Plan, *, reuse: Sequence[str] = ()) -> pl.DataFrame | None:
+        """Give the outputs that are taken from other runs, or None; see `prestow.plan.reuse`.
 
-        return reusable(plan, self.registry)
+        Parameters
+        ----------
+        reuse : sequence of str
+            Runs besides the parents (``any``: all), instead of those that were said before.
+        """
+        from prestow.plan.reuse import Reuse, reusable
+
+        return reusable(plan, self.registry, Reuse(tuple(reuse)) if reuse else None)
 
     def outputs_made(self, plan: Plan) -> int:
         """Count the outputs of a plan that are made already, by the receipts of its run."""

@@ -254,6 +254,7 @@ class Project(ProjectWithSky):
         want: Sequence[str] = (),
         part: str = "",
         promised: bool = False,
+        reuse: Sequence[str] = (),
         dry_run: bool = False,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
@@ -299,6 +300,8 @@ class Project(ProjectWithSky):
             ``K/N``: only the K-th of N parts that share no planned dataset, see `components`.
         promised : bool
             Take inputs that are promised as if they were there, see `promise`. What reads them waits.
+        reuse : sequence of str
+            Runs to take from besides the parents (``any``: all), when the plan runs; as `run` keeps it.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
 
@@ -309,10 +312,12 @@ class Project(ProjectWithSky):
         """
         from prestow.plan import open_plan, write_plan
         from prestow.plan.forecast import write_forecast
+        from prestow.plan.reuse import Reuse, choose_reuse, refuse_unknown
         from prestow.project import binding
         from prestow.project.staging import build_stage
         from prestow.registry.reservations import release
 
+        refuse_unknown(self.registry, reuse)
         if isinstance(sample, int):
             sample = self.sample(
                 sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of,
@@ -359,7 +364,10 @@ class Project(ProjectWithSky):
             self.store.put_if_absent(plan.code.path, plan.code.data)
         write_forecast(outlook.forecast(plan), path)
         plan_files.point_to(self.plans_directory, plan.id)
-        return open_plan(path)
+        written = open_plan(path)
+        if reuse:
+            choose_reuse(written, self.registry, Reuse(tuple(reuse)))
+        return written
 
     def components(
         self,

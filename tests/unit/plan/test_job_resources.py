@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from prestow.errors import PlanRefusedError
 from prestow.pipeline.definition import Cluster
 from prestow.plan import Request, build_plan, manifests, open_plan, write_plan
+from prestow.plan.forecast import Place, make_forecast
+from prestow.plan.forecast_history import History
 from prestow.plan.grouping.edges import find_levels
 from prestow.plan.grouping.packing import pack
 from prestow.plan.grouping.priorities import find_priorities
@@ -160,3 +162,36 @@ def test_many_short_jobs_get_a_word():
     assert words == [
         "isr: 1,200 jobs of about 3 s; fewer cost less: clusters: {many_isr: {tasks: [isr], maximum: 100}}"
     ]
+
+
+def test_estimates_follow_hints_that_depend_on_the_quantum():
+    says = {
+        "hints": {},
+        "expressions": {"cpu_seconds": "3 + 0.5 * n_inputs", "output_bytes": "1 kB * n_inputs"},
+    }
+    group = Cluster("fast", ("isr", "align"), UNIVERSE.close(["visit"]))
+    changes = {
+        "coadd": says,
+        "isr": {"expressions": {"cpu_seconds": "detector + 1"}},
+        "align": {"hints": {"cpu_seconds": 10.0}},
+    }
+    plan = plan_of(Survey.make(5, 2), group, **changes)
+    task = plan.tables["quanta"]["task"].cast(pl.String).to_list()
+    detector = plan.tables["quanta"]["detector"].to_list()
+    reads = dict(plan.tables["inputs"].group_by("quantum").len().iter_rows())
+    rows = {label: [row for row, name in enumerate(task) if name == label] for label in set(task)}
+    expected = {
+        "isr": sum(detector[row] + 1.0 for row in rows["isr"]),
+        "align": 10.0 * len(rows["align"]),
+        "coadd": sum(3 + 0.5 * reads[row] for row in rows["coadd"]),
+        "measure": 0.0,
+    }
+    size = sum(1000 * reads[row] for row in rows["coadd"])
+    assert {label: count["cpu_seconds"] for label, count in plan.counts.items()} == pytest.approx(expected)
+    assert plan.counts["coadd"]["bytes"] == size
+    forecast = make_forecast(plan, History(), Place("archive", workers=2))
+    told = {line.name: line.cpu_seconds and line.cpu_seconds.value for line in forecast.tasks}
+    assert told == {name: pytest.approx(value) if value else None for name, value in expected.items()}
+    assert forecast.cpu_seconds.value == pytest.approx(sum(expected.values()))
+    (coadd,) = (line for line in forecast.tasks if line.name == "coadd")
+    assert (coadd.bytes.value, coadd.cpu_source) == (pytest.approx(size), "hints")
