@@ -156,6 +156,8 @@ class TestStages:
         inside("run", "--engine", "local", "-q", cwd=night)
         inside("ingest", cwd=night)
         assert inside("plan", "--json", cwd=night).json["plan"] == second["plan"]
+        child = inside("plan", "--child-of", "demo", "--json", cwd=night).json  # nothing to make good
+        assert (child["stage"]["number"], child["reused"]) == (2, 2)
 
     def test_what_comes_later_is_of_the_first_stage_again(self, night, inside):
         with_barrier(night)
