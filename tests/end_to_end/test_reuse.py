@@ -72,3 +72,23 @@ def test_every_wrong_name_is_said_at_once(made: Path, inside: Callable[..., Any]
     assert "did you mean 'stranger'?" in fixes
     assert "did you mean 'coadd'?" in fixes
     assert len(fixes) == 3
+
+
+def test_a_plan_tells_what_it_would_take_and_keeps_the_choice(made: Path, inside: Callable[..., Any]) -> None:
+    looked = inside("plan", "--run", "told", "--reuse", "demo", "--dry-run", "--json", cwd=made).json
+    assert (looked["reused"], looked["total"]["quanta"]) == (7, 7)
+    look = inside("plan", "--run", "told", "--reuse", "demo", "--dry-run", cwd=made)
+    assert "next: prestow plan --run told --reuse demo" in look.out
+    said = inside("plan", "--run", "told", "--reuse", "demo", cwd=made)
+    assert "of 7 quanta 7 are taken from run demo" in said.out
+    assert inside("plan", "--run", "told", "--json", cwd=made).json["reused"] == 7
+    done = local(inside, cwd=made).json
+    assert (done["jobs"], set(done["counts"])) == (0, {"reused"})
+
+
+def test_a_plan_that_would_take_from_no_run_is_not_written(made: Path, inside: Callable[..., Any]) -> None:
+    before = sorted(p.name for p in (made / "plans").iterdir())
+    said = inside("plan", "--run", "no_such", "--reuse", "dema", "--json", cwd=made, ok=False)
+    assert said.codes == ["PST-P042"]
+    assert "did you mean 'demo'?" in said.json["problems"][0]["fix"]
+    assert sorted(p.name for p in (made / "plans").iterdir()) == before
