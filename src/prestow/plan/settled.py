@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prestow.stores import Store
 
 SHOWN = 10
+LOOKED_AT = 10_000  # made quanta that a registry settled: each is several requests to a store
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def read_settled(
     Parameters
     ----------
     look : bool
-        Also look whether made outputs are at their planned names, where receipts are read.
+        Also look whether made outputs are at their planned names: where receipts are read, and of what
+        a registry has taken in if that is not more than `LOOKED_AT` quanta.
     keep : bool
         Keep the receipts' texts.
 
@@ -104,15 +106,19 @@ def read_settled(
     height = plan.document["totals"]["quanta"]
     result = Settled(States(height))
     lacking, conflicts = result.lacking, []
+    made = np.zeros(0, np.int64)
     if registry is not None:
         conflicts = _read_registry(plan, registry, result.states)
         lacking = _not_registered(plan, registry, result.states)
+        made = np.flatnonzero(result.states.codes == CODES[State.MADE])
     if rows is None:
         wanted = np.flatnonzero(result.states.codes == 0)
     else:
         wanted = np.array([row for row in sorted(rows) if not result.states.codes[row]], np.int64)
     unpromoted, others = _read_receipts(plan, store, wanted, result, look=look, keep=keep)
     conflicts += others
+    if look and rows is None:
+        unpromoted += _torn(plan, store, made)
     if conflicts:
         raise PlanRefusedError(*_conflicts(conflicts, plan.run))
     return Settled(result.states, result.texts, result.absent, lacking, tuple(unpromoted))
@@ -145,6 +151,15 @@ def _codes(states: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
     words = [CODES.get(word, 0) for word in encoded.dictionary.to_pylist()]
     codes: npt.NDArray[np.uint8] = np.array(words, np.uint8)[encoded.indices.to_numpy()]
     return codes
+
+
+def _torn(plan: Plan, store: Store, made: npt.NDArray[np.integer]) -> list[int]:
+    """Give those of the quanta that were taken in of which an output is not at its name in its size."""
+    if len(made) > LOOKED_AT:
+        return []
+    there = Settled(States(plan.document["totals"]["quanta"]))
+    unpromoted, _ = _read_receipts(plan, store, made, there, look=True, keep=False)
+    return unpromoted
 
 
 def _not_registered(plan: Plan, registry: Register, states: States) -> pl.Series:
