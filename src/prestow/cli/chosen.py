@@ -61,7 +61,10 @@ def taken_lines(plan: Plan, elsewhere: pl.DataFrame | None, runs: Sequence[str])
 def chosen_facts(plan: Plan) -> dict[str, Any]:  # Any: plain values
     """Give what the plan's document tells of it."""
     asked = plan.document["request"]
-    return {name: asked.get(name) for name in ("excluded", "data_ids", "want", "part", "stage", "promised", "config")}
+    return {
+        name: asked.get(name)
+        for name in ("excluded", "data_ids", "want", "part", "stage", "promised", "config")
+    }
 
 
 def chosen_lines(plan: Plan) -> list[str]:
@@ -77,7 +80,11 @@ def chosen_lines(plan: Plan) -> list[str]:
     ]
     lines += [f"    {key} from {origin}" for key, origin in (facts["config"] or {}).items()]
     if stage:
-        later = f"; later: {', '.join(stage['later'])}, planned when this is run and ingested" if stage["later"] else ""
+        later = (
+            f"; later: {', '.join(stage['later'])}, planned when this is run and ingested"
+            if stage["later"]
+            else ""
+        )
         lines.append(f"    stage {stage['number']} of {stage['of']}{later}")
     if promised:
         lines.append(

@@ -140,7 +140,12 @@ def read_task(
         what = f"'{name}' is an input too; a task asks for both by name"
         reader.note("PST-C013", (*path, "outputs", name), what, "choose another name", at_key=True)
     prototypes, once = read_prototypes(reader, (*path, "prototypes"), top.get("prototypes", []))
-    if "outputs" in top and not outputs and not (prototypes or once) and isinstance(top["outputs"], dict | None):
+    if (
+        "outputs" in top
+        and not outputs
+        and not (prototypes or once)
+        and isinstance(top["outputs"], dict | None)
+    ):
         reader.note("PST-C013", (*path, "outputs"), "a task writes something", "name an output")
     entry = str(top["run"]) if isinstance(top.get("run"), str) else None
     if "run" in top and "command" in top:

@@ -232,9 +232,7 @@ def expand(
         yield DataId(json.loads(text))
 
 
-def _values(
-    pairs: Sequence[tuple[str, object]], kind: DatasetType, sources: Sources
-) -> dict[str, str | int]:
+def _values(pairs: Sequence[tuple[str, object]], kind: DatasetType, sources: Sources) -> dict[str, str | int]:
     """Give the values by dimension; every problem at once."""
     universe = sources.universe
     found, problems = merge(pairs, universe)

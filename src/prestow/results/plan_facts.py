@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prestow.plan import Plan
 
-POLICY = ("on_failure", "tries", "resources", "hints", "ignore", "unretained")  # how a task is run, not what it makes
+# how a task is run, not what it makes
+POLICY = ("on_failure", "tries", "resources", "hints", "ignore", "unretained")
 MAKING = ("entry", "command", "config_class", "dimensions", "where", "inputs", "outputs", "prototypes")
 
 

@@ -15,7 +15,8 @@ NAMESPACE = bytes.fromhex("840b31d905cd5161b2c800d32b280d0f")  # uuid5(NAMESPACE
 MODULUS = 1 << 128
 CHUNK = 1 << 16
 
-POLICY = ("on_failure", "tries", "resources", "hints", "unretained")  # of a task: how it is run, not what it makes
+# of a task: how it is run, not what it makes
+POLICY = ("on_failure", "tries", "resources", "hints", "unretained")
 
 LOGICAL = {
     "datasets": ("type", "data_id", "id", "run", "root", "format", "recipe"),

@@ -114,7 +114,9 @@ class Sieve:
     def unmade(self, sides: Iterable[Side], gone: pl.DataFrame) -> Unmade:
         """Give those left out, and what they and the others would read, had nothing been left out."""
         height = self.quanta.height
-        kept = pl.repeat(value=True, n=height, eager=True, dtype=pl.Boolean) if self.kept is None else self.kept
+        kept = (
+            pl.repeat(value=True, n=height, eager=True, dtype=pl.Boolean) if self.kept is None else self.kept
+        )
         made = int(kept.sum())
         behind = (~kept).cum_sum() + made - 1
         number = pl.select(pl.when(kept).then(kept.cum_sum() - 1).otherwise(behind).cast(ROW)).to_series()
@@ -123,7 +125,9 @@ class Sieve:
             pairs = self.inputs[side.connection.name]
             touched = ~kept.gather(pairs["quantum"]) | (pairs["dataset"] >= side.real)
             pairs = pairs.filter(touched)
-            inputs[side.connection.name] = pairs.with_columns(number.gather(pairs["quantum"]).alias("quantum"))
+            inputs[side.connection.name] = pairs.with_columns(
+                number.gather(pairs["quantum"]).alias("quantum")
+            )
         causes = [
             Cause(drop, number.gather(one.rows) - made, one.detail, one.facts)
             for drop, one in zip(self.left_out, self.gone, strict=True)

@@ -77,7 +77,12 @@ def select(state: State) -> State:
         problems=(*state.problems, *problems, *more, *wrong, *_other_formats(state, existing)),
         existing=existing,
         calibrations=calibrations,
-        told={**state.told, **_asked_of_calibrations(request), **told_of(request.stage), **_chosen_values(request)},
+        told={
+            **state.told,
+            **_asked_of_calibrations(request),
+            **told_of(request.stage),
+            **_chosen_values(request),
+        },
         found={
             name: frame.height if frame.height or narrow is None else _all_there(state, name)
             for name, frame in existing.items()
