@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -90,13 +91,48 @@ def is_terminal(stream: IO[Any]) -> bool:
         return False
 
 
-def write(stream: IO[str], text: str) -> None:
+class Doing:
+    """One line that says what goes on now, in place, and is gone at the end.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        A terminal; None says nothing.
+
+    Examples
+    --------
+    >>> import io
+    >>> stream = io.StringIO()
+    >>> doing = Doing(stream)
+    >>> doing.tell("match")
+    >>> doing.end()
+    >>> stream.getvalue().split()
+    ['match', '…', '0', 's']
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream, self._began, self._shown = stream, time.monotonic(), False
+
+    def tell(self, text: str) -> None:
+        """Say what begins now, and how long all of it has taken."""
+        if self._stream is not None:
+            self._shown = True
+            write(self._stream, f"\r{text} … {time.monotonic() - self._began:.0f} s".ljust(60), end="")
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._stream is not None and self._shown:
+            self._shown = False
+            write(self._stream, "\r" + " " * 60 + "\r", end="")
+
+
+def write(stream: IO[str], text: str, *, end: str = "\n") -> None:
     """Write a line, and be quiet from then on when nobody reads it any more.
 
     The command goes on: its exit code tells what it did, not whether ``head`` had enough.
     """
     try:
-        stream.write(text + "\n")
+        stream.write(text + end)
         stream.flush()
     except BrokenPipeError:
         silence(stream)

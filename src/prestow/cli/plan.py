@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 import time
 from dataclasses import asdict
 from itertools import chain
@@ -15,7 +16,7 @@ import click
 from prestow.cli.chosen import chosen_facts, chosen_lines, paired, taken_lines, with_config
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.left_out import left_out_lines
-from prestow.cli.output import Output, duration_text, size_text, table
+from prestow.cli.output import Doing, Output, duration_text, is_terminal, size_text, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +173,8 @@ def plan(
     from prestow.plan.summary import summary
 
     project = open_project(directory)
+    doing = Doing(sys.stderr if output.verbosity >= 0 and is_terminal(sys.stderr) else None)
+    click.get_current_context().call_on_close(doing.end)
     exclude = paired(excluded, reasons)
     given, overrides = overrides, with_config(config, overrides)
     before = set(project.plans())
@@ -210,13 +213,16 @@ def plan(
         promised=promised,
         reuse=reuse,
         dry_run=dry_run,
+        tell=doing.tell,
     )
+    doing.tell("count what is there")
     numbers = summary(made)
     existing = _existing(made)
     forecast = project.forecast(made, site=site)
     done = project.outputs_made(made)
     elsewhere = project.reusable(made, reuse=reuse)
     taken = 0 if elsewhere is None else elsewhere["quantum"].n_unique()
+    doing.end()
     free = shutil.disk_usage(project.root).free
     name = project.configuration.pipeline.name
     facts = {

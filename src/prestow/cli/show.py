@@ -85,14 +85,14 @@ def show(
         show_forecast(project, words, site, output)
         return
     plan, what = _plan_and_what(project, words)
-    tables = plan.tables
     if not what and not where and not files:
         _show_tasks(project, plan, output)
         return
-    jobs = tables["jobs"]
-    job = jobs.filter(jobs["name"] == what) if what else jobs.head(0)
-    if len(job) and not files and not where:
-        _show_job(project, plan, job.row(0, named=True), output)
+    from prestow.results.plan_counts import job_named
+
+    job = job_named(plan, what) if what and not files and not where else None
+    if job is not None:
+        _show_job(project, plan, job, output)
         return
     quanta, outputs = _select(project, plan, what, where)
     if files:
@@ -118,37 +118,48 @@ def _plan_and_what(project: Project, words: tuple[str, ...]) -> tuple[Plan, str]
     return project.find_plan(), words[0] if words else ""
 
 
-def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Give the quanta, and the planned outputs, that are meant."""
+def _select(project: Project, plan: Plan, what: str, where: str) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """Give the quanta, and the planned outputs, that are meant; nothing of them is read yet."""
+    import polars as pl
+
+    from prestow.plan.state import outputs_of
     from prestow.query import parse_selection
     from prestow.results.naming_words import parse_dataset
+    from prestow.results.plan_counts import job_named
 
-    quanta, datasets = plan.tables["quanta"], plan.tables["datasets"]
-    planned = datasets.filter(datasets["planned"])
+    quanta, planned = plan.tables.scan("quanta"), plan.tables.scan("datasets").filter("planned")
+    by_output = False
     if what:
-        if what in set(quanta["task"]):
-            quanta = quanta.filter(quanta["task"] == what)
-        elif what in set(planned["type"]):
-            planned = planned.filter(planned["type"] == what)
-            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
-        elif len(named := planned.filter(planned["path"].is_in([what, _name_in_store(project, what)]))):
-            planned = named
-            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
-        elif len(job := plan.tables["jobs"].filter(plan.tables["jobs"]["name"] == what)):
-            quanta = quanta.filter(quanta["job"].is_in(job["job"].implode()))
+        makers = {o.type: task.label for task in plan.definition.tasks for o in outputs_of(task)}
+        if what in plan.counts and plan.counts[what]["quanta"]:
+            quanta = quanta.filter(pl.col("task") == what)
+        elif what in makers and plan.counts[makers[what]]["quanta"]:
+            planned = planned.filter(pl.col("type") == what)
+            quanta = quanta.filter(pl.col("task") == makers[what])
+        elif _any(named := planned.filter(pl.col("path").is_in([what, _name_in_store(project, what)]))):
+            planned, by_output = named, True
+        elif (job := job_named(plan, what)) is not None:
+            quanta = quanta.filter(pl.col("job") == job["job"])
         elif _BRACES.fullmatch(what):
-            planned = _of_data_id(planned, parse_dataset([what], project.universe))
-            if not len(planned):
+            planned, by_output = _of_data_id(planned, parse_dataset([what], project.universe)), True
+            if not _any(planned):
                 raise _unknown(project, plan, what)
-            quanta = quanta.filter(quanta["quantum"].is_in(planned["producer"].implode()))
         elif _is_word(what):
             raise _unknown(project, plan, what)
         else:
             where = f"({what}) and ({where})" if where else what
+    if by_output:
+        made = planned.select("producer").collect()["producer"]
+        quanta = quanta.filter(pl.col("quantum").is_in(made.unique().implode()))
     if where:
-        quanta = quanta.filter(parse_selection(where, project.universe).expression(quanta.columns))
-    planned = planned.filter(planned["producer"].is_in(quanta["quantum"].implode()))
-    return quanta, planned
+        columns = quanta.collect_schema().names()
+        quanta = quanta.filter(parse_selection(where, project.universe).expression(columns))
+    chosen = quanta.select(producer="quantum")
+    return quanta, planned.join(chosen, on="producer", how="semi", maintain_order="left")
+
+
+def _any(frame: pl.LazyFrame) -> bool:
+    return bool(frame.select("dataset").head(1).collect().height)
 
 
 def _name_in_store(project: Project, what: str) -> str:
@@ -158,22 +169,22 @@ def _name_in_store(project: Project, what: str) -> str:
     return name_in_store(project.recorded(), Path(what)) or what if "/" in what else what
 
 
-def _of_data_id(planned: pl.DataFrame, named: Named) -> pl.DataFrame:
+def _of_data_id(planned: pl.LazyFrame, named: Named) -> pl.LazyFrame:
     """Give the planned datasets of a type that have these values."""
-    if not set(named.data_id) <= set(planned.columns):
+    import polars as pl
+
+    if not set(named.data_id) <= set(planned.collect_schema().names()):
         return planned.head(0)
-    found = planned.filter(planned["type"] == named.type)
-    for name, value in named.data_id.items():
-        found = found.filter(found[name] == value)
-    return found
+    found = planned.filter(pl.col("type") == named.type)
+    return found.filter(*(pl.col(name) == value for name, value in named.data_id.items()))
 
 
 def _unknown(project: Project, plan: Plan, what: str) -> ProjectError:
     """Give the error for a word that means nothing in a plan, with the nearest that do."""
     from prestow.project.plans import newest_of
 
-    known = [*plan.tables["quanta"]["task"].unique(), *plan.tables["datasets"]["type"].unique()]
-    known += plan.tables["jobs"]["name"].head(MOST).to_list()
+    known = [*plan.counts, *plan.definition.dataset_types]
+    known += plan.tables.scan("jobs").select("name").head(MOST).collect()["name"].to_list()
     near = difflib.get_close_matches(what, dict.fromkeys(sorted(known)), 3)
     fix = f"did you mean {', '.join(repr(n) for n in near)}?" if near else "prestow show --files"
     of_run = newest_of(project.plans_directory, what)
@@ -189,8 +200,9 @@ def _is_word(text: str) -> bool:
 
 def _show_tasks(project: Project, plan: Plan, output: Output) -> None:
     from prestow.plan.summary import left_out_rows
+    from prestow.results.plan_counts import task_counts
 
-    counts = _counts(plan)
+    counts = task_counts(plan)
     width = max(len(row["task"]) for row in counts)
     reserved = any(held.plan == plan.id for held in project.reserved(plan.run))
     lines = [f"plan {plan.id[:8]}  run {plan.run}{'  its names are reserved' if reserved else ''}"]
@@ -223,41 +235,16 @@ def _listed(types: dict[str, int]) -> str:
     return ", ".join(f"{name} ({count:,})" for name, count in types.items()) or "nothing"
 
 
-def _counts(plan: Plan) -> list[dict[str, Any]]:  # Any: rows for people
-    t = plan.tables
-    quanta = t["quanta"].select("quantum", "task", "job")
-    types = t["datasets"].select("dataset", "type")
-    reads = t["inputs"].select("quantum", "dataset").join(quanta, on="quantum").join(types, on="dataset")
-    writes = t["outputs"].select("quantum", "dataset").join(quanta, on="quantum").join(types, on="dataset")
-    result = []
-    for task in quanta["task"].unique(maintain_order=True):
-        own = quanta.filter(quanta["task"] == task)
-        result.append(
-            {
-                "task": task,
-                "quanta": len(own),
-                "jobs": own["job"].n_unique(),
-                "reads": _by_type(reads.filter(reads["task"] == task)),
-                "writes": _by_type(writes.filter(writes["task"] == task)),
-            }
-        )
-    return result
-
-
-def _by_type(rows: pl.DataFrame) -> dict[str, int]:
-    return dict(rows.unique(["type", "dataset"]).group_by("type").len().sort("type").iter_rows())
-
-
-def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output: Output) -> None:
+def _show_files(plan: Plan, quanta: pl.LazyFrame, planned: pl.LazyFrame, output: Output) -> None:
     if not output.json:
-        text = "\n".join(planned["path"])
+        text = "\n".join(planned.select("path").collect()["path"])
         if text:
             output.answer("show", {}, text)
         return
-    producers = quanta.select("quantum", "task", "job").join(
-        plan.tables["jobs"].select("job", job_name="name"), on="job"
-    )
-    rows = planned.join(producers, left_on="producer", right_on="quantum", how="left", maintain_order="left")
+    names = plan.tables.scan("jobs").select("job", job_name="name")
+    producers = quanta.select("quantum", "task", "job").join(names, on="job")
+    rows = planned.select("path", "type", "data_id", "producer")
+    rows = rows.join(producers, left_on="producer", right_on="quantum", how="left", maintain_order="left")
     files = [
         {
             "path": r["path"],
@@ -266,16 +253,25 @@ def _show_files(plan: Plan, quanta: pl.DataFrame, planned: pl.DataFrame, output:
             "task": r["task"],
             "job": r["job_name"],
         }
-        for r in rows.iter_rows(named=True)
+        for r in rows.collect().iter_rows(named=True)
     ]
     output.answer("show", {"plan": plan.id, "run": plan.run, "files": files}, "")
 
 
-def _show_quanta(project: Project, plan: Plan, quanta: pl.DataFrame, output: Output) -> None:
-    shown = quanta if output.json else quanta.head(LINES)
-    names = dict(plan.tables["jobs"].select("job", "name").iter_rows())
+def _show_quanta(project: Project, plan: Plan, quanta: pl.LazyFrame, output: Output) -> None:
+    import polars as pl
+
+    from prestow.results.plan_counts import papers_of
+
+    found = quanta.select("quantum", "task", "job").collect()
+    shown = found if output.json else found.head(LINES)
+    own = shown["job"].unique().implode()
+    names = plan.tables.scan("jobs").select("job", "name").filter(pl.col("job").is_in(own))
+    named = dict(names.collect().iter_rows())
+    papers = papers_of(plan, shown["quantum"].to_list())
     rows = [
-        {"task": r["task"], "job": names[r["job"]], **_papers(plan, r)} for r in shown.iter_rows(named=True)
+        {"task": task, "job": named[job], **both}
+        for (task, job), both in zip(shown.select("task", "job").iter_rows(), papers, strict=True)
     ]
     lines = [
         (
@@ -287,8 +283,8 @@ def _show_quanta(project: Project, plan: Plan, quanta: pl.DataFrame, output: Out
         for r in rows
     ]
     text = table(("task", "job", "reads", "writes"), lines, words=4)
-    if len(shown) < len(quanta):
-        text += f"\n  and {len(quanta) - len(shown):,} more: prestow show … --files"
+    if len(shown) < len(found):
+        text += f"\n  and {len(found) - len(shown):,} more: prestow show … --files"
     following = f"prestow show{plan_word(project, plan)}" + (f" {rows[0]['job']}" if rows else "")
     output.answer("show", {"plan": plan.id, "run": plan.run, "quanta": rows}, text, following=following)
 
@@ -300,20 +296,19 @@ def _inputs_text(inputs: list[dict[str, Any]]) -> str:  # Any: rows for people
 
 
 def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output) -> None:  # Any: a row
-    from prestow.plan.resources import told_of
+    import polars as pl
 
-    quanta = plan.tables["quanta"]
-    own = quanta.filter(quanta["job"] == job["job"])
-    edges, names = plan.tables["job_edges"], plan.tables["jobs"].select("job", "name")
-    after = names.filter(names["job"].is_in(edges.filter(edges["child"] == job["job"])["parent"].implode()))[
-        "name"
-    ].to_list()
-    before = names.filter(names["job"].is_in(edges.filter(edges["parent"] == job["job"])["child"].implode()))[
-        "name"
-    ].to_list()
+    from prestow.plan.resources import told_of
+    from prestow.results.plan_counts import neighbours, papers_of
+
+    own = plan.tables.scan("quanta").select("quantum", "task", "data_id", "job")
+    quanta = own.filter(pl.col("job") == job["job"]).collect()
+    after, before = neighbours(plan, job["job"])
     rows = [
-        {"task": r["task"], "data_id": json.loads(r["data_id"]), **_papers(plan, r)}
-        for r in own.iter_rows(named=True)
+        {"task": task, "data_id": json.loads(data_id), **both}
+        for task, data_id, both in zip(
+            quanta["task"], quanta["data_id"], papers_of(plan, quanta["quantum"].to_list()), strict=True
+        )
     ]
     lines = [f"job {job['name']}  plan {plan.id[:8]}  run {plan.run}"]
     for row in rows:
@@ -348,38 +343,3 @@ def _show_job(project: Project, plan: Plan, job: dict[str, Any], output: Output)
 
 def _first_few(names: list[str], few: int = 5) -> str:
     return ", ".join(names[:few]) + (f" and {len(names) - few:,} more" if len(names) > few else "")
-
-
-def _papers(plan: Plan, quantum: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:  # Any: rows
-    t = plan.tables
-    inputs = (
-        t["inputs"]
-        .filter(t["inputs"]["quantum"] == quantum["quantum"])
-        .join(t["datasets"], on="dataset", maintain_order="left")
-    )
-    inputs = inputs.join(
-        t["locations"].select("dataset", "store", place="path"),
-        on="dataset",
-        how="left",
-        maintain_order="left",
-    )
-    outputs = (
-        t["outputs"]
-        .filter(t["outputs"]["quantum"] == quantum["quantum"])
-        .join(t["datasets"], on="dataset", maintain_order="left")
-    )
-    return {
-        "inputs": [
-            {
-                "connection": r["connection"],
-                "type": r["type"],
-                "data_id": json.loads(r["data_id"]),
-                "name": r["path"] or f"{r['store']}:{r['place']}",
-            }
-            for r in inputs.iter_rows(named=True)
-        ],
-        "outputs": [
-            {"connection": r["connection"], "type": r["type"], "path": r["path"], "optional": r["optional"]}
-            for r in outputs.iter_rows(named=True)
-        ],
-    }

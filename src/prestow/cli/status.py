@@ -54,7 +54,7 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         + table(
             ("task", *shown, "sum"),
             [
-                (name, *(states[state] or "." for state in shown), sum(states.values()))
+                (name, *(_cell(states[state]) for state in shown), f"{sum(states.values()):,}")
                 for name, states in (*rows, ("total", total))
             ],
             total=True,
@@ -71,6 +71,10 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
     if total["failed"] or (total["blocked"] and not total["lost"]):
         return Exit.FAILED
     return Exit.LOSSES if total["lost"] else Exit.OK
+
+
+def _cell(count: int) -> str:
+    return f"{count:,}" if count else "."
 
 
 def _recorded(project: Project, plan: Plan, standing: Status) -> Recorded | None:

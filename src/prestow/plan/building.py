@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import weakref
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from prestow.plan.document import (
     universe_to_plain,
 )
 from prestow.plan.emitting import emit
+from prestow.plan.making import make_directory
 from prestow.plan.naming_proof import NameProof
 from prestow.plan.passes import PASSES
 from prestow.plan.plan import SCHEMA, Plan, Tables
@@ -61,17 +60,19 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
             Problem("PST-P003", what, "run", "use letters, digits and . _ + -, a letter or digit first")
         )
     for step in PASSES:
+        request.tell(step.__name__.lstrip("_"))
         state = step(state)
         if state.problems and not any(part.quanta.height for part in state.parts.values()):
             break  # nothing is left to prove
     quanta = sum(part.quanta.height for part in state.parts.values())
     raise_all(state.problems if state.grouping is None else (), PlanRefusedError)
-    directory = _temporary(beside) if quanta > IN_MEMORY else None
+    directory, remove = make_directory(beside) if quanta > IN_MEMORY else (None, None)
     try:
+        request.tell(f"tables of {quanta:,} quanta")
         plan_id, tables, heights = _spool(state, directory)
     except BaseException:
-        if directory is not None:
-            shutil.rmtree(directory, ignore_errors=True)
+        if remove is not None:
+            remove()
         raise
     document: dict[str, Any] = {  # Any: plain values
         "schema": SCHEMA,
@@ -96,15 +97,9 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
     plan = Plan.from_document(
         document, Tables(tables, spool=directory), bundle=request.pipeline.code, extra=dict(state.extra)
     )
-    if directory is not None:
-        weakref.finalize(plan.tables, shutil.rmtree, directory, ignore_errors=True)
+    if remove is not None:
+        weakref.finalize(plan.tables, remove)
     return plan
-
-
-def _temporary(beside: Path | None) -> Path:
-    if beside is not None:
-        beside.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".plan-", dir=beside))
 
 
 def _spool(state: State, directory: Path | None) -> tuple[str, dict[str, pl.DataFrame], dict[str, int]]:

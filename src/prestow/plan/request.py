@@ -81,6 +81,8 @@ class Request:
         Which part of a pipeline with barriers ``pipeline`` is, see `prestow.plan.stages`.
     origins : frozenset of str
         Where values of configuration are from that were given for this plan: ``--set``, ``file:line``.
+    tell : callable
+        Told what the planner does now, a word or a few, as it goes.
     """
 
     run: str
@@ -105,6 +107,7 @@ class Request:
     promised: Promised | None = None
     stage: Stage | None = None
     origins: frozenset[str] = frozenset()
+    tell: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
 
 
 class DatasetSource(Protocol):

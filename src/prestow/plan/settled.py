@@ -16,6 +16,8 @@ from prestow.manifest import RECEIPT_SCHEMA
 from prestow.model import DataId, State
 from prestow.naming import identity
 from prestow.plan.matched_ids import match_ids, words_of
+from prestow.plan.receipts import worth_a_look
+from prestow.plan.slices import rows_at
 from prestow.plan.states import CODES, States
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ def read_settled(
         made = np.flatnonzero(result.states.codes == CODES[State.MADE])
     if rows is None:
         wanted = np.flatnonzero(result.states.codes == 0)
+        wanted = worth_a_look(plan, store, wanted, height - len(wanted))
     else:
         wanted = np.array([row for row in sorted(rows) if not result.states.codes[row]], np.int64)
     unpromoted, others = _read_receipts(plan, store, wanted, result, look=look, keep=keep)
@@ -184,16 +187,14 @@ def _bytes(ids: pl.Series) -> pl.Series:
 
 
 def _read_receipts(
-    plan: Plan, store: Store, wanted: npt.NDArray[np.integer], result: Settled, *, look: bool, keep: bool
+    plan: Plan, store: Store, wanted: npt.NDArray[np.int64], result: Settled, *, look: bool, keep: bool
 ) -> tuple[list[int], list[_Conflict | None]]:
     """Read receipts one by one: each is a file of its own."""
     unpromoted: list[int] = []
     conflicts: list[_Conflict | None] = []
     if not len(wanted):
         return unpromoted, conflicts
-    quanta = plan.tables.scan("quanta").select("task", "id", "recipe").collect()
-    if len(wanted) < quanta.height:
-        quanta = quanta[wanted]
+    quanta = rows_at(plan.tables, "quanta", wanted, ("task", "id", "recipe"))
     texts = identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe"))
     columns = (column.to_list() for column in quanta.select("task", *texts))
     for row, task, quantum, recipe in zip(wanted.tolist(), *columns, strict=True):

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 from prestow.documents import Loader
 from prestow.errors import Problem, ProjectError, StoreError
 from prestow.model.hashing import canonical_json
+from prestow.plan.making import make_directory
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.spool import write_table
 from prestow.plan.tables import TABLES
@@ -42,10 +43,10 @@ def write_plan(plan: Plan, directory: Path) -> Path:
         except (OSError, pl.exceptions.ComputeError) as error:
             raise _refusal(error, target) from error
         return target
-    temporary: Path | None = None
+    remove: Callable[[], None] | None = None
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = _place(plan, directory)
+        temporary, remove = make_directory(directory, f".{plan.id}-")
+        _place(plan, temporary)
         _fill(plan, temporary)
         temporary.chmod(0o777 & ~_umask())
         try:
@@ -59,23 +60,19 @@ def write_plan(plan: Plan, directory: Path) -> Path:
     except (OSError, pl.exceptions.ComputeError) as error:
         raise _refusal(error, target) from error
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if remove is not None:
+            remove()
     return target
 
 
-def _place(plan: Plan, directory: Path) -> Path:
-    """Give a temporary directory there: that in which the tables are already, if it is on that disk."""
+def _place(plan: Plan, fresh: Path) -> None:
+    """Put the tables there that are files already: as links, if they are on that disk."""
     spool = plan.tables.spool
-    fresh = Path(tempfile.mkdtemp(prefix=f".{plan.id}-", dir=directory))
-    if spool is None:
-        return fresh
-    for path in sorted(spool.iterdir()):
+    for path in sorted(spool.iterdir()) if spool is not None else ():
         try:
             os.link(path, fresh / path.name)
         except OSError:
             shutil.copyfile(path, fresh / path.name)
-    return fresh
 
 
 def _fill(plan: Plan, directory: Path) -> None:

@@ -256,6 +256,7 @@ class Project(ProjectWithSky):
         promised: bool = False,
         reuse: Sequence[str] = (),
         dry_run: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> Plan:
         """Resolve a request to the last name, and freeze it in the project's ``plans/``.
 
@@ -304,6 +305,8 @@ class Project(ProjectWithSky):
             Runs to take from besides the parents (``any``: all), when the plan runs; as `run` keeps it.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
+        tell : callable, optional
+            Told what the planner does now, a word or a few, as it goes.
 
         Raises
         ------
@@ -312,6 +315,7 @@ class Project(ProjectWithSky):
         """
         from prestow.plan import open_plan, write_plan
         from prestow.plan.forecast import write_forecast
+        from prestow.plan.making import sweep
         from prestow.plan.reuse import Reuse, choose_reuse, refuse_unknown
         from prestow.project import binding
         from prestow.project.staging import build_stage
@@ -339,15 +343,20 @@ class Project(ProjectWithSky):
         asked = replace(
             request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat,
             want=tuple(want), part=part, promised=self._promised() if promised else None,
+            tell=tell,
         )  # fmt: skip
         beside = None if dry_run else self.plans_directory
+        if beside is not None:
+            sweep(beside)
         plan = build_stage(asked, self.registry, beside=beside, reusable=self.reusable)
+        tell("reserve names")
         if dry_run:
             self._refuse_clashes(plan)
             return plan
         known = plan.id in self.plans()
         reserved = self._reserve(plan)
         try:
+            tell("write")
             path = write_plan(plan, self.plans_directory)
             try:
                 binding.bind(self.registry, self.store, target)
@@ -359,6 +368,7 @@ class Project(ProjectWithSky):
             if reserved and not known:
                 release(self.store, plan.run, plan.id)
             raise
+        tell("forecast")
         binding.register(self.registry, self.store, target)
         if plan.code is not None:
             self.store.put_if_absent(plan.code.path, plan.code.data)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prestow.commit import ATTEMPTS, read_receipt, receipt_name
 from prestow.errors import PrestowError
 from prestow.manifest import Receipt
 from prestow.results.lineage import Point
 from prestow.stores import Linkable, Store, Walkable
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Row = dict[str, Any]  # Any: values of a row, or of a report
 
@@ -82,6 +85,19 @@ def _reports(store: Store, job: str) -> list[Row]:
             continue
         found.append((written, report))
     return [report for _, report in sorted(found, key=lambda pair: pair[0])]
+
+
+FEW = 1000  # jobs that are looked at one by one, whatever a listing would cost
+
+
+def jobs_with_reports(store: Store, jobs: pl.Series) -> pl.Series:
+    """Give those of some jobs that may have been tried: of many, those that a listing of all reports names."""
+    if not isinstance(store, Walkable):
+        return jobs.clear()
+    if len(jobs) <= FEW:
+        return jobs
+    tried = {name.split("/", 2)[1] for name, _ in store.walk(ATTEMPTS)}
+    return jobs.filter(jobs.is_in(sorted(tried)))
 
 
 def read_reports(store: Store, job: str) -> Iterator[tuple[str, Row]]:

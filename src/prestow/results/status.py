@@ -13,11 +13,13 @@ from prestow.model import DataId
 from prestow.notebook import counted, states_table
 from prestow.plan.retaining import not_needed
 from prestow.plan.settled import read_settled
+from prestow.plan.slices import rows_at
 from prestow.plan.states import WORDS, count_states, tasks_of
-from prestow.results.papers import read_reports
+from prestow.results.papers import jobs_with_reports, read_reports
 from prestow.stores import Store
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import polars as pl
 
     from prestow.plan import Plan
@@ -128,8 +130,8 @@ def status(
         codes[taken & (codes == 0)] = WORDS.index("reused")
     codes[not_needed(plan, codes == 0)] = WORDS.index("unneeded")
     found: list[StatusFailure] = []
-    open_rows = np.flatnonzero(codes == 0).tolist()
-    if open_rows:
+    open_rows = np.flatnonzero(codes == 0)
+    if len(open_rows):
         failed = _failed(plan, store, open_rows)
         codes[list(failed)] = WORDS.index("failed")
         found = [failed[row] for row in sorted(failed)[:failures]]
@@ -138,13 +140,17 @@ def status(
     return Status(plan.id, plan.run, tasks, tuple(found))
 
 
-def _failed(plan: Plan, store: Store, rows: list[int]) -> dict[int, StatusFailure]:
+def _failed(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[int, StatusFailure]:
     """Find, among unsettled quanta, those of which a report tells a failure."""
-    part = plan.tables["quanta"][rows]
-    row_of = {str(uuid.UUID(bytes=raw)): row for row, raw in zip(rows, part["id"].to_list(), strict=True)}
-    jobs = plan.tables["jobs"]["name"].gather(part["job"].unique().sort()).to_list()
+    part = rows_at(plan.tables, "quanta", rows, ("quantum", "job"))
+    numbers = part["job"].unique().sort().to_numpy().astype(np.int64)
+    jobs = rows_at(plan.tables, "jobs", numbers, ("job", "name"))
+    tried = jobs.filter(jobs["name"].is_in(jobs_with_reports(store, jobs["name"]).implode()))
+    own = part.filter(part["job"].is_in(tried["job"].implode()))
+    ids = rows_at(plan.tables, "quanta", own["quantum"].to_numpy().astype(np.int64), ("id",))["id"]
+    row_of = {str(uuid.UUID(bytes=raw)): row for row, raw in zip(own["quantum"], ids, strict=True)}
     entries: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}  # Any: JSON values
-    for job in jobs:
+    for job in tried["name"]:
         for _, report in read_reports(store, job):
             for entry in report.get("quanta", ()):
                 row = row_of.get(entry.get("quantum"))
