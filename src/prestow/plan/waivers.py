@@ -21,6 +21,11 @@ from prestow.pipeline.definition import Pipeline
 from prestow.plan.state import LeftOut, State, Waived
 
 SHOWN = 5  # data IDs named in one problem
+KINDS = (
+    "missing", "minimum", "partial", "calibration_gap", "calibration_overlap", "promised_late", "hook", "where",
+    "excluded", "upstream", "not_wanted", "other_part",
+)  # fmt: skip
+"""What reasons begin with."""
 PARTIAL = "partial:"
 """How the reason of a gather begins that sees only part; such quanta are made, if it is waived."""
 
@@ -53,7 +58,7 @@ def read_waivers(texts: Sequence[str], pipeline: Pipeline) -> tuple[list[Waiver]
     labels = [task.label for task in pipeline.tasks]
     for text in texts:
         reason, _, task = text.strip().partition("@")
-        where = f"--waive {shlex.quote(text)}"
+        where, kind = f"--waive {shlex.quote(text)}", reason.partition(":")[0]
         if not reason or text.strip().endswith("@") or any(c.isspace() for c in reason + task):
             what, fix = f"'{text}' is no waiver", "write REASON or REASON@TASK, such as missing:flat@isr"
             problems.append(Problem("PST-C071", what, where, fix))
@@ -61,6 +66,10 @@ def read_waivers(texts: Sequence[str], pipeline: Pipeline) -> tuple[list[Waiver]
             near = difflib.get_close_matches(task, labels, 1)
             fix = f"did you mean '{near[0]}'?" if near else f"tasks: {', '.join(labels)}"
             problems.append(Problem("PST-C071", f"there is no task '{task}'", where, fix))
+        elif not any(c in kind for c in "*?[") and kind not in KINDS:
+            near = difflib.get_close_matches(kind, KINDS, 1)
+            fix = f"did you mean '{near[0]}'?" if near else f"reasons begin with: {', '.join(KINDS)}"
+            problems.append(Problem("PST-C071", f"there is no reason '{kind}'", where, fix))
         else:
             waivers.append(Waiver(text, reason, task or "*"))
     return waivers, problems
@@ -78,7 +87,7 @@ def apply_waivers(state: State) -> State:
         if covering:
             waived.append(Waived(drop.reason, drop.task, state.request.waive_because, drop.count))
         elif drop.severity != "noted":
-            problems.append(_refusal(drop))
+            problems.append(_refusal(drop, replay=state.request.as_of is not None))
         if not (covering and drop.reason.startswith(PARTIAL)):
             kept.append(drop)
     warnings = [f"the waiver '{w.text}' waives nothing" for w in waivers if w not in used]
@@ -105,8 +114,11 @@ def _partial(waived: Sequence[Waived]) -> Iterator[str]:
             yield f"{one.count} quanta of {one.task} see only part of their {one.reason.removeprefix(PARTIAL)}"
 
 
-def _refusal(drop: LeftOut) -> Problem:
-    """Give the problem of one reason of one task: how many, the first data IDs, and the way out."""
+def _refusal(drop: LeftOut, *, replay: bool) -> Problem:
+    """Give the problem of one reason of one task: how many, the first data IDs, and the way out.
+
+    ``replay`` says that calibrations were looked up as of a moment.
+    """
     shown = [
         f"{DataId(json.loads(data_id))}" + (f" ({detail})" if detail else "")
         for data_id, detail in drop.examples.head(SHOWN).iter_rows()
@@ -123,7 +135,9 @@ def _refusal(drop: LeftOut) -> Problem:
         what = f"the selection takes only part of what {quanta} would gather, {drop.reason}: {named}"
         return Problem("PST-P020", what, where, f"take it whole with --whole, or go on with the part: {word}")
     what = f"{quanta} would be left out, {drop.reason}: {named}"
-    return Problem("PST-P020", what, where, _way_out(drop, f"or go on without them: {word}"))
+    later = "or say a later --as-of, " if replay and drop.reason.startswith("calibration_gap:") else ""
+    ways = f"{later}or go on without them: {word}"
+    return Problem("PST-P020", what, where, _way_out(drop, ways))
 
 
 def _way_out(drop: LeftOut, waive: str) -> str:

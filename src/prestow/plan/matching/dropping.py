@@ -160,7 +160,7 @@ def drop_missing(sieve: Sieve, sides: Sequence[Side]) -> None:
             continue
         name = side.connection.name
         severity = "waivable" if side.connection.prerequisite else "noted"
-        needs = _needs(side.connection.type, side.keys)
+        needs = _needs(side.connection.type, side.keys, related=bool(side.relations))
         sieve.leave(Gone(f"missing:{name}", sieve.lacking(name), needs, severity=severity))
         if not side.asked.len():
             continue
@@ -236,8 +236,11 @@ def _unasked(sieve: Sieve, side: Side) -> pl.Series:
     return zeros.scatter(runs["value"], runs["len"]) if runs.height else zeros
 
 
-def _needs(dataset_type: str, keys: Sequence[str]) -> pl.Expr:
+def _needs(dataset_type: str, keys: Sequence[str], *, related: bool) -> pl.Expr:
+    """Say what is missing; what goes with a quantum by a relation does not have the values itself."""
     if not keys:
         return pl.lit(f"no {dataset_type}")
     parts = [pl.format(f"{key}={{}}", pl.col(key).cast(pl.String).fill_null("none")) for key in keys]
-    return pl.concat_str([pl.lit(f"no {dataset_type} with "), pl.concat_str(parts, separator=",")])
+    return pl.concat_str(
+        [pl.lit(f"no {dataset_type} {'for' if related else 'with'} "), pl.concat_str(parts, separator=",")]
+    )
