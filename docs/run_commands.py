@@ -103,7 +103,8 @@ def run_page(page: Path, scratch: Path, *, write: bool) -> list[str]:
                     wrong += _parts(shown, printed, scratch, place)
                 elif plain(printed, scratch) != plain(shown, scratch) and not write:
                     wrong.append(f"{place}\n  printed\n{printed}  the page shows\n{shown}")
-                keep = shown if "\n…\n" in f"\n{shown}" else printed + ("\n" if shown.endswith("\n\n") else "")
+                fit = _merged(shown, printed, scratch)
+                keep = shown if "\n…\n" in f"\n{shown}" else fit + ("\n" if shown.endswith("\n\n") else "")
                 fresh.append(f"$ {command}\n{keep}")
             body = "".join(fresh) if fresh else body
         pieces.append(body)
@@ -111,6 +112,14 @@ def run_page(page: Path, scratch: Path, *, write: bool) -> list[str]:
     if write and not wrong:
         page.write_text("".join(pieces), encoding="utf-8")
     return wrong
+
+
+def _merged(shown: str, printed: str, scratch: Path) -> str:
+    """Give what was printed, with lines of the page where nothing but what varies is different; rows of tables are new."""
+    old, new = shown.splitlines(), printed.splitlines()
+    known = {line: kept for kept in old for line in plain(kept, scratch) if not kept.startswith(" ")}
+    lines = [line if line.startswith(" ") else known.get("".join(plain(line, scratch)), line) for line in new]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _parts(shown: str, printed: str, scratch: Path, place: str) -> list[str]:
@@ -134,7 +143,9 @@ def main() -> int:
         if "```console" not in page.read_text(encoding="utf-8"):
             continue
         with tempfile.TemporaryDirectory(prefix="prestow-docs-") as scratch:
-            wrong = run_page(page, Path(scratch).resolve(), write=given.write)
+            here = Path(scratch).resolve() / "page"  # so that what a page puts beside it is gone with it, too
+            here.mkdir()
+            wrong = run_page(page, here, write=given.write)
         print(f"{'FAIL' if wrong else 'ok  '} {page.relative_to(ROOT)}", flush=True)
         for text in wrong:
             print(text)
