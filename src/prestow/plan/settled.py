@@ -114,7 +114,7 @@ def read_settled(
         lacking = _not_registered(plan, registry, result.states)
         made = np.flatnonzero(result.states.codes == CODES[State.MADE])
     if rows is None:
-        wanted = np.flatnonzero(result.states.codes == 0)
+        wanted = np.flatnonzero(result.states.codes == 0).astype(np.int64)
         wanted = worth_a_look(plan, store, wanted, height - len(wanted))
     else:
         wanted = np.array([row for row in sorted(rows) if not result.states.codes[row]], np.int64)
