@@ -97,8 +97,9 @@ class MadeUp:
         ]
         return frame.with_columns(implied).with_columns(told).to_arrow()
 
-    def relation(self, name: str) -> pa.Table:
+    def relation(self, name: str, **more: object) -> pa.Table:
         """Give a few rows: the first value with the first, and so on."""
+        del more
         relation = self._universe.relations[name]
         keys = self._universe.close(relation.dimensions)
         rows = [[self._values[d][i % len(self._values[d])] for d in keys] for i in range(FEW)]
