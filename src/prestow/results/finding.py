@@ -450,4 +450,6 @@ def _why_nothing(
         such = (
             f"; {name} is known as {', '.join(near)}{' …' if len(there) > len(near) else ''}" if near else ""
         )
+        if str(value) in there:
+            such = f", though this {name} is known: for planned ones of another plan say --plan or --run"
         yield f"no {kind.name} has {name}={value}{such}"

@@ -65,9 +65,18 @@ def facts_of(a: Plan, b: Plan, overrides: Mapping[str, Sequence[str]]) -> tuple[
             "policy", {"clusters": one["pipeline"]["clusters"]}, {"clusters": other["pipeline"]["clusters"]}
         ),
         *_mapping("universe", one["universe"], other["universe"], only=("name", "version")),
-        *_mapping("relation", one.get("identity", {}), other.get("identity", {})),
+        *_identities(one.get("identity", {}), other.get("identity", {})),
         *_left_out(one["counts"], other["counts"]),
     )
+
+
+def _identities(a: Plain, b: Plain) -> Iterator[Fact]:
+    """Give relations that are others, and the rows of a table of data IDs; all else the requests say in words."""
+    for key in sorted({*a, *b}):
+        kind, _, name = key.rpartition(":")
+        if a.get(key) != b.get(key) and (kind == "relation" or key == "data_ids"):
+            one, other = (values[key][:12] if key in values else None for values in (a, b))
+            yield Fact(kind, name, one, other) if kind else Fact("request", "rows of data_ids", one, other)
 
 
 def makes_otherwise(a: Plan, b: Plan, label: str) -> bool:
@@ -96,6 +105,12 @@ def makes_otherwise(a: Plan, b: Plan, label: str) -> bool:
 
 def _request(document: Plain) -> dict[str, Any]:  # Any: plain values
     request = {key: value for key, value in document["request"].items() if key != "chain"}
+    if request.get("excluded"):
+        request["excluded"] = "; ".join(
+            f"{x['where']} (because: {x['because']})" for x in request["excluded"]
+        )
+    if request.get("waived"):
+        request["waived"] = ", ".join(f"{x['reason']}@{x['task']}" for x in request["waived"])
     return {"run": document["run"], **request}
 
 
