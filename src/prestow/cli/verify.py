@@ -25,8 +25,7 @@ def verify(plan: str | None, output: Output, directory: Path) -> int:
 
     project = open_project(directory)
     report = project.verify(plan or "latest")
-    following = (
-        "prestow run" if report.proved else "prestow plan, once the damaged plan is dropped: prestow drop"
-    )
+    again = f"prestow drop {plan or 'latest'} && prestow plan"
+    following = "prestow run" if report.proved else again
     output.answer("verify", report.as_dict(), text(report), following=following)
     return Exit.OK if report.proved else Exit.REFUSED

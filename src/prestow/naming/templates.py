@@ -375,13 +375,19 @@ def compile_template(
     allowed = {name: universe.dimensions[name].type == "int" for name in universe.expand(required)}
     complaints: list[tuple[str, str]] = []  # what is wrong, what to do
     parts = _split(text, allowed, universe, dataset_type, complaints)
-    complaints += _wrong_literals(text, parts)
+    hollow = (
+        "''" if complaints and "//" not in text else None
+    )  # where an unknown field was nothing is left: it is told already
+    complaints += [one for one in _wrong_literals(text, parts) if one[0].split(" ")[0] != hollow]
     complaints += _unreadable(parts)
     names = {part.name for part in parts if isinstance(part, Field)}
     if run_field and "run" not in names:
         what = "it has no {run}: every run would write the same names"
         complaints.append((what, f"write '{{run}}/{text}'"))
     template = Template(dataset_type, text, required, tuple(parts))
+    open_brace = any(isinstance(part, str) and "{" in part for part in parts)
+    if open_brace:  # a field that is not closed is not missing
+        required = ()
     complaints += [_collision(template, name, universe) for name in required if name not in names]
     where = f"template of {dataset_type}"
     raise_all(

@@ -40,8 +40,8 @@ def _wrong(text: str, files: Mapping[str, bytes], places: Mapping[str, str]) -> 
     try:
         source = Source(places[member], files[member])
     except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        yield f"{places[member]}:{line} is not valid Python: {error}", "correct the module"
+        line, told = getattr(error, "lineno", None) or 1, getattr(error, "msg", error)
+        yield f"{places[member]}:{line} is not valid Python: {told}", "correct the module"
         return
     node = source.find(match[2])
     if not isinstance(node, ast.FunctionDef):

@@ -160,10 +160,45 @@ def check_data_ids(state: State, choices: Mapping[str, Choice]) -> tuple[list[Pr
 # ---- which term emptied it
 
 
-def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[int, str, str]:
+def check_selection(state: State) -> list[Problem]:
+    """Refuse a selection by what nothing here has: it would select nothing, and look as if it did."""
+    selection, request = state.selections.get(("", "")), state.request
+    if selection is None or request.stage is not None:  # what this stage has not, another may
+        return []
+    universe = request.universe
+    there = {
+        d
+        for names in (
+            *(task.dimensions for task in request.pipeline.tasks),
+            *(kind.dimensions for kind in request.pipeline.dataset_types.values()),
+        )
+        for d in universe.expand(names)
+    }
+    lacking = [d for d in named_dimensions(selection, state) if d not in there]
+    named = {column.rpartition(".")[0] or column for column in selection.columns}
+    if lacking:
+        there.update(*(linked_frame(frame, lacking, state).columns for frame in state.existing.values()))
+    return [
+        Problem(
+            "PST-C027", f"'{name}' does not belong to this data: nothing that is read or made here has a {name}",
+            f'selection "{selection.canonical}"', f"dimensions here: {', '.join(sorted(there & universe.dimensions.keys()))}",
+        )
+        for name in lacking
+        if name in named and name not in there
+    ]  # fmt: skip
+
+
+def emptied(
+    state: State, name: str, dimensions: Iterable[str], own: tuple[str, str] = ("", "")
+) -> tuple[int, str, str]:
     """Say how many datasets of a type each term of the request leaves, and which left none.
 
     Asks the source once more for what there is: this is for an error.
+
+    Parameters
+    ----------
+    own : tuple of str
+        The task and the input whose own selection is told, too.
 
     Returns
     -------
@@ -171,7 +206,7 @@ def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[int, st
         How many there are; then texts, both empty if the request selects nothing.
     """
     request = state.request
-    terms = [*(one for key in (("", ""), EXCLUDED) for one in _terms(state, key))]
+    terms = [*(one for key in dict.fromkeys((("", ""), EXCLUDED, own)) for one in _terms(state, key))]
     if not terms and state.listed is None:
         return state.found[name], "", ""
     frame = _again(state, name)
@@ -180,7 +215,12 @@ def emptied(state: State, name: str, dimensions: Iterable[str]) -> tuple[int, st
     )
     data_ids = None if request.data_ids is None else (request.data_ids.place, request.data_ids.frame)
     text, last = term_counts(linked, terms, state, f"of {frame.height:,} {name}", data_ids)
-    return frame.height, text, f"widen {last}" if last else ""
+    if not last:
+        return frame.height, text, ""
+    taken = request.excluded and EXCLUDED in state.selections
+    if taken and last == f'"{state.selections[EXCLUDED].canonical}"':
+        return frame.height, text, f"exclude less: {last} leaves nothing"
+    return frame.height, text, f"widen {last}"
 
 
 def _terms(state: State, key: tuple[str, str]) -> tuple[Selection, ...]:

@@ -165,10 +165,13 @@ def open_plan(path: Path) -> Plan:
     try:
         with (path / "plan.yaml").open("rb") as file:
             document: Any = yaml.load(file, Loader=Loader)  # noqa: S506 - the safe loader, in C where there is one
-    except (OSError, yaml.YAMLError) as error:
+    except OSError as error:
         raise ProjectError(
             Problem("PST-P008", "there is no plan here", str(path), "see `prestow plan --list`")
         ) from error
+    except yaml.YAMLError as error:
+        what, fix = "the plan is damaged: this is no YAML", f"remove {path}, then: prestow plan"
+        raise ProjectError(Problem("PST-P008", what, str(path / "plan.yaml"), fix)) from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise ProjectError(
             Problem("PST-P008", f"this is not a plan of schema {SCHEMA}", str(path), "plan again")

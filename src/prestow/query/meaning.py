@@ -33,6 +33,7 @@ _LARGEST = 1 << 63
 _OPERATORS = {"=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _TURNED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_BARE = re.compile(r"[+-]?[0-9][0-9.eE+-]*|true|false", re.IGNORECASE)  # what quotes make a text of
 _IN_WORDS: dict[str, str] = {
     "int": "an integer",
     "str": "text",
@@ -217,8 +218,11 @@ class _Meaning(Transformer_NonRecursive[Token, Node]):
                     self._note(token, f"{token} is not a time", "write '2026-11-21T04:00:00' (TAI)")
                     return literal
         if column.name:
+            bare = {"bool": "write true or false"}.get(column.type, "write a number")
+            if isinstance(value, str) and _BARE.fullmatch(value):
+                bare = f"write {value} without quotes"
             fix = {"str": f"write {quote(token)}", "time": "write '2026-11-21T04:00:00' (TAI)"}.get(
-                column.type, f"write {_unquoted(token)} without quotes" if isinstance(value, str) else ""
+                column.type, bare if isinstance(value, str) else ""
             )
             self._note(token, f"{name} is {_IN_WORDS[column.type]}, {token} is not", fix)
         return literal
@@ -295,7 +299,7 @@ class _Meaning(Transformer_NonRecursive[Token, Node]):
             fix = f"dimensions here: {', '.join(scope.dimensions) or 'none'}"
             self._note(token, f"'{token}' does not belong to this data", fix)
             return Column("", "str")
-        near = difflib.get_close_matches(name, scope.names(), 1)
+        near = difflib.get_close_matches(name, scope.names(), 1) if len(name) > 1 else []
         fix = f"{f'did you mean {near[0]}? ' if near else ''}if it is text, write {quote(token)}"
         fix += f"; {scope.known}" if scope.known and not near else ""
         self._note(token, f"unknown name '{token}'", fix)

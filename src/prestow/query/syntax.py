@@ -146,7 +146,9 @@ def _fault(token: Token, before: Sequence[Token], accepted: Iterable[str]) -> Fa
         return Fault(at, f"a name or value is expected, not {found}")
     if "NUMBER" in could:
         if token.type == "RPAR" and last.type == "LPAR":
-            return Fault(at, "the list is empty", f"nothing is {before[0]} in ()")
+            return Fault(
+                at, "the list is empty", "write values between the parentheses, or leave the condition out"
+            )
         if token.type == "NAME":
             return Fault(at, f"a value is expected, not the name {found}", f"write '{token}'")
         return Fault(at, f"a value is expected, not {found}")

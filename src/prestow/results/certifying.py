@@ -123,7 +123,8 @@ def moment(text: str, where: str) -> int:
             return tai_from_utc(text)
         return instant(text)
     except ValueError as error:
-        what = f"'{text}' is not a time: {error}"
+        unread = str(error).startswith("Invalid isoformat")
+        what = f"'{text}' is not a time{'' if unread else f': {error}'}"
         if _ZONE.fullmatch(text):
             what = f"'{text}' has a zone"
         fix = "write '2026-11-21' or '2026-11-21T04:00:00' (TAI), or with a Z at the end (UTC)"

@@ -63,6 +63,7 @@ def drop(plan: Plan, directory: Path, registry: Registry, store: Store) -> Dropp
 
 def count_settled(plan: Plan, registry: Registry, store: Store) -> int:
     """Count the quanta that are settled under the plan's own recipes; those of others are not its."""
+    plan.tables.file("quanta")  # refused here, if it is damaged
     quanta = plan.tables.scan("quanta").select("id", "task", "recipe").collect()
     quanta = quanta.with_columns(pl.col("id", "recipe").cast(pl.Binary))
     known = cast("pl.DataFrame", pl.from_arrow(registry.settled(plan.run)))

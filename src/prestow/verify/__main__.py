@@ -29,9 +29,9 @@ def main(arguments: list[str]) -> int:
 def text(report: Report) -> str:
     """Give a report for people."""
     lines = [str(finding) for finding in report.findings]
-    total = report.totals
+    total, number = report.totals, len(report.findings)
     counts = f"{total.get('jobs', 0):,} jobs, {total.get('quanta', 0):,} quanta, {total.get('outputs', 0):,} outputs"
-    verdict = "proved" if report.proved else f"{len(report.findings)} kinds of damage"
+    verdict = "proved" if report.proved else f"damaged, in {number} way{'s' if number > 1 else ''}"
     return "\n".join([*lines, f"plan {report.plan[:8] or '?'}  run {report.run or '?'}  {counts}: {verdict}"])
 
 

@@ -10,11 +10,18 @@ from prestow.plan.choosing import Choice, choose, may_take
 from prestow.plan.frames import imply, restrict
 from prestow.plan.observations import may_take_part
 from prestow.plan.state import State
-from prestow.plan.telling import check_data_ids, check_exclusions, tell_data_ids, tell_exclusions
+from prestow.plan.telling import (
+    check_data_ids,
+    check_exclusions,
+    check_selection,
+    tell_data_ids,
+    tell_exclusions,
+)
 
 
 def expand(state: State) -> State:
     """Join implied values; drop what is excluded, and what the request does not select."""
+    state = replace(state, problems=(*state.problems, *check_selection(state)))
     selection = state.selections.get(("", ""))
     part = may_take_part(state)
     special = bool(state.exclusions) or state.listed is not None

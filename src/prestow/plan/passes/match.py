@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prestow.errors import Problem
-from prestow.plan.matching.explaining import asked
+from prestow.plan.matching.explaining import asked, unselected
 from prestow.plan.matching.parts import match_in_parts
 from prestow.plan.state import State
 
@@ -15,7 +15,7 @@ def match(state: State) -> State:
     state = match_in_parts(state)
     told = state.problems or any(drop.severity != "noted" for drop in state.left_out)
     if not told and not any(part.quanta.height for part in state.parts.values()):
-        what = "no quantum of any task matches the request"
+        what = "; ".join(["no quantum of any task matches the request", *unselected(state)])
         fix = "widen the selection, or search other collections"
         return replace(state, problems=(Problem("PST-P001", what, asked(state), fix),))
     return state
