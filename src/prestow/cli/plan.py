@@ -119,7 +119,10 @@ if TYPE_CHECKING:
     help="Only what makes these outputs, such as 'coadd{tract=0,patch=7}' or \"isr{band in ('g','r')}\".",
 )
 @click.option(
-    "--part", default="", metavar="K/N", help="The K-th of N parts that share no planned dataset; same run, own plan."
+    "--part",
+    default="",
+    metavar="K/N",
+    help="The K-th of N parts that share no planned dataset; same run, own plan.",
 )
 @click.option(
     "--promised", is_flag=True, help="Take promised inputs as if they were there; what reads them waits."
