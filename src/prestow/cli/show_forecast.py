@@ -113,8 +113,8 @@ def recorded_lines(after: Recorded) -> list[str]:
 
 def recorded_line(after: Recorded) -> str:
     """Give how good a forecast was in one line, under a table of states."""
-    parts = [
-        f"{NAMES[s.name]} {s.ratio:.2f}{'' if s.inside else ' (outside the range)'}"
+    parts = [  # what is known to the piece, as files are, has no range: what declines makes it less
+        f"{NAMES[s.name]} {s.ratio:.2f}{'' if s.inside or s.forecast.low == s.forecast.high else ' (outside the range)'}"
         for s in after.scores
         if s.ratio is not None
     ]
