@@ -12,6 +12,8 @@ A page that begins with ``<!-- needs: NAME -->`` uses the real data ``NAME`` bel
 from __future__ import annotations
 
 import argparse
+import difflib
+import itertools
 import os
 import re
 import subprocess
@@ -115,11 +117,20 @@ def run_page(page: Path, scratch: Path, *, write: bool) -> list[str]:
 
 
 def _merged(shown: str, printed: str, scratch: Path) -> str:
-    """Give what was printed, with lines of the page where nothing but what varies is different; rows of tables are new."""
+    """Give what was printed, with lines of the page where nothing but what varies is different; a table is kept as a whole."""
     old, new = shown.splitlines(), printed.splitlines()
-    known = {line: kept for kept in old for line in plain(kept, scratch) if not kept.startswith(" ")}
-    lines = [line if line.startswith(" ") else known.get("".join(plain(line, scratch)), line) for line in new]
+    alike = difflib.SequenceMatcher(None, *([_key(line, scratch) for line in lines] for lines in (old, new)), autojunk=False)
+    kept = {b + i: old[a + i] for a, b, size in alike.get_matching_blocks() for i in range(size)}
+    lines = []
+    for indented, numbers in itertools.groupby(range(len(new)), lambda n: new[n].startswith(" ")):
+        some = list(numbers)
+        fresh = indented and not all(n in kept for n in some)
+        lines += [new[n] if fresh else kept.get(n, new[n]) for n in some]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _key(line: str, scratch: Path) -> tuple[str, ...]:
+    return (*plain(line, scratch), *re.findall(r"\b\d{7,}\b", line))
 
 
 def _parts(shown: str, printed: str, scratch: Path, place: str) -> list[str]:
