@@ -20,7 +20,7 @@ demo: $(STAMP)
 	$(BIN)/python workflows/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks workflows
