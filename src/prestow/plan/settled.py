@@ -161,7 +161,7 @@ def _torn(plan: Plan, store: Store, made: npt.NDArray[np.integer]) -> list[int]:
     if len(made) > LOOKED_AT:
         return []
     there = Settled(States(plan.document["totals"]["quanta"]))
-    unpromoted, _ = _read_receipts(plan, store, made, there, look=True, keep=False)
+    unpromoted, _ = _read_receipts(plan, store, made.astype(np.int64), there, look=True, keep=False)
     return unpromoted
 
 
