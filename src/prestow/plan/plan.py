@@ -80,6 +80,7 @@ class Tables(Mapping[str, pl.DataFrame]):
             return self._frames[name].lazy()
         if self._directory is None:
             raise KeyError(name)
+        self.file(name)  # that it is a whole Parquet file is said here, not where it is read
         # glob=False: a directory's name may hold '[' or '*'
         return pl.scan_parquet(self._directory / f"{name}.parquet", glob=False)
 

@@ -321,7 +321,6 @@ class Project(ProjectWithSky):
         from prestow.project.staging import build_stage
         from prestow.registry.reservations import release
 
-        refuse_unknown(self.registry, reuse)
         if isinstance(sample, int):
             sample = self.sample(
                 sample, where, overrides=overrides, inputs=inputs, as_of=as_of, child_of=child_of,
@@ -338,6 +337,7 @@ class Project(ProjectWithSky):
             exclude=exclude,
             data_ids=data_ids,
         )
+        refuse_unknown(self.registry, reuse)
         binding.refuse_other(target, binding.standing(self.registry, self.store, target.run))
         outlook = self._outlook(site)
         asked = replace(
