@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.uint32]
 
-CHUNK = 1 << 17  # quanta whose rows are made at a time
+CHUNK = 1 << 16  # quanta whose rows are made at a time
 _WEIGHT = 8  # of a quantum, where an input weighs 1: a wide gather fills a chunk alone
 NONE = np.uint32(0xFFFFFFFF)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint32]
 
-CHUNK = 1 << 17  # texts hashed, or terms summed, at a time
+CHUNK = 1 << 16  # texts hashed, or terms summed, at a time
 _DIGITS = 32
 
 
