@@ -529,35 +529,3 @@ def twins(paths: pl.Series) -> pl.DataFrame:
     frame = paths.alias("path").to_frame().with_row_index("row")
     folded = frame.with_columns(pl.col("path").str.to_lowercase().alias("folded")).drop_nulls()
     return folded.filter(pl.col("folded").is_duplicated()).sort("folded", "row")
-
-
-def _parents(paths: pl.Series) -> pl.Series:
-    return paths.str.replace(r"/?[^/]*$", "")
-
-
-def _upwards(directories: pl.Series) -> pl.Series:
-    """Give directories and all above them, each once; the topmost is empty."""
-    level = found = directories
-    while level.len() > (level == "").sum():
-        level = _parents(level.filter(level != "")).unique()
-        found = pl.concat([found, level])
-    return found.unique()
-
-
-def shadowed(paths: pl.Series) -> pl.DataFrame:
-    """Give ``row`` and ``path`` of paths that are also a directory of another, but for case."""
-    directories = _upwards(_parents(paths.drop_nulls().str.to_lowercase()).unique())
-    frame = paths.alias("path").to_frame().with_row_index("row")
-    return frame.filter(pl.col("path").str.to_lowercase().is_in(directories.implode()))
-
-
-def crowded(paths: pl.Series, *, limit: int = CROWDED) -> pl.DataFrame:
-    """Give ``directory`` and ``entries`` of directories with more than so many, fullest first.
-
-    Files and directories count. More than `OVERCROWDED` are to be refused.
-    """
-    parents = _parents(paths.drop_nulls().unique())
-    directories = _upwards(parents.unique())
-    inside = pl.concat([parents, _parents(directories.filter(directories != ""))])
-    counted = inside.alias("directory").to_frame().group_by("directory").agg(pl.len().alias("entries"))
-    return counted.filter(pl.col("entries") > limit).sort(["entries", "directory"], descending=[True, False])

@@ -1,8 +1,7 @@
-import polars as pl
 import pytest
 
 from prestow.errors import ConfigurationError, Exit, PlanRefusedError
-from prestow.naming.templates import compile_template, crowded, default_template
+from prestow.naming.templates import compile_template, default_template
 from prestow.naming.universe import load_universe
 
 UNIVERSE = load_universe()
@@ -96,8 +95,3 @@ def test_a_missing_implied_value_is_refused():
     template = compiled("{run}/{instrument}/{physical_filter}-{visit:03d}-{detector:02d}.fits")
     with pytest.raises(PlanRefusedError, match="no value for physical_filter"):
         template.path("demo", {"instrument": "sim", "visit": 1, "detector": 0})
-
-
-def test_a_full_directory_is_counted_with_its_directories():
-    paths = pl.Series([f"a/{i}" for i in range(5)] + ["a/x/1", "b/1"])
-    assert crowded(paths, limit=4).rows() == [("a", 6)]
