@@ -201,3 +201,14 @@ def _walk(
             for i, child in enumerate(node.value)
         ]
     return loader.construct_object(node, deep=True)
+
+
+def check_schema(document: Document, top: Mapping[str, object], schema: str) -> list[Problem]:
+    """Give a problem if the document says it follows another schema."""
+    if "schema" not in top or top["schema"] == schema:
+        return []
+    return [
+        document.problem(
+            "PST-C014", ("schema",), f"schema '{top['schema']}' is not read here", f"write 'schema: {schema}'"
+        )
+    ]

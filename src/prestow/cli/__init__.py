@@ -9,9 +9,13 @@ completion pay for click alone.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import sys
+import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 from prestow.errors import Exit
 
@@ -40,3 +44,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseException as error:  # noqa: BLE001 - the one edge of the program: everything becomes an exit code
         return int(failure.report(error, words))
     return int(result) if isinstance(result, int) else int(Exit.OK)
+
+
+def command() -> NoReturn:
+    """Be the program ``prestow``: run the command line of this process, and end with its exit code.
+
+    All that Python does for a program at its end is done: threads are joined, exit functions run,
+    streams flushed. Only then the process ends, without taking the interpreter and the native
+    libraries apart: their own threads (of Arrow, Polars, the database driver) run on meanwhile, and
+    one that meets a library half gone aborts a command whose work was done and told.
+    """
+    code = main()
+    with contextlib.suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls first at its end
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()  # noqa: SLF001 - and next
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads on, or the stream is closed
+            code = code or int(Exit.ENVIRONMENT)
+    os._exit(code)

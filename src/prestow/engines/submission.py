@@ -25,6 +25,7 @@ from prestow.pipeline.definition import OnFailure
 from prestow.plan.awaited import awaited
 from prestow.plan.retaining import not_needed
 from prestow.plan.states import RowSet, States, Words, tasks_of
+from prestow.plan.walking import spread
 
 if TYPE_CHECKING:
     from prestow.plan import Plan
@@ -151,12 +152,7 @@ class Submission:
         producers, quanta = edges["producer"].to_numpy(), edges["quantum"].to_numpy()
         alive = self.open[producers]
         producers, quanta = producers[alive], quanta[alive]
-        while True:  # a round for each level; an edge that was followed is done with
-            reached = wanted[quanta]
-            if not reached.any():
-                return wanted
-            wanted[producers[reached]] = True
-            producers, quanta = producers[~reached], quanta[~reached]
+        return spread(wanted, quanta, producers)
 
     # ------------------------------------------------------------------ the graph
 

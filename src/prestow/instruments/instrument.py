@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from prestow.documents import Document, Key, kind_of, parse_document, read_document
+from prestow.documents import Document, Key, check_schema, kind_of, parse_document, read_document
 from prestow.errors import ConfigurationError, Problem, ProjectError, raise_all
 from prestow.instruments.footprint import FootprintRule, read_footprint_rule
 from prestow.instruments.leaving_out import LeftOut, read_left_out
@@ -214,8 +214,7 @@ def read_instrument(document: Document, universe: Universe, directory: Path | No
     )
     if not isinstance(data, dict):
         raise ConfigurationError(*problems)
-    if data.get("schema", SCHEMA) != SCHEMA:
-        problems.append(document.problem("PST-C014", ("schema",), f"must be {SCHEMA}"))
+    problems += check_schema(document, data, SCHEMA)
     name = data.get("name", "")
     if "name" in data and not (isinstance(name, str) and _NAME.fullmatch(name)):
         problems.append(document.problem("PST-C013", ("name",), "must be small letters, digits and _"))

@@ -71,37 +71,37 @@ def dataset_ids(dataset_type: Text, run: Text, dimensions: Iterable[str]) -> pl.
     >>> frame.select(uuid_text(ids)).item()
     'ea49c55a-3728-50b9-9dcd-9f79a977abc2'
     """
-    return _uuid5("dataset_type=", dataset_type, run, dimensions)
+    return uuid_bytes(dataset_uuids(dataset_type, run, dimensions)).alias("id")
 
 
 def quantum_ids(task: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
     """Give the UUIDv5 of quanta as 16 bytes; twin of `hashing.quantum_id`."""
+    return uuid_bytes(quantum_uuids(task, run, dimensions)).alias("id")
+
+
+def dataset_uuids(dataset_type: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
+    """Give what `dataset_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
+    return _uuid5("dataset_type=", dataset_type, run, dimensions)
+
+
+def quantum_uuids(task: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
+    """Give what `quantum_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
     return _uuid5("quantum=", task, run, dimensions)
 
 
-def dataset_uuids(dataset_type: str, run: str, dimensions: Iterable[str]) -> pl.Expr:
-    """Give what `dataset_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
-    return _uuid5_text(f"dataset_type={dataset_type},run={run}", dimensions)
-
-
-def quantum_uuids(task: str, run: str, dimensions: Iterable[str]) -> pl.Expr:
-    """Give what `quantum_ids` gives, as text: what `octets.from_uuid_text` reads whole."""
-    return _uuid5_text(f"quantum={task},run={run}", dimensions)
-
-
-def _uuid5_text(head: str, dimensions: Iterable[str]) -> pl.Expr:
-    parts: list[pl.Expr] = []
-    for name in sorted(dimensions):
-        parts += [pl.lit(f"{head},{name}="), pl.col(name).cast(pl.String)]
-        head = ""
-    ids: pl.Expr = plh.concat_str(parts or [pl.lit(head)]).uuidhash.uuid5(_NAMESPACE_TEXT)
-    return ids.alias("id")
-
-
 def _uuid5(head: str, name: Text, run: Text, dimensions: Iterable[str]) -> pl.Expr:
-    text = plh.concat_str([pl.lit(head), _expr(name), pl.lit(",run="), _expr(run), data_id_text(dimensions)])
-    ids: pl.Expr = text.uuidhash.uuid5(_NAMESPACE_TEXT)
-    return uuid_bytes(ids).alias("id")
+    # Neighbouring texts that are the same for all rows are one literal: each costs something a row.
+    pieces: list[Text] = [head, name, ",run=", run]
+    for dimension in sorted(dimensions):
+        pieces += [f",{dimension}=", pl.col(dimension).cast(pl.String)]
+    parts: list[Text] = []
+    for piece in pieces:
+        if isinstance(piece, str) and parts and isinstance(parts[-1], str):
+            parts[-1] += piece
+        else:
+            parts.append(piece)
+    ids: pl.Expr = plh.concat_str([_expr(part) for part in parts]).uuidhash.uuid5(_NAMESPACE_TEXT)
+    return ids.alias("id")
 
 
 def uuid_text(ids: pl.Expr) -> pl.Expr:
@@ -119,11 +119,6 @@ def uuid_bytes(ids: pl.Expr) -> pl.Expr:
 def recipe_text(recipes: pl.Expr) -> pl.Expr:
     """Give the 32 hexadecimal digits of recipes that are 16 bytes."""
     return recipes.bin.encode("hex")
-
-
-def recipe_bytes(recipes: pl.Expr) -> pl.Expr:
-    """Give the 16 bytes of recipes, or of the head of a digest, that are text."""
-    return recipes.str.slice(0, 32).str.decode("hex")
 
 
 def digest128(tag: str, *parts: Text) -> pl.Expr:

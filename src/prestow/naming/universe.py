@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from prestow.documents import Document, Key, parse_document, read_document
+from prestow.documents import Document, Key, check_schema, parse_document, read_document
 from prestow.errors import Problem, raise_all
 from prestow.model.universe import Dimension, Relation, Universe, ValueType
 
@@ -63,17 +63,6 @@ def read_universe(document: Document) -> Universe:
     relations = dict(_relations(document, top.get("relations", {}), closed, problems))
     raise_all(problems)
     return Universe(str(top["name"]), cast("int", top["version"]), closed, relations)
-
-
-def check_schema(document: Document, top: Mapping[str, object], schema: str) -> list[Problem]:
-    """Give a problem if the document says it follows another schema."""
-    if "schema" not in top or top["schema"] == schema:
-        return []
-    return [
-        document.problem(
-            "PST-C014", ("schema",), f"schema '{top['schema']}' is not read here", f"write 'schema: {schema}'"
-        )
-    ]
 
 
 def _names(document: Document, path: Key, value: object, problems: list[Problem]) -> tuple[str, ...]:

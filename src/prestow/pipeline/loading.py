@@ -7,12 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from prestow.documents import Key, read_document
+from prestow.documents import Key, check_schema, read_document
 from prestow.errors import Problem, raise_all
 from prestow.model.hashing import task_digest
 from prestow.model.universe import Universe
 from prestow.naming.templates import Template, compile_template
-from prestow.naming.universe import check_schema
 from prestow.pipeline.barriers import check_barriers
 from prestow.pipeline.code import bundle, collect
 from prestow.pipeline.config_file import FileOverride

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from prestow.plan.walking import edges_of, jobs_whole, spread
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -25,26 +27,13 @@ def promised_datasets(plan: Plan) -> pl.Series:
 
 
 def awaited(plan: Plan) -> Mask | None:
-    """Say which quanta wait for promised inputs, with the whole job of each; None if none does.
-
-    A round for each level of the graph, over columns.
-    """
+    """Say which quanta wait for promised inputs, with the whole job of each; None if none does."""
     promised = promised_datasets(plan)
     if not promised.len():
         return None
-    totals = plan.document["totals"]
-    inputs = plan.tables.scan("inputs").select("quantum", "dataset").collect()
-    outputs = plan.tables.scan("outputs").select("quantum", "dataset").collect()
-    job = plan.tables.scan("quanta").select("job").collect()["job"].to_numpy()
-    reader, read = inputs["quantum"].to_numpy(), inputs["dataset"].to_numpy()
-    maker, made = outputs["quantum"].to_numpy(), outputs["dataset"].to_numpy()
-    absent = np.zeros(totals["datasets"], np.bool_)
-    waits: Mask = np.zeros(totals["quanta"], np.bool_)
-    jobs = np.zeros(totals["jobs"], np.bool_)
+    absent = np.zeros(plan.document["totals"]["datasets"], np.bool_)
     absent[promised.to_numpy()] = True
-    while True:
-        jobs[job[reader[absent[read]]]] = True
-        before, waits = waits, jobs[job]
-        if (before == waits).all():
-            return waits
-        absent[made[waits[maker]]] = True
+    inputs = plan.tables.scan("inputs").select("quantum", "dataset").collect()
+    waits: Mask = np.zeros(plan.document["totals"]["quanta"], np.bool_)
+    waits[inputs["quantum"].to_numpy()[absent[inputs["dataset"].to_numpy()]]] = True
+    return spread(waits, *edges_of(plan), jobs_whole(plan))

@@ -15,6 +15,7 @@ from prestow.pipeline.definition import Pipeline, TaskDefinition
 from prestow.plan.grouping.names import job_names
 from prestow.plan.naming_proof import NameProof
 from prestow.plan.numbers import CHUNK, Numbering, chunks, number
+from prestow.plan.ranges import places_of
 from prestow.plan.spool import Spool
 from prestow.plan.state import State, outputs_of
 from prestow.plan.texts import texts_of
@@ -377,10 +378,7 @@ def _of_rows(pairs: pl.DataFrame, rows: Rows) -> tuple[npt.NDArray[np.uint32], n
     if isinstance(rows, slice):
         low, high = np.searchsorted(quantum, [rows.start, rows.stop])
         return quantum[low:high], dataset[low:high]
-    low, high = np.searchsorted(quantum, rows), np.searchsorted(quantum, rows, "right")
-    counts = high - low
-    steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    at = np.repeat(low, counts) + steps
+    at = places_of(quantum, rows)
     return quantum[at], dataset[at]
 
 

@@ -15,6 +15,7 @@ import polars as pl
 
 from prestow.plan.forecast_model import Part
 from prestow.plan.forecast_rules import Rules
+from prestow.plan.ranges import numbers_of
 from prestow.plan.state import outputs_of
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class _Look:
             return found, jobs
         begin, end = (self.offsets[self.bounds[jobs + i]] - low for i in (0, 1))
         owner = np.repeat(jobs, end - begin)
-        place = np.arange(owner.size) + np.repeat(begin - np.cumsum(end - begin) + (end - begin), end - begin)
+        place = numbers_of(begin, end - begin)
         maker = self.maker[found[place]]
         inside = (maker >= self.first[owner]) & (maker < self.first[owner] + self.count[owner])
         others = place[~inside]

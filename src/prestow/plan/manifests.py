@@ -26,6 +26,7 @@ from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
 from prestow.plan.planned import planned
+from prestow.plan.ranges import numbers_of
 from prestow.plan.resources import resources_of
 from prestow.plan.slices import rows_at, rows_of
 
@@ -115,7 +116,7 @@ def _batch(
         return
     policy = [c for c in tables.columns("jobs") if c not in ("label", "depth")]
     chosen = rows_at(tables, "jobs", wanted, policy)
-    numbers = _ranges(chosen["first"].to_numpy(), chosen["count"].to_numpy())
+    numbers = numbers_of(chosen["first"].to_numpy(), chosen["count"].to_numpy())
     quanta = rows_at(tables, "quanta", numbers, ("quantum", "task", "data_id", "id", "recipe", "job"))
     inputs = rows_of(tables, "inputs", numbers, ("quantum", "connection", "dataset"))
     outputs = rows_of(tables, "outputs", numbers, ("quantum", "connection", "dataset", "optional"))
@@ -133,14 +134,6 @@ def _batch(
     for job in jobs:
         rows = [row for row in by_job[job] if row["quantum"] not in taken[0]]
         yield _manifest(site, names[job], needs[job], rows, _Tables(reads, writes, datasets, taken[1]))
-
-
-def _ranges(first: Numbers, count: Numbers) -> Numbers:
-    """Give all numbers of some ranges, one range after the other."""
-    count = count.astype(np.int64)
-    steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    numbers: Numbers = np.repeat(first.astype(np.int64), count) + steps
-    return numbers
 
 
 def _datasets(site: _Site, numbers: Numbers) -> dict[int, Row]:

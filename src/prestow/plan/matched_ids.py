@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from prestow.registry.columns import words
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -24,13 +26,8 @@ def words_of(column: pl.Series | pa.ChunkedArray) -> Pairs:
     >>> words_of(pl.Series([bytes([1]) + bytes(15)])).tolist()
     [[1, 0]]
     """
-    import pyarrow as pa
-
-    array = column.to_arrow() if isinstance(column, pl.Series) else column.combine_chunks()
-    if not pa.types.is_fixed_size_binary(array.type):
-        array = array.cast(pa.large_binary()).cast(pa.binary(16))
-    numbers = np.frombuffer(array.buffers()[1] or b"", "<u8")
-    return numbers.reshape(-1, 2)[array.offset : array.offset + len(array)]
+    found: Pairs = words(column.to_arrow() if isinstance(column, pl.Series) else column)
+    return found
 
 
 def match_ids(left: Pairs, right: Pairs) -> tuple[Numbers, Numbers]:

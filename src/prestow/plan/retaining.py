@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prestow.plan.states import tasks_of
+from prestow.plan.walking import edges_of, jobs_whole, spread
 
 if TYPE_CHECKING:
     from prestow.pipeline.definition import TaskDefinition
@@ -47,33 +48,14 @@ def not_needed(plan: Plan, unsettled: Mask) -> Mask:
     candidates = unsettled & np.isin(tasks_of(plan).numbers, passing)
     if not candidates.any():
         return nothing
-    makers, readers = _edges(plan, candidates)
+    makers, readers = edges_of(plan)
+    of_candidates = candidates[makers]
+    makers, readers = makers[of_candidates], readers[of_candidates]
     read = nothing.copy()
     read[makers] = True
     needed = unsettled & ~(candidates & read)
     alive = unsettled[readers]
     makers, readers = makers[alive], readers[alive]
-    job = plan.tables.scan("quanta").select("job").collect()["job"].to_numpy()
-    shared = job[1:] == job[:-1]
-    grouped = bool(shared.any())
-    while True:  # a round for each level; an edge that was followed is done with
-        if grouped:
-            jobs = np.zeros(plan.document["totals"]["jobs"], np.bool_)
-            jobs[job[needed]] = True
-            needed = unsettled & jobs[job]
-        reached = needed[readers]
-        if not reached.any():
-            return unsettled & ~needed
-        needed[makers[reached]] = True
-        makers, readers = makers[~reached], readers[~reached]
-
-
-def _edges(plan: Plan, candidates: Mask) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """Give who makes and who reads, for all that candidates make."""
-    producers = plan.tables.scan("datasets").select("producer").collect()["producer"]
-    planned = producers.is_not_null().to_numpy()
-    maker = producers.fill_null(0).to_numpy()
-    wanted = planned & candidates[maker]
-    inputs = plan.tables.scan("inputs").select("quantum", "dataset").collect()
-    mine = wanted[inputs["dataset"].to_numpy()]
-    return maker[inputs["dataset"].to_numpy()[mine]], inputs["quantum"].to_numpy()[mine]
+    whole = jobs_whole(plan)
+    needed = spread(needed, readers, makers, lambda marked: unsettled & whole(marked))
+    return unsettled & ~needed

@@ -17,6 +17,7 @@ from prestow.commit import RECEIPTS
 from prestow.errors import Problem, ProjectError, raise_all
 from prestow.naming import identity
 from prestow.plan.states import tasks_of
+from prestow.plan.walking import edges_of, spread
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,19 +183,7 @@ def following(plan: Plan, tasks: Collection[str]) -> npt.NDArray[np.bool_]:
     """Give the quanta of these tasks and all that read, also through others, what they make."""
     words = tasks_of(plan)
     wanted = np.isin(words.numbers, [i for i, name in enumerate(words.names) if name in tasks])
-    inputs = plan.tables.scan("inputs").select("quantum", "dataset").collect()
-    producers = (
-        plan.tables.scan("datasets").select("producer").collect()["producer"].gather(inputs["dataset"])
-    )
-    made = producers.is_not_null()
-    quanta = inputs["quantum"].filter(made).to_numpy()
-    makers = producers.filter(made).to_numpy()
-    while True:  # a round for each level; an edge that was followed is done with
-        reached = wanted[makers]
-        if not reached.any():
-            return wanted
-        wanted[quanta[reached]] = True
-        quanta, makers = quanta[~reached], makers[~reached]
+    return spread(wanted, *edges_of(plan))
 
 
 def _kept(plan: Plan, tasks: Collection[str]) -> pl.DataFrame | None:

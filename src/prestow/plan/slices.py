@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from prestow.plan.ranges import places_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -40,7 +42,7 @@ def rows_of(tables: Tables, name: str, quanta: Numbers, columns: Sequence[str]) 
     file = tables.file(name)
     if file is None:
         frame = tables[name].select(columns)
-        return frame[_places(frame["quantum"].to_numpy(), quanta)]
+        return frame[places_of(frame["quantum"].to_numpy(), quanta)]
     at = file.schema_arrow.names.index("quantum")
     groups = [
         i
@@ -48,16 +50,7 @@ def rows_of(tables: Tables, name: str, quanta: Numbers, columns: Sequence[str]) 
         if _overlaps(file.metadata.row_group(i).column(at).statistics, quanta)
     ]
     table = file.read_row_groups(groups, columns=list(columns), use_threads=False)
-    return _frame(table.take(_places(table["quantum"].to_numpy(), quanta)), columns)
-
-
-def _places(number: npt.NDArray[np.uint32], quanta: Numbers) -> npt.NDArray[np.intp]:
-    """Give where the rows of some quanta stand."""
-    low, high = np.searchsorted(number, quanta), np.searchsorted(number, quanta, "right")
-    counts = high - low
-    steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    places: npt.NDArray[np.intp] = np.repeat(low, counts) + steps
-    return places
+    return _frame(table.take(places_of(table["quantum"].to_numpy(), quanta)), columns)
 
 
 def _overlaps(statistics: Any, quanta: Numbers) -> bool:  # Any: a library without types

@@ -22,6 +22,10 @@ FEW = frozenset({"run", "format", "store"})
 """Columns of texts of which there are few."""
 
 
+OCTETS = frozenset({"id", "recipe"})
+"""Columns of 16 octets each."""
+
+
 class Spool:
     """Takes tables piece by piece.
 
@@ -156,6 +160,12 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:  # Any: a library wit
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Write a whole table as a spool would."""
+    import pyarrow as pa
+
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    ids = [f.name for f in table.schema if pa.types.is_large_binary(f.type) and f.name in OCTETS]
+    for name in ids:
+        fixed = table[name].cast(pa.binary(16))
+        table = table.set_column(table.schema.get_field_index(name), name, fixed)
     with _parquet_writer(path, table.schema) as writer:
         writer.write_table(table, row_group_size=ROWS)

@@ -102,15 +102,17 @@ def _proof_text(plan: Plan) -> str:
 
 def _refresh(plan: Plan, directory: Path) -> None:
     """Replace what the plan's id does not cover, where it changed; each file at once or not at all."""
-    locations = directory / "locations.parquet"
     for name, text in (("proof.json", _proof_text(plan)), ("plan.yaml", _document_text(plan))):
         document = directory / name
         if not document.is_file() or document.read_text(encoding="utf-8") != text:
             with _replacing(document) as beside:
                 beside.write_text(text, encoding="utf-8")
-    if not pl.read_parquet(locations, memory_map=False, glob=False).equals(plan.tables["locations"]):
-        with _replacing(locations) as beside:
-            write_table(plan.tables["locations"], beside)
+    for name, table in {"locations": plan.tables["locations"], **plan.extra}.items():
+        path = directory / f"{name}.parquet"
+        there = pl.read_parquet(path, memory_map=False, glob=False) if path.is_file() else None
+        if there is None or not there.equals(table.cast({pl.Enum: pl.String})):
+            with _replacing(path) as beside:
+                write_table(table, beside)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prestow.registry.columns import words
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -63,7 +65,7 @@ def _first_artifacts(datasets: pa.Table, artifacts: pa.Table) -> tuple[Any, Any]
     """Give which datasets have an artifact, and the row of the first one of each."""
     import numpy as np
 
-    ids, wanted = _halves(artifacts["dataset"]), _halves(datasets["id"])
+    ids, wanted = words(artifacts["dataset"]).T, words(datasets["id"]).T
     mixed, asked = _mixed(ids), _mixed(wanted)
     order = np.argsort(mixed, kind="stable")
     ranked = mixed[order]
@@ -87,7 +89,7 @@ def _first_artifacts(datasets: pa.Table, artifacts: pa.Table) -> tuple[Any, Any]
     return rows, found[rows]
 
 
-def _mixed(halves: tuple[Any, Any]) -> Any:  # Any: NumPy arrays
+def _mixed(halves: Any) -> Any:  # Any: NumPy arrays
     """Give one number for both halves of an id."""
     import numpy as np
 
@@ -145,16 +147,3 @@ def _numbers(column: pa.ChunkedArray) -> Any:  # Any: a NumPy array
     import numpy as np
 
     return column.to_numpy().astype(np.int64, copy=False)
-
-
-def _halves(column: pa.ChunkedArray) -> tuple[Any, Any]:  # Any: NumPy arrays
-    """Give the two halves of ids of 16 octets as numbers."""
-    import numpy as np
-    import pyarrow as pa
-
-    array = column.cast(pa.binary()).cast(pa.binary(16)).combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], pa.binary(16))
-    octets = np.frombuffer(array.buffers()[1] or b"", np.uint8)
-    both = octets[16 * array.offset :][: 16 * len(array)].reshape(-1, 16).view(">u8").astype(np.uint64)
-    return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])

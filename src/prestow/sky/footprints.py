@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from prestow.documents import Document, Key, read_document
+from prestow.documents import Document, Key, check_schema, read_document
 from prestow.errors import IngestError, Problem, raise_all
 from prestow.sky.angles import UNITS
 from prestow.sky.geometry import Array, Polygons, frames, from_plane, positions
@@ -57,8 +57,7 @@ def load_camera(path: Path) -> Camera:
     if not isinstance(data, dict):
         raise_all(problems)
     top = cast("dict[str, object]", data)
-    if top.get("schema", CAMERA) != CAMERA:
-        problems.append(document.problem("PST-C014", ("schema",), f"must be {CAMERA}"))
+    problems += check_schema(document, top, CAMERA)
     unit = top.get("unit", "deg")
     if unit not in UNITS:
         problems.append(

@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from prestow.documents import Document, Key, parse_document, read_document
+from prestow.documents import Document, Key, check_schema, parse_document, read_document
 from prestow.errors import Problem, raise_all
 from prestow.model.data_id import check_value
 from prestow.model.hashing import canonical_json, sha256_hex
@@ -49,8 +49,7 @@ def read_skymap(document: Document) -> SkyMap:
     if not isinstance(data, dict):
         raise_all(problems)
     top = cast("dict[str, object]", data)
-    if top.get("schema", SCHEMA) != SCHEMA:
-        problems.append(document.problem("PST-C014", ("schema",), f"must be {SCHEMA}"))
+    problems += check_schema(document, top, SCHEMA)
     name = top.get("name", "")
     if not isinstance(name, str) or not name or check_value(name):
         problems.append(document.problem("PST-C013", ("name",), "must be text that a data ID can hold"))

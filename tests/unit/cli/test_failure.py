@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -97,3 +99,19 @@ def test_no_command_shows_the_help_and_is_exit_2(capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err
     assert err.startswith("Usage: prestow")
     assert "error[" not in err
+
+
+def test_a_command_ends_as_programs_do_and_leaves_nothing_unsaid() -> None:
+    code = (
+        "import atexit, sys, threading, time\n"
+        "from prestow.cli import command\n"
+        "atexit.register(sys.stdout.write, 'exit function')\n"
+        "threading.Thread(target=lambda: (time.sleep(0.2), sys.stdout.write('thread '))).start()\n"
+        "sys.argv = ['prestow', '--version']\n"
+        "command()\n"
+        "sys.stdout.write('never')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("prestow ")
+    assert done.stdout.endswith("thread exit function")

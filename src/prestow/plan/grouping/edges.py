@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from prestow.plan.ranges import numbers_of
 from prestow.plan.state import ROW, JobLabel, State
 
 EDGES = {"parent": ROW, "child": ROW, "soft": pl.Boolean}
@@ -134,9 +135,7 @@ def _advance(
         slices = [children[begins[job] : begins[job + 1]] for job in front.tolist()]
         reached = slices[0] if len(slices) == 1 else np.concatenate(slices)
     else:
-        counts = begins[front + 1] - begins[front]
-        starts = np.repeat(begins[front] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
-        reached = children[starts + np.arange(counts.sum())]
+        reached = children[numbers_of(begins[front], begins[front + 1] - begins[front])]
     once, counts = np.unique(reached, return_counts=True)
     waiting[once] -= counts
     levels[once] = levels[front[0]] + 1  # the last word is that of its deepest parent

@@ -1,0 +1,39 @@
+"""Numbers of rows that stand together, for many groups at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.int64]
+    Integers = npt.NDArray[np.integer]
+
+
+def numbers_of(first: Integers, count: Integers) -> Numbers:
+    """Give all numbers of some ranges, one range after the other.
+
+    Examples
+    --------
+    >>> numbers_of(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    count = count.astype(np.int64)
+    steps = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    numbers: Numbers = np.repeat(first.astype(np.int64), count) + steps
+    return numbers
+
+
+def places_of(keys: Integers, wanted: Integers) -> Numbers:
+    """Give where rows with these keys stand, key after key; ``keys`` are sorted.
+
+    Examples
+    --------
+    >>> places_of(np.array([1, 1, 2, 5, 5]), np.array([5, 1])).tolist()
+    [3, 4, 0, 1]
+    """
+    low, high = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, "right")
+    return numbers_of(low, high - low)
