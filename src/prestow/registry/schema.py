@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
     from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 """Raised with every change of the tables. An older registry is refused, and made again from its files."""
 
 
@@ -161,6 +161,9 @@ def _fixed(metadata: MetaData) -> None:
         number("visit", primary_key=True), number("detector", primary_key=True), binary("digest", 16),
     )  # fmt: skip
     sa.Table("deleted", metadata, binary("id", 16, primary_key=True))
+    sa.Table("tainted", metadata, binary("id", 16, primary_key=True), text("because"))
+    sa.Table("frozen", metadata, number("collection", key("collection"), primary_key=True))
+    sa.Table("finding", metadata, text("kind", primary_key=True), text("key", primary_key=True), text("facts"))
     sa.Table("binding", metadata, number("run", key("collection"), primary_key=True), text("facts"))
     sa.Table(
         "run_parent", metadata, number("child", key("collection"), primary_key=True),

@@ -285,7 +285,7 @@ def test_what_is_not_a_registry_is_refused_with_a_way_out(tmp_path):
         other.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
         other.commit()
         other.close()
-        assert f"schema version {version}, this prestow reads 3" in refusal(f"sqlite:///{tmp_path}/r.db")
+        assert f"schema version {version}, this prestow reads 4" in refusal(f"sqlite:///{tmp_path}/r.db")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
