@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from prestow.plan.plan import Tables
 
     Numbers = npt.NDArray[np.int64]
+
+
+_MOST = 2**32  # more than there are rows
 
 
 def rows_at(tables: Tables, name: str, numbers: Numbers, columns: Sequence[str]) -> pl.DataFrame:
@@ -43,21 +47,29 @@ def rows_of(tables: Tables, name: str, quanta: Numbers, columns: Sequence[str]) 
     if file is None:
         frame = tables[name].select(columns)
         return frame[places_of(frame["quantum"].to_numpy(), quanta)]
-    at = file.schema_arrow.names.index("quantum")
-    groups = [
-        i
-        for i in range(file.num_row_groups)
-        if _overlaps(file.metadata.row_group(i).column(at).statistics, quanta)
-    ]
+    groups = _groups_of(file, file.schema_arrow.names.index("quantum"), quanta)
     table = file.read_row_groups(groups, columns=list(columns), use_threads=False)
     return _frame(table.take(places_of(table["quantum"].to_numpy(), quanta)), columns)
 
 
-def _overlaps(statistics: Any, quanta: Numbers) -> bool:  # Any: a library without types
-    if statistics is None or not statistics.has_min_max:
-        return True
-    at = int(np.searchsorted(quanta, statistics.min))
-    return at < len(quanta) and bool(quanta[at] <= statistics.max)
+def _groups_of(file: Any, at: int, quanta: Numbers) -> list[int]:  # Any: a library without types
+    """Give the row groups that may hold some quanta; the table stands in order, so that few are looked at."""
+    every = range(file.num_row_groups)
+    if not len(quanta) or not every:
+        return []
+
+    def bounds(group: int) -> tuple[int, int]:
+        statistics = file.metadata.row_group(group).column(at).statistics
+        return (statistics.min, statistics.max) if statistics and statistics.has_min_max else (0, _MOST)
+
+    first = bisect_left(every, quanta[0], key=lambda group: bounds(group)[1])
+    last = bisect_right(every, quanta[-1], key=lambda group: bounds(group)[0])
+    return [group for group in every[first:last] if _meets(quanta, *bounds(group))]
+
+
+def _meets(quanta: Numbers, low: int, high: int) -> bool:
+    at = int(np.searchsorted(quanta, low))
+    return at < len(quanta) and bool(quanta[at] <= high)
 
 
 def _read(

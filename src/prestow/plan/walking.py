@@ -34,7 +34,8 @@ def jobs_whole(plan: Plan) -> Callable[[Mask], Mask]:
     def whole(marked: Mask) -> Mask:
         jobs = np.zeros(plan.document["totals"]["jobs"], np.bool_)
         jobs[job[marked]] = True
-        return jobs[job]
+        all_of_them: Mask = jobs[job]
+        return all_of_them
 
     return whole
 

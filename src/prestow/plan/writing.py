@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
@@ -16,12 +18,13 @@ import yaml
 
 from prestow.documents import Loader
 from prestow.errors import Problem, ProjectError, StoreError
-from prestow.model.hashing import canonical_json
+from prestow.model.hashing import sha256_hex
 from prestow.plan.making import make_directory
 from prestow.plan.plan import SCHEMA, Plan, Tables
 from prestow.plan.spool import write_table
 from prestow.plan.tables import TABLES
 
+_SAME = "# sha256 of the above and proof.json: "
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -84,25 +87,35 @@ def _fill(plan: Plan, directory: Path) -> None:
     if plan.code is not None:
         (directory / "code.zip").write_bytes(plan.code.data)
     (directory / "journal.jsonl").touch()
-    (directory / "proof.json").write_text(_proof_text(plan), encoding="utf-8")
-    (directory / "plan.yaml").write_text(_document_text(plan), encoding="utf-8")
+    for name, text in _documents(plan):
+        (directory / name).write_text(text, encoding="utf-8")
     for path in sorted(directory.iterdir()):
         _sync(path)
     _sync(directory)
 
 
-def _document_text(plan: Plan) -> str:
-    return yaml.dump(dict(plan.document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+def _documents(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Give the document for programs, then for people; the second says that the first is the same."""
+    document = dict(plan.document)
+    proof = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=dict) + "\n"
+    text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return ("proof.json", proof), ("plan.yaml", f"{text}{_SAME}{sha256_hex((text + proof).encode())}\n")
 
 
-def _proof_text(plan: Plan) -> str:
-    """Give the document as `prestow.verify` reads it: it knows no YAML."""
-    return canonical_json(dict(plan.document)) + "\n"
+def _document(path: Path) -> Any:  # Any: what a file holds
+    """Read the document: the faster of its two forms, if they are whole and the same."""
+    data = (path / "plan.yaml").read_bytes()
+    text, _, said = data.rpartition(_SAME.encode())
+    with contextlib.suppress(OSError):
+        proof = (path / "proof.json").read_bytes()
+        if text and sha256_hex(text + proof).encode() == said.strip():
+            return json.loads(proof)
+    return yaml.load(data, Loader=Loader)  # noqa: S506 - the safe loader, in C where there is one
 
 
 def _refresh(plan: Plan, directory: Path) -> None:
     """Replace what the plan's id does not cover, where it changed; each file at once or not at all."""
-    for name, text in (("proof.json", _proof_text(plan)), ("plan.yaml", _document_text(plan))):
+    for name, text in _documents(plan):
         document = directory / name
         if not document.is_file() or document.read_text(encoding="utf-8") != text:
             with _replacing(document) as beside:
@@ -165,8 +178,7 @@ def open_plan(path: Path) -> Plan:
         PST-P008, if there is no plan of this schema.
     """
     try:
-        with (path / "plan.yaml").open("rb") as file:
-            document: Any = yaml.load(file, Loader=Loader)  # noqa: S506 - the safe loader, in C where there is one
+        document = _document(path)
     except OSError as error:
         raise ProjectError(
             Problem("PST-P008", "there is no plan here", str(path), "see `prestow plan --list`")

@@ -5,7 +5,7 @@ Owns what must hold of a plan on disk, and finds where it does not. Serves ``pre
 prestow: rules of hashing and naming are written here a second time, on purpose, from the page that
 describes them. If both agree, the plan is right or both are wrong in the same way.
 
-It reads ``proof.json`` (what ``plan.yaml`` says, as canonical JSON), the tables, and ``code.zip``.
+It reads ``proof.json`` (what ``plan.yaml`` says, as JSON), the tables, and ``code.zip``.
 """
 
 from __future__ import annotations
