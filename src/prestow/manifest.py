@@ -233,6 +233,8 @@ def _plain(value: object) -> object:
         plain = {name: getattr(value, name) for name in fields}
         if type(value) is ManifestOutput and not value.columns:
             del plain["columns"]
+        if type(value) is ReceiptOutput and value.metrics is None:
+            del plain["metrics"]
         return plain
     if isinstance(value, Mapping):
         return dict(value)
@@ -262,7 +264,11 @@ class ReceiptInput:
 
 @frozen
 class ReceiptOutput:
-    """One planned output of a settled quantum: made (with aside and digests) or declined."""
+    """One planned output of a settled quantum: made (with aside and digests) or declined.
+
+    ``metrics`` are those of a document, by name, so that they are known without its file; None where
+    the format has none, or nobody looked.
+    """
 
     id: str
     type: str
@@ -274,6 +280,7 @@ class ReceiptOutput:
     size: int | None = None
     sha256: str | None = None
     content: str | None = None
+    metrics: Mapping[str, float] | None = None
 
 
 @frozen

@@ -19,10 +19,10 @@ from prestow.formats import Format, open_format
 from prestow.ingest.carrying import Transfer, carry, in_place_store, place_in_store
 from prestow.ingest.files import is_fits_name, unreadable
 from prestow.ingest.looking import RAW
+from prestow.ingest.registered import load_registered
 from prestow.model import DataId, Dataset, DatasetType
 from prestow.model.dataset import EXTERNAL_RUN
-from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
-from prestow.registry.columns import uuid_bytes
+from prestow.registry import Registry, StoreKind, put_record
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
 
@@ -312,19 +312,5 @@ def _take(
             raise IngestError(_other_bytes(file, dataset, f"the recorded {standing.get('path')}"))
         if transfer is not Transfer.IN_PLACE and standing.get("store") == place:
             facts["path"] = path = standing["path"]
-    added = _load(registry, dataset, facts)
+    added = load_registered(registry, [facts]).datasets
     return FilesReport(kind, dataset, added=added, known=1 - added, size=file.size * added, path=path)
-
-
-def _load(registry: Registry, dataset: Dataset, facts: dict[str, Any]) -> int:  # Any: JSON values
-    import pyarrow as pa
-
-    ids = uuid_bytes([dataset.id])
-    half = pa.array([bytes.fromhex(str(facts["content"])[:32])], pa.binary(16))
-    keys = {name: [value] for name, value in dataset.data_id.items()}
-    rows = pa.table({"id": ids, "run": [dataset.run], "recipe": half, **keys})
-    names = ("store", "path", "size", "sha256", "content", "format")
-    artifacts = pa.table({"dataset": ids, **{name: [facts[name]] for name in names}})
-    return registry.insert_raw(
-        DatasetBatch({dataset.type: rows}, artifacts), dimensions={}, relations={}
-    ).datasets

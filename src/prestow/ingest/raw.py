@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prestow.commit import deleted_name
 from prestow.errors import IngestError, Problem
@@ -18,16 +18,13 @@ from prestow.ingest.carrying import Transfer, carry, in_place_store, place_in_st
 from prestow.ingest.files import SUFFIXES, expand
 from prestow.ingest.looking import RAW, LeftOutFile, RawFile, agreeing, clash, look, one_each, unknown
 from prestow.ingest.pixels import Frame, SamePixels, same_pixels
+from prestow.ingest.registered import even, load_registered
 from prestow.instruments import Instrument
 from prestow.model import DatasetType
 from prestow.model.dataset import RAW_RUN
-from prestow.registry import DatasetBatch, Registry, StoreKind, put_record
-from prestow.registry.columns import uuid_bytes
+from prestow.registry import Registry, StoreKind, put_record
 from prestow.registry.records import read_record
 from prestow.stores import Put, Store
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["RAW", "SUFFIXES", "LeftOutFile", "RawReport", "SamePixels", "Transfer", "ingest_raw"]
 
@@ -141,7 +138,7 @@ def ingest_raw(
     rows: list[dict[str, Any]] = []
     added: list[RawFile] = []
     for number, raw in enumerate(kept, 1):
-        row = _take(raw, store, run, transfer, place, root)
+        row = _take(raw, store, run, transfer, place, root, grouped=instrument.grouped)
         if isinstance(row, Problem):
             if not skip_bad:
                 raise IngestError(row)
@@ -151,7 +148,7 @@ def ingest_raw(
             added.append(raw)
         tell(len(found) - len(kept) + (len(kept) + number) // 2, len(found))
     same = same_pixels(store, run, [Frame(raw.id, raw.in_words, raw.data) for raw in added])
-    count = _load(registry, run, added, rows, grouped=instrument.grouped) if added else 0
+    count = load_registered(registry, rows).datasets if rows else 0
     tell(len(found), len(found))
     return RawReport(
         run=run, added=count, known=known + len(added) - count, duplicates=duplicates, deleted=len(raws) - len(kept),
@@ -177,6 +174,9 @@ def _register_all(
     bands = sorted(set(instrument.filters.values()))
     registry.insert_dimension_records("instrument", pa.table({"instrument": [name]}))
     registry.insert_dimension_records("band", pa.table({"band": pa.array(bands, pa.string())}))
+    _put_dimension(store, "instrument", name, {"instrument": name})
+    for band in bands:
+        _put_dimension(store, "band", band, {"band": band})
     filters = [
         {"instrument": name, "physical_filter": f, "band": b} for f, b in sorted(instrument.filters.items())
     ]
@@ -186,22 +186,19 @@ def _register_all(
     ]
     for element, rows in (("physical_filter", filters), ("detector", detectors)):
         if rows:
-            registry.insert_dimension_records(element, pa.Table.from_pylist(_even(rows)))
+            registry.insert_dimension_records(element, pa.Table.from_pylist(even(rows)))
         for row in rows:
-            put_record(
-                store, "dimension", f"{element}-{name}-{row[element]}", {"element": element, "row": row}
-            )
+            _put_dimension(store, element, f"{name}-{row[element]}", row)
     put_record(store, "run", run, {"name": run})
     put_record(store, "dataset-type", RAW, {"name": RAW, "dimensions": list(dimensions), "format": "fits"})
 
 
-def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:  # Any: values of a record
-    names = dict.fromkeys(name for row in rows for name in row)  # from_pylist looks at the first row alone
-    return [{name: row.get(name) for name in names} for row in rows]
+def _put_dimension(store: Store, element: str, key: str, row: dict[str, Any]) -> None:  # Any: a record's
+    put_record(store, "dimension", f"{element}-{key}", {"element": element, "row": row})
 
 
 def _take(
-    raw: RawFile, store: Store, run: str, transfer: Transfer, place: str, root: str
+    raw: RawFile, store: Store, run: str, transfer: Transfer, place: str, root: str, *, grouped: bool
 ) -> dict[str, Any] | Problem:
     """Put one file where it belongs, and its record; give its row. Any: values of a row."""
     data_id = raw.data_id
@@ -210,6 +207,7 @@ def _take(
         "content": raw.content, "format": "fits", "store": place, "exposure": raw.exposure_record(),
         "band": raw.observation.band, "visit": raw.observation.visit,
         **({} if raw.footprint is None else {"footprint": raw.footprint.as_dict()}),
+        **({"grouped": True} if grouped else {}),
     }  # fmt: skip
     if transfer is Transfer.IN_PLACE:
         path = os.path.relpath(raw.path, root)
@@ -233,74 +231,3 @@ def _take(
         if transfer is not Transfer.IN_PLACE and standing.get("store") == place:
             facts["path"] = standing["path"]
     return facts
-
-
-def _footprints(raws: list[RawFile]) -> pa.Table | None:
-    """Give the footprints of raw files as the registry keeps them."""
-    import pyarrow as pa
-
-    rows = [
-        {
-            "instrument": raw.observation.instrument, "exposure": raw.observation.exposure,
-            "detector": raw.observation.detector, **raw.footprint.columns(),
-        }
-        for raw in raws
-        if raw.footprint is not None
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows) if rows else None
-
-
-def _load(
-    registry: Registry, run: str, raws: list[RawFile], rows: list[dict[str, Any]], *, grouped: bool = False
-) -> int:
-    import pyarrow as pa
-
-    ids = uuid_bytes(raw.id for raw in raws)
-    data_ids = [row["data_id"] for row in rows]
-    names = ("instrument", "exposure", "detector")
-    halves = pa.array([bytes.fromhex(raw.content[:32]) for raw in raws], pa.binary(16))
-    datasets = pa.table(
-        {
-            "id": ids,
-            "run": [run] * len(raws),
-            "recipe": halves,
-            **{n: [d[n] for d in data_ids] for n in names},
-        }
-    )
-    artifacts = pa.table(
-        {
-            "dataset": ids,
-            **{n: [row[n] for row in rows] for n in ("store", "path", "size", "sha256", "content", "format")},
-        }
-    )
-    exposures = {raw.observation.exposure: raw for raw in raws}
-    records = [raw.exposure_record() for raw in exposures.values()]
-    visits = [
-        {
-            **{k: v for k, v in raw.exposure_record().items() if k != "exposure"},
-            "visit": raw.observation.visit,
-        }
-        for raw in exposures.values()
-        if raw.observation.visit is not None
-    ]
-    instrument = raws[0].observation.instrument
-    days = sorted({raw.observation.day_obs for raw in raws})
-    dimensions = {
-        "day_obs": pa.table({"instrument": [instrument] * len(days), "day_obs": days}),
-        "exposure": pa.Table.from_pylist(_even(records)),
-    }
-    relations = {}
-    if visits:
-        if not grouped:
-            dimensions["visit"] = pa.Table.from_pylist(_even(visits))
-        relations["visit_definition"] = pa.table(
-            {
-                "instrument": [instrument] * len(visits), "visit": [v["visit"] for v in visits],
-                "exposure": [raw.observation.exposure for raw in exposures.values() if raw.observation.visit is not None],
-            }
-        )  # fmt: skip
-    inserted = registry.insert_raw(
-        DatasetBatch({RAW: datasets}, artifacts), dimensions=dimensions, relations=relations,
-        footprints=_footprints(raws), gathered=grouped and bool(visits),
-    )  # fmt: skip
-    return inserted.datasets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from prestow.commit import (
     settle,
 )
 from prestow.errors import PrestowError, Problem, TaskError
-from prestow.formats import Stamped, Story, StoryInput, StoryRoot, open_format
+from prestow.formats import Measuring, Stamped, Story, StoryInput, StoryRoot, open_format
 from prestow.manifest import Manifest, ManifestOutput, ManifestQuantum, Receipt, ReceiptInput, ReceiptOutput
 from prestow.model import State
 from prestow.model.hashing import canonical_json
@@ -130,7 +131,11 @@ class Commits:
                         story = self._story(quantum, item, seen, actual)
                         stamped = self._stamp(name, label, made[item.id], item.format, story)
                         outputs[-1] = replace(
-                            base, size=stamped.size, sha256=stamped.sha256, content=stamped.content
+                            base,
+                            size=stamped.size,
+                            sha256=stamped.sha256,
+                            content=stamped.content,
+                            metrics=_metrics(item.format, made[item.id]),
                         )
                     else:
                         outputs.append(base)
@@ -266,3 +271,12 @@ class Commits:
             ),
             roots=tuple(StoryRoot(r.type, canonical_json(dict(r.data_id)), r.id) for r in roots_of(seen)),
         )  # fmt: skip
+
+
+def _metrics(format_: str, path: Path) -> Mapping[str, float] | None:
+    """Give the metrics of a document; None where the format has none, or JSON cannot say one of them."""
+    reader = open_format(format_)
+    if not isinstance(reader, Measuring):
+        return None
+    found = reader.inspect(path).metrics
+    return dict(found) if all(map(math.isfinite, found.values())) else None

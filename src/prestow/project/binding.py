@@ -10,11 +10,11 @@ from typing import Any
 
 from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, raise_all
 from prestow.model.dataset import ROOT_RUNS
-from prestow.model.hashing import canonical_json, sha256_hex
 from prestow.naming.templates import RUN_NAME
 from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
 from prestow.registry import CollectionKind, Registry, put_record
+from prestow.registry.chaining import put_in_front
 from prestow.registry.records import is_removed, read_record
 from prestow.stores import Put, Store
 
@@ -277,16 +277,4 @@ def register(registry: Registry, store: Store, target: Target) -> None:
     """Make the run known, and its chain: a child stands before its parents."""
     registry.register_run(target.run)
     put_record(store, "run", target.run, {"run": target.run})
-    members = (target.run, *target.parents)
-    newer = [m for m in _members(registry, target.chain) if m not in members]
-    registry.register_chain(target.chain, (*newer, *members))
-    put_record(
-        store,
-        "chain",
-        f"{target.chain} {sha256_hex(canonical_json(members).encode())[:16]}",
-        {"chain": target.chain, "members": list(members)},
-    )
-
-
-def _members(registry: Registry, chain: str) -> tuple[str, ...]:
-    return registry.chain_members(chain) if chain in registry.collections() else ()
+    put_in_front(registry, store, target.chain, (target.run, *target.parents))
