@@ -3,7 +3,9 @@
 Owns the names of receipts, asides and reports, and the four acts on them: settle, read, promote,
 clean. Serves the node, the engines and ingest. Never decides what a quantum's state ought to be.
 
-Truths: settled is for ever; a made receipt means that its bytes are at the planned name or aside.
+Truths: settled is for ever; a made receipt means that its bytes are at the planned name or aside;
+a packed receipt counts before a single file. So a reader looks at the single file first and for a
+pack then, and who has put a single file looks for a pack before it believes that it won.
 """
 
 from __future__ import annotations
@@ -11,13 +13,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import NamedTuple, TypeVar
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
 from prestow.manifest import Receipt, ReceiptOutput
+from prestow.packs import RECEIPTS, Packed, is_packed
 from prestow.stores import Put, Store, Walkable
 
-RECEIPTS = "_receipts"
+__all__ = [
+    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean", "code_name",
+    "deleted_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "report_name", "settle",
+    "verifies",
+]  # fmt: skip
+
 ASIDE = "_aside"
 ATTEMPTS = "_attempts"
 CODE = "_code"
@@ -67,10 +76,26 @@ def read_receipt(store: Store, name: str) -> Receipt | None:
         If something is there that is not a receipt (PST-R001): receipts are never torn, so a
         person has to look.
     """
+    data = _single(store, name)
+    packed = Packed.of(store, run) if (run := _run_of(name)) else None
+    if packed is not None:
+        data = packed.read(name) or data
+    return None if data is None else _parsed(store, name, data)
+
+
+def _single(store: Store, name: str) -> bytes | None:
     try:
-        data = store.read(name)
+        return store.read(name)
     except ObjectNotFoundError:
         return None
+
+
+def _run_of(name: str) -> str | None:
+    top, _, rest = name.partition("/")
+    return rest.partition("/")[0] if top == RECEIPTS else None
+
+
+def _parsed(store: Store, name: str, data: bytes) -> Receipt:
     try:
         return Receipt.from_json(data.decode())
     except ValueError as error:
@@ -82,6 +107,118 @@ def read_receipt(store: Store, name: str) -> Receipt | None:
                 "find out who wrote it; prestow never does",
             )
         ) from error
+
+
+_AT_ONCE = 1000  # names of single files between two looks for a pack
+
+_Found = TypeVar("_Found")
+
+
+def receipt_names(store: Store, run: str) -> Iterator[str]:
+    """Give the names of all receipts of a run, sorted: those of single files and of packed ones.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be listed (PST-R001), or a pack is damaged.
+    """
+
+    def packed() -> Iterator[tuple[str, str]]:
+        found = Packed.of(store, run)
+        return ((name, name) for name in (found.names() if found else ()))
+
+    return (name for name, _ in _in_order(store, run, lambda name: name, packed))
+
+
+def each_receipt(
+    store: Store, run: str, *, wrong: Callable[[str, StoreError], object] | None = None
+) -> Iterator[tuple[str, Receipt]]:
+    """Give name and receipt of all quanta of a run that are settled, sorted by name.
+
+    Memory does not grow with their number.
+
+    Parameters
+    ----------
+    store, run : Store, str
+        Where, and of which run. One without receipts is fine.
+    wrong : callable, optional
+        Told the name and the error of what is there and no receipt, which is then passed over;
+        without it that is raised.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be listed or read, or a pack is damaged (PST-R001).
+    """
+
+    def single(name: str) -> bytes | None:
+        return _single(store, name)
+
+    def packed() -> Iterator[tuple[str, bytes]]:
+        found = Packed.of(store, run)
+        return found.receipts() if found else iter(())
+
+    for name, data in _in_order(store, run, single, packed):
+        try:
+            yield name, _parsed(store, name, data)
+        except StoreError as error:
+            if wrong is None:
+                raise
+            wrong(name, error)
+
+
+def _in_order(
+    store: Store,
+    run: str,
+    load: Callable[[str], _Found | None],
+    packed: Callable[[], Iterator[tuple[str, _Found]]],
+) -> Iterator[tuple[str, _Found]]:
+    """Give single files and packed receipts in one order; of both of one name the packed one.
+
+    A run may be packed while this goes on. So single files count only once a look after them has
+    found no pack; from where it has found one, packed receipts go first.
+    """
+    if not isinstance(store, Walkable):
+        raise StoreError(Problem("PST-R001", "this store cannot be listed", store.uri))
+    walked = (name for name, _ in store.walk(f"{RECEIPTS}/{run}") if name.endswith(".json"))
+    last, group = "", list[str]()
+    found_pack = is_packed(store, run)
+    while not found_pack:
+        group = list(islice(walked, _AT_ONCE))
+        found = [(name, load(name)) for name in group]
+        found_pack = is_packed(store, run)
+        if found_pack:
+            break
+        for name, item in found:
+            if item is None:
+                raise StoreError(
+                    Problem("PST-R001", "a receipt vanished while it was read", f"{store.uri}: {name}")
+                )
+            yield name, item
+        if not group:
+            return
+        last = group[-1]
+    names = chain(group, walked)
+    single = next(names, None)
+    for known, content in packed():
+        if known <= last:
+            continue
+        while single is not None and single < known:
+            yield from _late(single, load)
+            single = next(names, None)
+        if single == known:
+            single = next(names, None)
+        yield known, content
+    while single is not None:
+        yield from _late(single, load)
+        single = next(names, None)
+
+
+def _late(name: str, load: Callable[[str], _Found | None]) -> Iterator[tuple[str, _Found]]:
+    """Give a single file beside packs, whose quantum they do not have: put after its run was packed."""
+    item = load(name)
+    if item is not None:
+        yield name, item
 
 
 def settle(
@@ -104,8 +241,14 @@ def settle(
         if wait:
             sleep(wait)
         if store.put_if_absent(name, data) is Put.YES:
-            return receipt, True
-        winner = read_receipt(store, name)
+            packed = Packed.of(store, receipt.run)
+            body = packed.read(name) if packed is not None else None
+            if body is None:
+                return receipt, True
+            store.delete(name)  # the winner's had this name until it was packed
+            winner: Receipt | None = _parsed(store, name, body)
+        else:
+            winner = read_receipt(store, name)
         if winner is not None:
             return winner, (winner.attempt, winner.sealer) == (receipt.attempt, receipt.sealer)
     raise StoreError(
@@ -195,10 +338,11 @@ def clean(store: Store, *, runs: Iterable[str] = ()) -> tuple[str, ...]:
     if not asides:
         return ()
     wanted = {name.split("/")[1] for name in asides}
+    every = runs or sorted({name.split("/")[1] for name, _ in store.walk(RECEIPTS)})
     receipts = {
         quantum: name
-        for prefix in ([f"{RECEIPTS}/{run}" for run in runs] or [RECEIPTS])
-        for name, _ in store.walk(prefix)
+        for run in every
+        for name in receipt_names(store, run)
         if (quantum := name.rsplit("/", 1)[-1].removesuffix(".json")) in wanted
     }
     return tuple(_cleaned(store, asides, receipts))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from prestow import commit
+from prestow import commit, packs
 from prestow.errors import ObjectNotFoundError, Problem
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput
 from prestow.stores import Put
@@ -26,6 +26,7 @@ QUANTA = (0, 1)  # the second reads what the first makes
 IDS = ("00000000-0000-5000-8000-000000000000", "11111111-0000-5000-8000-000000000000")
 NAMES = tuple(commit.receipt_name("run", "task", q) for q in IDS)
 PLANNED = ("run/p0", "run/p1")
+INDEX = packs.index_name("run")
 JUNK = b"junk of long ago"
 
 
@@ -357,6 +358,8 @@ class Explorer:
         """
         operation, name = call[:2]
         objects = self.worlds[world]
+        if name == INDEX:
+            return name in objects or "P" not in self.who
         if operation in ("read", "size", "digest", "put_if_absent") and name in NAMES:
             return name in objects
         if operation in ("read", "size", "digest") and name in PLANNED:
