@@ -1,8 +1,38 @@
-"""What holds for all tests: no law of hypothesis is held to a time, for a machine may be busy."""
+"""What holds for all tests: no law of hypothesis is held to a time, for a machine may be busy.
+
+And registries on each database: whatever takes `dialect` or `registry_url` is tested on all of them.
+"""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from prestow.testing.databases import DIALECTS, NO_POSTGRES, fresh, testable
 
 settings.register_profile("prestow", deadline=None)
 settings.load_profile("prestow")
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request):
+    """Each database in turn, as far as there is one."""
+    if not testable(request.param):
+        pytest.skip(NO_POSTGRES)
+    return request.param
+
+
+@pytest.fixture
+def registry_url(dialect, tmp_path):
+    """A URL at which there is no registry yet."""
+    with fresh(dialect, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(tmp_path):
+    """A URL on PostgreSQL at which there is no registry yet."""
+    if not testable("postgresql"):
+        pytest.skip(NO_POSTGRES)
+    with fresh("postgresql", tmp_path) as url:
+        yield url

@@ -126,7 +126,7 @@ class Selection:
         """
         return pl.lit(value=True) if self.tree is None else _expression(self.tree, available)
 
-    def sql(self, columns: Mapping[str, str], first: int = 1) -> Condition | None:
+    def sql(self, columns: Mapping[str, str], first: int = 1, dialect: str = "sqlite") -> Condition | None:
         """Give the same condition in SQL, or None if it has more values than a statement can take.
 
         Parameters
@@ -136,6 +136,8 @@ class Selection:
             from what a person typed. A name that is not there is unknown, as in `expression`.
         first : int
             The number of the first parameter.
+        dialect : str
+            Whose SQL: ``sqlite`` or ``postgresql``.
 
         Examples
         --------
@@ -144,7 +146,7 @@ class Selection:
         """
         from prestow.query.sql import condition
 
-        return condition(self.tree, columns, first)
+        return condition(self.tree, columns, first, dialect)
 
     @property
     def terms(self) -> tuple[Selection, ...]:

@@ -1,8 +1,8 @@
 """A selection as a condition in SQL: text with numbered parameters, and the values apart.
 
 By the same logic of three values as `Selection.expression`: what SQL calls NULL is what a column
-expression calls null. Of names only the columns that the caller gives stand in the text. Two words
-are SQLite's own: ``GLOB``, which is PostgreSQL's ``LIKE``, and ``json_each``.
+expression calls null. Of names only the columns that the caller gives stand in the text. Two things
+SQLite and PostgreSQL say each in its own words: a pattern of text, and a long list as one value.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Condition:
 class _Writer:
     columns: Mapping[str, str]
     first: int
+    dialect: str
     values: list[int | float | str] = field(default_factory=list)
 
     def parameter(self, value: Value) -> str:
@@ -73,6 +74,8 @@ class _Writer:
                 return self.comparison(left, operator, right)
             case In(column, items):
                 return self.inside(self.column(column), items)
+            case Like(column, pattern) if self.dialect == "postgresql":
+                return f"({self.column(column)} LIKE {self.parameter(pattern)} ESCAPE '')"
             case Like(column, pattern):
                 return f"({self.column(column)} GLOB {self.parameter(glob_pattern(pattern))})"
             case IsNull(column) if column.name not in self.columns:
@@ -97,7 +100,7 @@ class _Writer:
         literals = [item.value for item in items if isinstance(item, Literal)]
         parts = []
         if len(literals) > LONG and not any(isinstance(value, float) for value in literals):
-            parts = [f"({column} IN (SELECT value FROM json_each({self.parameter(json.dumps(literals))})))"]
+            parts = [f"({column} IN ({self.long_list(literals)}))"]
         elif literals:
             parts = [f"({column} IN ({', '.join(map(self.parameter, literals))}))"]
         for item in items:
@@ -109,12 +112,21 @@ class _Writer:
                 parts.append(f"({part})")
         return _balanced(parts, "OR")
 
+    def long_list(self, literals: Sequence[Value]) -> str:
+        given = self.parameter(json.dumps(literals))
+        if self.dialect == "sqlite":
+            return f"SELECT value FROM json_each({given})"
+        kind = "TEXT" if isinstance(literals[0], str) else "BIGINT"
+        return f"SELECT CAST(value AS {kind}) FROM jsonb_array_elements_text(CAST({given} AS jsonb))"
 
-def condition(tree: Node | None, columns: Mapping[str, str], first: int = 1) -> Condition | None:
+
+def condition(
+    tree: Node | None, columns: Mapping[str, str], first: int = 1, dialect: str = "sqlite"
+) -> Condition | None:
     """Give a tree as a condition, or None if it has more values than a statement can take."""
     if tree is None:
         return Condition("(1 = 1)")
-    writer = _Writer(columns, first)
+    writer = _Writer(columns, first, dialect)
     text = writer.text(tree)
     return Condition(text, tuple(writer.values)) if len(writer.values) <= MOST_VALUES else None
 

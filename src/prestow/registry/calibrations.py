@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,7 @@ from prestow.model.hashing import canonical_json
 from prestow.model.instants import FOREVER, instant
 from prestow.registry import columns as col
 from prestow.registry.certifying import TAGGED, read_certifications, replay
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 from prestow.registry.records import put_record
 from prestow.stores import Put, Store
 
@@ -49,7 +49,7 @@ class Reader(Protocol):
 class Calibrations:
     """What is certified, of a registry."""
 
-    def __init__(self, database: SQLite, types: Callable[[], dict[str, DatasetType]]) -> None:
+    def __init__(self, database: Database, types: Callable[[], dict[str, DatasetType]]) -> None:
         self._db = database
         self._types = types
 
@@ -92,12 +92,16 @@ class Calibrations:
         if put_record(store, TAGGED, name, facts) is not Put.YES or self.tags().get(name, as_of) != as_of:
             what = f"'{name}' stands for another moment already"
             raise ProjectError(Problem("PST-K008", what, "the label", "choose another label"))
+        self.pin(name, facts)
+        return name
+
+    def pin(self, name: str, facts: Mapping[str, object]) -> None:
+        """Note what a pinned version stands for, as its record says; again is fine."""
         with self._db.transaction():
             self._register(name, TAG)
             number = self._number(name)
             if not self._db.rows("SELECT 1 FROM binding WHERE run = $1", number):
-                self._db.execute("INSERT INTO binding VALUES ($1, $2)", number, canonical_json(facts))
-        return name
+                self._db.execute("INSERT INTO binding VALUES ($1, $2)", number, canonical_json(dict(facts)))
 
     def searched(self, names: Sequence[str] = ()) -> tuple[Searched, ...]:
         """Give the collections that some names mean; all, of equal rank, if none is given.
@@ -282,7 +286,7 @@ class Calibrations:
         rows = self._db.rows("SELECT id FROM collection WHERE name = $1", name)
         if not rows:
             raise ProjectError(
-                Problem("PST-K003", f"there is no calibration collection '{name}'", self._db.path)
+                Problem("PST-K003", f"there is no calibration collection '{name}'", self._db.where)
             )
         return int(rows[0][0])
 
@@ -292,4 +296,4 @@ class Calibrations:
             self._db.execute("INSERT INTO collection (name, kind) VALUES ($1, $2)", name, kind)
         elif known[0][0] != kind:
             what = f"collection '{name}' is a {known[0][0]}, not a {kind} collection"
-            raise ProjectError(Problem("PST-G004", what, self._db.path, "choose another name"))
+            raise ProjectError(Problem("PST-G004", what, self._db.where, "choose another name"))

@@ -1,7 +1,8 @@
-"""The one spot that knows which database it is: connecting, transactions, bulk in and out.
+"""The databases of a registry: what both give, and SQLite's; PostgreSQL's is `prestow.registry.postgres`.
 
-SQLite through ADBC. For PostgreSQL this file gains a second class; the SQL elsewhere is what both
-understand (numbered parameters ``$1``, ``IS DISTINCT FROM``, staging tables).
+Connecting, transactions, bulk in and out, through ADBC. The SQL elsewhere is what both understand:
+numbered parameters ``$1`` or marks ``?``, ``IS DISTINCT FROM``, staging tables; no ``rowid``, no
+``PRAGMA``. A sum of integers is cast: ``CAST(sum(x) AS BIGINT)``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 from prestow.errors import Problem, ProjectError
@@ -31,12 +33,111 @@ _NETWORK = (
 )  # fmt: skip
 
 
+TRIES = 5
+"""How often work is begun again that the database gave up for the sake of another's."""
+
+Dialect = Literal["sqlite", "postgresql"]
+
+Result = TypeVar("Result")
+
+
 class Mode(StrEnum):
     """How a database is opened."""
 
     READ = "ro"
     WRITE = "rw"
     CREATE = "rwc"
+
+
+class GivenUp(ProjectError):  # noqa: N818 - it says what happened
+    """A transaction that the database rolled back for the sake of another one: the same again may do."""
+
+
+class Database(Protocol):
+    """What a registry needs of a database.
+
+    One connection; its methods may be called from several threads, one at a time. Every database
+    error is a `ProjectError` that names no password.
+    """
+
+    dialect: Dialect
+    where: str
+    """For errors: the file, or the URL without its password."""
+    mode: Mode
+
+    def execute(self, sql: str, *values: object) -> None:
+        """Run one statement."""
+
+    def changed(self) -> int:
+        """Give how many rows the last INSERT, UPDATE or DELETE touched."""
+
+    def query(self, sql: str, *values: object) -> Any:  # Any: an Arrow table
+        """Run one query; give its result in whatever types the driver saw."""
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:  # Any: what the columns hold
+        """Run one small query; give its rows."""
+
+    def stage(self, name: str, table: Any) -> None:  # Any: an Arrow table
+        """Load a table into a temporary one of that name; inside a transaction or `scratch`."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Let one writer at a time work; commit at the end, or roll all back."""
+
+    def scratch(self) -> AbstractContextManager[None]:
+        """Allow staging for a query: what is staged is gone afterwards."""
+
+    def about(self, table: str) -> int:
+        """Give about how many rows a table has, without counting them."""
+
+    def tables(self) -> frozenset[str]:
+        """Give the names of all tables."""
+
+    def close(self) -> None:
+        """Close the connection; twice is fine."""
+
+
+def connect(url: str, mode: Mode) -> Database:
+    """Connect to the database at a URL: ``sqlite:///path`` or ``postgresql://user@host:port/database``.
+
+    Raises
+    ------
+    ProjectError
+        PST-G002 if it cannot be used, with what to do.
+    """
+    if is_postgres(url):
+        from prestow.registry.postgres import Postgres
+
+        return Postgres(url, mode)
+    return SQLite(sqlite_path(url), mode)
+
+
+def is_postgres(url: str) -> bool:
+    """Say whether a URL is PostgreSQL's.
+
+    Examples
+    --------
+    >>> is_postgres("postgresql://me@there/survey"), is_postgres("sqlite:///registry.db")
+    (True, False)
+    """
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def whole(db: Database, work: Callable[[], Result]) -> Result:
+    """Do some work in one transaction, and again if the database gave it up for another's.
+
+    Raises
+    ------
+    GivenUp
+        If that happened `TRIES` times.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            with db.transaction():
+                return work()
+        except GivenUp:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def sqlite_path(url: str) -> str:
@@ -54,8 +155,8 @@ def sqlite_path(url: str) -> str:
             Problem(
                 "PST-G002",
                 f"no driver for a registry at '{kind}:…'",
-                url,
-                "write sqlite:///path/of/registry.db",
+                "the registry's URL",
+                "write sqlite:///path/of/registry.db or postgresql://user@host:port/database",
             )
         )
     return os.path.abspath(url[len(prefix) :])
@@ -125,14 +226,15 @@ def check_file(path: str, mode: Mode) -> None:
 
 
 class SQLite:
-    """One connection; its methods may be called from several threads, one at a time."""
+    """A `Database` in one file."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, path: str, mode: Mode) -> None:
         check_file(path, mode)
-        self.path = path
+        self.where = path
         self.mode = mode
         self._lock = threading.RLock()
-        self._changed = 0
         options = f"mode={mode}"
         if mode is Mode.READ and not os.access(os.path.dirname(path), os.W_OK) and not _has_log(path):
             options = "immutable=1"  # no place for the shared index, and nothing in a log
@@ -150,7 +252,7 @@ class SQLite:
         from adbc_driver_sqlite import dbapi
 
         try:
-            return dbapi.connect(f"file:{quote(self.path)}?{options}", autocommit=True)
+            return dbapi.connect(f"file:{quote(self.where)}?{options}", autocommit=True)
         except adbc_driver_manager.Error as error:
             raise self._refused(error) from error
 
@@ -162,13 +264,13 @@ class SQLite:
         elif "readonly" in text:
             fix = "open it for writing"
         elif "full" in text or ("disk I/O error" in text and self._no_room()):
-            return ProjectError(Problem("PST-R002", text, self.path, "make room, then do the same again"))
-        return ProjectError(Problem("PST-G002", text, self.path, fix))
+            return ProjectError(Problem("PST-R002", text, self.where, "make room, then do the same again"))
+        return ProjectError(Problem("PST-G002", text, self.where, fix))
 
     def _no_room(self) -> bool:
         """Say whether the disk lacks room for the shared index; SQLite calls that an I/O error."""
         try:
-            disk = os.statvfs(os.path.dirname(self.path))
+            disk = os.statvfs(os.path.dirname(self.where))
         except OSError:
             return False
         return disk.f_bavail * disk.f_frsize < _INDEX
@@ -233,6 +335,14 @@ class SQLite:
                 yield
             finally:
                 self.execute("ROLLBACK")
+
+    def about(self, table: str) -> int:
+        """Give about how many rows a table has, without counting them."""
+        return int(self.rows(f"SELECT coalesce(max(rowid), 0) FROM {table}")[0][0])
+
+    def tables(self) -> frozenset[str]:
+        """Give the names of all tables."""
+        return frozenset(name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'"))
 
     def close(self) -> None:
         """Close the connection; twice is fine."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ DATASETS = {
 class Following:
     """A registry, looked at along what was made from what."""
 
-    def __init__(self, db: SQLite, universe: Universe) -> None:
+    def __init__(self, db: Database, universe: Universe) -> None:
         self._db = db
         self._universe = universe
 
@@ -184,7 +184,7 @@ def _with_data_id(table: pa.Table, dims: Sequence[str], universe: Universe) -> p
     return table.drop_columns(list(dims)).append_column("data_id", pa.array(texts, pa.string()))
 
 
-def _asked(db: SQLite, ids: Collection[bytes], sql: str, kinds: Mapping[str, str]) -> pa.Table:
+def _asked(db: Database, ids: Collection[bytes], sql: str, kinds: Mapping[str, str]) -> pa.Table:
     import pyarrow as pa
 
     if not ids:
@@ -194,7 +194,7 @@ def _asked(db: SQLite, ids: Collection[bytes], sql: str, kinds: Mapping[str, str
         return col.conform(db.query(sql), kinds)
 
 
-def _stage(db: SQLite, ids: Collection[bytes]) -> None:
+def _stage(db: Database, ids: Collection[bytes]) -> None:
     import pyarrow as pa
 
     db.stage("s_asked", pa.table({"id": pa.array(sorted(set(ids)), pa.binary())}))

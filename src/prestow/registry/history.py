@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prestow.model.dataset import ROOT_RUNS
 from prestow.registry import columns as col
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,7 +32,7 @@ PAPERS = {"id": col.ID, "run": "str", "task": "str", "job": "str", "attempt": "s
 class History:
     """A registry, looked back at. Reads only; what it costs does not grow with what there is, but for the sums."""
 
-    def __init__(self, db: SQLite) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
 
     def sizes(self, types: Iterable[str], *, without: Collection[str] = ()) -> pa.Table:
@@ -107,7 +107,7 @@ class History:
     def made(self, run: str, store: str) -> dict[str, tuple[int, int]]:
         """Give for each dataset type how many products a run has in a store, and their bytes."""
         rows = self._db.rows(
-            "SELECT t.name, count(*), sum(a.size) FROM collection c JOIN dataset d ON d.run = c.id "
+            "SELECT t.name, count(*), CAST(sum(a.size) AS BIGINT) FROM collection c JOIN dataset d ON d.run = c.id "
             "JOIN dataset_type t ON t.id = d.type JOIN artifact a ON a.dataset = d.id JOIN store s ON s.id = a.store "
             "WHERE c.name = $1 AND s.name = $2 GROUP BY t.name ORDER BY t.name",
             run,
@@ -137,7 +137,7 @@ class History:
     def held(self, store: str) -> tuple[int, int]:
         """Give how many files the registry knows in a store, and their bytes."""
         rows = self._db.rows(
-            "SELECT count(*), sum(a.size) FROM artifact a JOIN store s ON s.id = a.store WHERE s.name = $1",
+            "SELECT count(*), CAST(sum(a.size) AS BIGINT) FROM artifact a JOIN store s ON s.id = a.store WHERE s.name = $1",
             store,
         )
         return int(rows[0][0]), int(rows[0][1] or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prestow.registry import columns as col
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +20,7 @@ class Holdings:
     Reads, but for `leave_chains`. Rows of datasets are taken out by `Registry.delete_datasets`.
     """
 
-    def __init__(self, db: SQLite) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
 
     def products(self, run: str) -> pa.Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prestow.model import DatasetType
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ Values = Mapping[str, str | int]
 class Listing:
     """What can be asked of one dataset type; ``runs`` are names of runs, ``equal`` values of its dimensions."""
 
-    def __init__(self, database: SQLite, universe: Universe) -> None:
+    def __init__(self, database: Database, universe: Universe) -> None:
         self._db = database
         self._universe = universe
 

@@ -15,7 +15,7 @@ from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import schema
 from prestow.registry.batches import Contradiction, DatasetBatch, Inserted
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +37,7 @@ _METRIC = {"dataset": col.ID, "name": "str", "value": "float"}
 
 
 def insert_keyed(
-    db: SQLite, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table
+    db: Database, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table
 ) -> int:
     """Add the rows whose key is absent; give how many.
 
@@ -81,7 +81,7 @@ def insert_keyed(
 
 
 def insert_datasets(
-    db: SQLite, universe: Universe, types: Mapping[str, DatasetType], batch: DatasetBatch
+    db: Database, universe: Universe, types: Mapping[str, DatasetType], batch: DatasetBatch
 ) -> Inserted:
     """Add what is absent, not deleted and not contradictory; nothing else is changed."""
     groups = _stage(db, universe, types, batch)
@@ -133,10 +133,10 @@ def insert_datasets(
     return Inserted(added, total - added, deleted, artifacts, quanta, wrong)
 
 
-def _refuse_unknown(db: SQLite) -> None:
+def _refuse_unknown(db: Database) -> None:
     """Raise if a run or store is not known: a join would leave its rows out without a word."""
     problems = [
-        Problem("PST-G003", f"no {kind} '{name}' is registered", db.path, "register it first")
+        Problem("PST-G003", f"no {kind} '{name}' is registered", db.where, "register it first")
         for kind, table, staged, column in (
             ("run", "collection", "s_all", "run"),
             ("run", "collection", "s_quantum", "run"),
@@ -160,17 +160,17 @@ class _Group:
 
 
 def _stage(
-    db: SQLite, universe: Universe, types: Mapping[str, DatasetType], batch: DatasetBatch
+    db: Database, universe: Universe, types: Mapping[str, DatasetType], batch: DatasetBatch
 ) -> list[_Group]:
     import pyarrow as pa
 
-    groups, parts = [], []
+    staged, parts = {}, []
     kinds = {"id": col.ID, "run": "str", "recipe": col.ID, "planned_recipe": col.ID, "quantum": col.ID}
     for position, (name, rows) in enumerate(batch.datasets.items()):
         dims = types[name].dimensions
         table = col.conform(rows, {**kinds, **{d: universe.dimensions[d].type for d in dims}})
-        groups.append(_Group(f"s_type_{position}", _group_number(db, universe, dims), dims, name))
-        db.stage(groups[-1].table, table)
+        staged[f"s_type_{position}"] = name
+        db.stage(f"s_type_{position}", table)
         part = table.select(list(kinds))
         parts.append(part.append_column("type", pa.array([name] * part.num_rows, pa.string())))
     empty = col.conform(pa.table({}), {**kinds, "type": "str"})
@@ -187,26 +187,29 @@ def _stage(
                 at = rows.column_names.index(digest)
                 rows = rows.set_column(at, digest, col.to_bytes(rows[digest], 32))
         db.stage(name, col.conform(rows, columns))
-    return groups
+    for name in ("s_bad", "s_bad_quantum"):
+        db.stage(name, col.conform(pa.table({}), {"id": col.ID, "what": "str"}))
+    return [
+        _Group(table, _group_number(db, universe, types[name].dimensions), types[name].dimensions, name)
+        for table, name in staged.items()
+    ]
 
 
-def _group_number(db: SQLite, universe: Universe, dimensions: tuple[str, ...]) -> int:
+def _group_number(db: Database, universe: Universe, dimensions: tuple[str, ...]) -> int:
     text = canonical_json(list(dimensions))
     query = "SELECT id FROM dimension_group WHERE dimensions = $1"
     found = db.rows(query, text)
     if not found:
         db.execute("INSERT INTO dimension_group (dimensions) VALUES ($1)", text)
         found = db.rows(query, text)
-        for statement in schema.data_id_statements(found[0][0], dimensions, universe):
+        for statement in schema.data_id_statements(found[0][0], dimensions, universe, db.dialect):
             db.execute(statement)
     return int(found[0][0])
 
 
-def _contradictions(db: SQLite) -> tuple[Contradiction, ...]:
+def _contradictions(db: Database) -> tuple[Contradiction, ...]:
     bad = "INSERT INTO s_bad "
     quantum = "INSERT INTO s_bad_quantum "
-    db.execute("CREATE TEMPORARY TABLE s_bad (id BLOB, what TEXT)")
-    db.execute("CREATE TEMPORARY TABLE s_bad_quantum (id BLOB, what TEXT)")
     db.execute(
         bad + "SELECT s.id, 'registered with another recipe, quantum, type or run' FROM s_all s "
         "JOIN dataset d ON d.id = s.id JOIN dataset_type t ON t.id = d.type JOIN collection c ON c.id = d.run "
@@ -255,7 +258,7 @@ def _contradictions(db: SQLite) -> tuple[Contradiction, ...]:
     return tuple(Contradiction(*row) for row in found)
 
 
-def _insert_quanta(db: SQLite) -> int:
+def _insert_quanta(db: Database) -> int:
     names = ", ".join(n for n in _QUANTUM if n != "run")
     staged = ", ".join(f"s.{n}" for n in _QUANTUM if n != "run")
     db.execute(
@@ -271,7 +274,7 @@ def _insert_quanta(db: SQLite) -> int:
     return added
 
 
-def _insert_group(db: SQLite, group: _Group) -> int:
+def _insert_group(db: Database, group: _Group) -> int:
     table = f"data_id_{group.number}"
     names = ", ".join(f'"{d}"' for d in group.dimensions)
     same = " AND ".join(f'g."{d}" = s."{d}"' for d in group.dimensions)

@@ -9,7 +9,7 @@ from prestow.errors import Problem, ProjectError
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import loading
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +34,7 @@ _RELATED = {"instrument": "str", "visit": "int", "detector": "int", "digest": co
 class OnSky:
     """The tables of the sky in a registry. `prestow.registry.relating` fills them."""
 
-    def __init__(self, db: SQLite, universe: Universe) -> None:
+    def __init__(self, db: Database, universe: Universe) -> None:
         self._db = db
         self._universe = universe
 
@@ -82,7 +82,7 @@ class OnSky:
                     return False
                 what = f"the sky map '{row['skymap']}' is registered with another content"
                 fix = "give the new one another name: what was made on a map stays on it"
-                raise ProjectError(Problem("PST-S003", what, self._db.path, fix))
+                raise ProjectError(Problem("PST-S003", what, self._db.where, fix))
             for element, rows in (("skymap", record), ("tract", tracts), ("patch", patches)):
                 keys = self._universe.close([element])
                 kinds: dict[str, str] = {name: self._universe.dimensions[name].type for name in keys}

@@ -16,13 +16,15 @@ from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import gathering, loading, schema, visits
 from prestow.registry.batches import DatasetBatch, Inserted
+from prestow.registry.accounting import Accounting
 from prestow.registry.calibrations import Calibrations
-from prestow.registry.database import Mode, SQLite, sqlite_path
+from prestow.registry.database import Database, Mode, connect, whole
 from prestow.registry.following import Following
 from prestow.registry.history import History
 from prestow.registry.holdings import Holdings
 from prestow.registry.listing import Listing
 from prestow.registry.on_sky import FOOTPRINT, FOOTPRINT_KEYS, OnSky
+from prestow.registry.restoring import Restoring
 from prestow.registry.selecting import Choice, Part, restriction
 
 if TYPE_CHECKING:
@@ -71,16 +73,16 @@ class Registry:
     ('demo',)
     """
 
-    def __init__(self, database: SQLite, universe: Universe) -> None:
+    def __init__(self, database: Database, universe: Universe) -> None:
         self.universe = universe
         self._db = database
         self._types: dict[str, DatasetType] = {}  # a type never changes
 
     @classmethod
     def open(cls, url: str, universe: Universe, *, create: bool = False, read_only: bool = False) -> Self:
-        """Open the registry at a URL: ``sqlite:///path``, the path unquoted.
+        """Open the registry at a URL: ``sqlite:///path``, the path unquoted, or ``postgresql://user@host:port/database``.
 
-        ``create`` makes it if there is none. ``read_only`` never changes a byte of the file.
+        ``create`` makes it if there is none. ``read_only`` never changes a byte of the file, or a row of the database.
 
         Raises
         ------
@@ -89,7 +91,7 @@ class Registry:
             it cannot be read or written, or it lies on a network file system.
         """
         mode = Mode.READ if read_only else Mode.CREATE if create else Mode.WRITE
-        database = SQLite(sqlite_path(url), mode)
+        database = connect(url, mode)
         try:
             if mode is Mode.CREATE:
                 _make(database, universe)
@@ -131,7 +133,7 @@ class Registry:
                         "PST-G004",
                         f"dataset type '{dataset_type.name}' is registered with dimensions {known[0][0]}, "
                         f"not {dimensions}",
-                        self._db.path,
+                        self._db.where,
                         "give the new one another name",
                     )
                 )
@@ -283,8 +285,7 @@ class Registry:
         Dataset types, runs and stores must be known.
         """
         types = self.dataset_types()
-        with self._db.transaction():
-            return loading.insert_datasets(self._db, self.universe, types, batch)
+        return whole(self._db, lambda: loading.insert_datasets(self._db, self.universe, types, batch))
 
     def insert_raw(
         self,
@@ -300,7 +301,8 @@ class Registry:
         With ``gathered`` the records of the visits in ``relations`` follow from those of all their exposures.
         """
         types = self.dataset_types()
-        with self._db.transaction():
+
+        def insert() -> Inserted:
             for element, records in dimensions.items():
                 keys = self.universe.close([element])
                 loading.insert_keyed(
@@ -319,6 +321,8 @@ class Registry:
                     *(Problem("PST-I002", c.what, col.uuid_text(c.id)) for c in inserted.contradictory)
                 )
             return inserted
+
+        return whole(self._db, insert)
 
     def delete_datasets(self, ids: Collection[bytes]) -> None:
         """Take datasets out for ever: their rows go, and no ingest brings them back."""
@@ -440,7 +444,7 @@ class Registry:
                 runs,
                 kinds,
                 equal or {},
-                partial(restriction, where, unknown=unknown, besides=besides),
+                partial(restriction, where, unknown=unknown, besides=besides, dialect=self._db.dialect),
                 first=first,
                 coded=coded,
             )
@@ -523,8 +527,7 @@ class Registry:
     def _is_much(self, type_number: int, inside: str) -> bool:
         """Say whether so many datasets are asked for that it is quicker to read whole tables."""
         asked = self._db.rows(f"SELECT count(*) FROM dataset WHERE type = $1 AND {inside}", type_number)[0][0]
-        there = self._db.rows("SELECT coalesce(max(rowid), 0) FROM artifact")[0][0]
-        return bool(asked > MANY and asked * gathering.SHARE > there)
+        return bool(asked > MANY and asked * gathering.SHARE > self._db.about("artifact"))
 
     def _gathered(
         self, group: tuple[int, int], inside: str, dims: Sequence[str], needed: Collection[str]
@@ -565,9 +568,8 @@ class Registry:
             raise ValueError(recipe)
         number = [key for key, name in self._db.rows("SELECT id, name FROM collection") if name == run]
         known = self._db.rows("SELECT count(*) FROM quantum WHERE run = $1", *number) if number else [(0,)]
-        there = self._db.rows("SELECT coalesce(max(rowid), 0) FROM quantum")
         # Of most of a table, row after row is quicker than by its index.
-        column = "+run" if known[0][0] * 2 > there[0][0] else "run"
+        column = "+run" if known[0][0] * 2 > self._db.about("quantum") else "run"
         table = self._db.query(
             f"SELECT id, state, {recipe} FROM quantum WHERE {column} = $1", number[0] if number else -1
         )
@@ -681,9 +683,19 @@ class Registry:
         return OnSky(self._db, self.universe)
 
     @property
+    def accounting(self) -> Accounting:
+        """All that a run committed; see `prestow.registry.accounting`."""
+        return Accounting(self._db)
+
+    @property
     def history(self) -> History:
         """What past runs came to; see `prestow.registry.history`."""
         return History(self._db)
+
+    @property
+    def restoring(self) -> Restoring:
+        """Small facts put back from their records; see `prestow.registry.restoring`."""
+        return Restoring(self._db)
 
     @property
     def following(self) -> Following:
@@ -763,8 +775,7 @@ class Registry:
         }
 
     def _insert_keyed(self, table: str, keys: Sequence[str], kinds: Mapping[str, str], rows: pa.Table) -> int:
-        with self._db.transaction():
-            return loading.insert_keyed(self._db, table, keys, kinds, rows)
+        return whole(self._db, lambda: loading.insert_keyed(self._db, table, keys, kinds, rows))
 
     def _keyed(self, table: str, keys: Sequence[str], kinds: Mapping[str, str]) -> pa.Table:
         names = ", ".join(f'"{name}"' for name in kinds)
@@ -776,7 +787,7 @@ class Registry:
         if not rows:
             known = ", ".join(list(self.collections())[:20]) or "none"
             raise ProjectError(
-                Problem("PST-G003", f"no collection '{name}'", self._db.path, f"known: {known}")
+                Problem("PST-G003", f"no collection '{name}'", self._db.where, f"known: {known}")
             )
         return rows[0][0], rows[0][1]
 
@@ -791,7 +802,9 @@ class Registry:
                 elif known[0][0] != kind:
                     raise ProjectError(
                         Problem(
-                            "PST-G004", f"collection '{name}' is a {known[0][0]}, not a {kind}", self._db.path
+                            "PST-G004",
+                            f"collection '{name}' is a {known[0][0]}, not a {kind}",
+                            self._db.where,
                         )
                     )
 
@@ -799,7 +812,9 @@ class Registry:
         if name in above:
             raise ProjectError(
                 Problem(
-                    "PST-G005", f"chain '{name}' contains itself: {' > '.join((*above, name))}", self._db.path
+                    "PST-G005",
+                    f"chain '{name}' contains itself: {' > '.join((*above, name))}",
+                    self._db.where,
                 )
             )
         rows = self._db.rows(
@@ -814,24 +829,24 @@ class Registry:
         return result
 
 
-def _make(database: SQLite, universe: Universe) -> None:
+def _make(database: Database, universe: Universe) -> None:
     if _has_meta(database):  # the common case takes no write lock
         return
     with database.transaction():
         if _has_meta(database):
             return
-        for statement in schema.statements(universe):
+        for statement in schema.statements(universe, database.dialect):
             database.execute(statement)
         facts = {"schema": schema.SCHEMA_VERSION, "universe": universe.canonical_text(), "sequence": "0"}
         for key, value in facts.items():
             database.execute("INSERT INTO meta VALUES ($1, $2)", key, value)
 
 
-def _has_meta(database: SQLite) -> bool:
-    return bool(database.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'"))
+def _has_meta(database: Database) -> bool:
+    return "meta" in database.tables()
 
 
-def _check(database: SQLite, universe: Universe) -> None:
+def _check(database: Database, universe: Universe) -> None:
     facts: dict[str, str] = {}
     if _has_meta(database):
         with contextlib.suppress(ProjectError):  # another program's table of that name
@@ -850,7 +865,7 @@ def _check(database: SQLite, universe: Universe) -> None:
         )
         fix = "open it with the universe it was made with, or make a new registry"
     if what:
-        raise ProjectError(Problem("PST-G002", what, database.path, fix))
+        raise ProjectError(Problem("PST-G002", what, database.where, fix))
 
 
 def _digits(table: pa.Table) -> pa.Table:

@@ -61,13 +61,19 @@ def register_skymap(registry: Registry, store: Store, skymap: SkyMap) -> bool:
     ProjectError
         PST-S003 if another one has its name.
     """
+    known = registry.on_sky.skymaps().get(skymap.name) == skymap.text
+    added = not known and insert_skymap(registry, skymap)
+    put_record(store, "skymap", skymap.name, {"name": skymap.name, "text": skymap.text})
+    return added
+
+
+def insert_skymap(registry: Registry, skymap: SkyMap) -> bool:
+    """Make a sky map known to a registry alone, as its record says; False if it is there."""
     import numpy as np
     import pyarrow as pa
 
     from prestow.sky.shards import shards_of
 
-    if registry.on_sky.skymaps().get(skymap.name) == skymap.text:
-        return False
     tract, patch, polygons = skymap.patch_polygons()
     name = {"skymap": skymap.name}
     record = pa.table({k: [v] for k, v in {**name, "version": skymap.version, "digest": skymap.digest, "padding": skymap.padding}.items()})  # fmt: skip
@@ -80,9 +86,7 @@ def register_skymap(registry: Registry, store: Store, skymap: SkyMap) -> bool:
     columns = [np.concatenate(part) for part in zip(*parts, strict=True)]
     shards = pa.table(dict(zip(("tract", "patch", "healpix_5", "separation"), columns, strict=True)))
     shards = shards.append_column("skymap", _same(skymap.name, shards.num_rows))
-    added = registry.on_sky.register_skymap(record, skymap.text, tracts, patches, shards)
-    put_record(store, "skymap", skymap.name, {"name": skymap.name, "text": skymap.text})
-    return added
+    return registry.on_sky.register_skymap(record, skymap.text, tracts, patches, shards)
 
 
 def stale(registry: Registry, skymap: SkyMap | None) -> bool:
@@ -124,6 +128,13 @@ def relate(registry: Registry, skymap: SkyMap | None, progress: Progress | None 
             progress(min(start + PART, len(todo.rows)), len(todo.rows))
     registry.on_sky.note(_target(skymap), todo.footprints)
     return Related(todo.footprints, len(todo.rows), found)
+
+
+def put_related(registry: Registry, store: Store, skymap: SkyMap | None) -> None:
+    """Put a record that overlaps with a sky map (None: with shards) are wanted, unless they were before."""
+    if registry.on_sky.noted(_target(skymap)) < 0:
+        key = "shards" if skymap is None else skymap.name
+        put_record(store, "relation", key, {"computed": None if skymap is None else skymap.name})
 
 
 def _target(skymap: SkyMap | None) -> str:

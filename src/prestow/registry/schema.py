@@ -51,7 +51,7 @@ def data_id_statements(
     columns = [sa.Column(d, _type(universe.dimensions[d].type), nullable=False) for d in dimensions]
     unique = [sa.UniqueConstraint(*dimensions)] if dimensions else []
     table = sa.Table(
-        f"data_id_{number}", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns, *unique
+        f"data_id_{number}", sa.MetaData(), sa.Column("id", _number(), primary_key=True), *columns, *unique
     )
     return _render([table], dialect)
 
@@ -73,9 +73,23 @@ def _type(name: str) -> TypeEngine[Any]:  # Any: of what Python type
     import sqlalchemy as sa
 
     kinds: dict[str, TypeEngine[Any]] = {  # Any: of what Python type
-        "int": sa.BigInteger(), "str": sa.Text(), "float": sa.Double(), "bool": sa.SmallInteger(), "time": sa.BigInteger(),
+        "int": sa.BigInteger(), "str": _text(), "float": sa.Double(), "bool": sa.SmallInteger(), "time": sa.BigInteger(),
     }  # fmt: skip
     return kinds[name]
+
+
+def _text() -> TypeEngine[str]:
+    """Give the type of texts, ordered by their octets on any server."""
+    import sqlalchemy as sa
+
+    return sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _number() -> TypeEngine[int]:
+    """Give the type of a number that the database gives; an INTEGER key is SQLite's own row number."""
+    import sqlalchemy as sa
+
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _keyed(
@@ -93,7 +107,7 @@ def _fixed(metadata: MetaData) -> None:
     import sqlalchemy as sa
 
     def text(name: str, *more: object, **options: bool) -> Column[str]:
-        return sa.Column(name, sa.Text, *more, **{"nullable": False, **options})  # type: ignore[arg-type]  # foreign keys
+        return sa.Column(name, _text(), *more, **{"nullable": False, **options})  # type: ignore[arg-type]  # foreign keys
 
     def number(name: str, *more: object, **options: bool) -> Column[int]:
         return sa.Column(name, sa.BigInteger, *more, **{"nullable": False, **options})  # type: ignore[arg-type]  # foreign keys
@@ -102,7 +116,7 @@ def _fixed(metadata: MetaData) -> None:
         return sa.Column(name, sa.LargeBinary(length), *more, **{"nullable": False, **options})  # type: ignore[arg-type]  # foreign keys
 
     def serial() -> Column[int]:
-        return sa.Column("id", sa.Integer, primary_key=True)
+        return sa.Column("id", _number(), primary_key=True)
 
     def key(table: str) -> sa.ForeignKey:
         return sa.ForeignKey(f"{table}.id")
@@ -163,7 +177,9 @@ def _fixed(metadata: MetaData) -> None:
     sa.Table("deleted", metadata, binary("id", 16, primary_key=True))
     sa.Table("tainted", metadata, binary("id", 16, primary_key=True), text("because"))
     sa.Table("frozen", metadata, number("collection", key("collection"), primary_key=True))
-    sa.Table("finding", metadata, text("kind", primary_key=True), text("key", primary_key=True), text("facts"))
+    sa.Table(
+        "finding", metadata, text("kind", primary_key=True), text("key", primary_key=True), text("facts")
+    )
     sa.Table("binding", metadata, number("run", key("collection"), primary_key=True), text("facts"))
     sa.Table(
         "run_parent", metadata, number("child", key("collection"), primary_key=True),

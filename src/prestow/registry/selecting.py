@@ -41,7 +41,7 @@ class Choice(Protocol):
     def columns(self) -> tuple[str, ...]:
         """The names it uses."""
 
-    def sql(self, columns: Mapping[str, str], first: int = 1) -> Condition | None:
+    def sql(self, columns: Mapping[str, str], first: int = 1, dialect: str = "sqlite") -> Condition | None:
         """Give it as a condition, by what stands for each name that is known."""
 
 
@@ -62,6 +62,7 @@ def restriction(
     first: int,
     unknown: bool,
     besides: Collection[str] = (),
+    dialect: str = "sqlite",
 ) -> Part:
     """Give what a selection comes to on a table ``g`` that has these dimensions.
 
@@ -74,6 +75,8 @@ def restriction(
         is not known here.
     besides : collection of str
         Names in the selection that mean something else than what a registry knows.
+    dialect : str
+        Whose SQL.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def restriction(
     columns, joins = _reached(universe, dimensions, [c for c in selection.columns if c not in besides])
     if unknown and selection.columns and not columns:
         return Part()  # it says nothing here
-    found = selection.sql(columns, first)
+    found = selection.sql(columns, first, dialect)
     if found is not None and found.text == EVERYTHING:
         return Part()
     if found is None:

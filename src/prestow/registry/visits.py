@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prestow.errors import IngestError, Problem
 from prestow.model.universe import Universe
-from prestow.registry.database import SQLite
+from prestow.registry.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,7 +15,7 @@ _GATHERED = {"begin": "min", "end": "max", "exposure_time": "sum"}
 """How a visit has what its exposures have; of all else the one value that they share, or none."""
 
 
-def gather(db: SQLite, universe: Universe, definition: pa.Table) -> None:
+def gather(db: Database, universe: Universe, definition: pa.Table) -> None:
     """Make the records of some visits anew from all their exposures; inside a transaction.
 
     Raises

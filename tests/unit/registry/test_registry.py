@@ -20,8 +20,8 @@ BIAS = DatasetType("bias", ("detector", "instrument"), "fits")
 
 
 @pytest.fixture
-def registry(tmp_path):
-    with Registry.open(f"sqlite:///{tmp_path}/registry.db", UNIVERSE, create=True) as registry:
+def registry(registry_url):
+    with Registry.open(registry_url, UNIVERSE, create=True) as registry:
         registry.register_dataset_type(BIAS)
         registry.register_store("archive", "file:///archive")
         for run in ("a", "b", "c"):
@@ -312,8 +312,8 @@ def test_file_systems_are_told_from_the_mount_table(tmp_path):
     assert check_file.__doc__
 
 
-def test_two_threads_and_two_registries_write_at_once(tmp_path):
-    url = f"sqlite:///{tmp_path}/r.db"
+def test_two_threads_and_two_registries_write_at_once(registry_url):
+    url = registry_url
     errors = []
 
     def work(number):
