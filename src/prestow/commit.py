@@ -23,8 +23,8 @@ from prestow.stores import Put, Store, Walkable
 
 __all__ = [
     "ASIDE", "ATTEMPTS", "CODE", "DELETED", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean", "code_name",
-    "deleted_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "report_name", "settle",
-    "verifies",
+    "deleted_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
+    "report_name", "settle", "verifies",
 ]  # fmt: skip
 
 ASIDE = "_aside"
@@ -110,6 +110,22 @@ def _parsed(store: Store, name: str, data: bytes) -> Receipt:
 
 
 _AT_ONCE = 1000  # names of single files between two looks for a pack
+
+
+def receipt_texts(store: Store, run: str, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Give these names of receipts of a run with their bytes, in this order; None of what is not settled.
+
+    As `read_receipt` for each, but with few looks for packs, and unparsed.
+    """
+    waiting, packed = iter(names), Packed.of(store, run)
+    while group := list(islice(waiting, _AT_ONCE)):
+        found = [] if packed is not None else [(name, _single(store, name)) for name in group]
+        if packed is None:
+            packed = Packed.of(store, run)
+        if packed is not None:
+            found = [(name, packed.read(name) or _single(store, name)) for name in group]
+        yield from found
+
 
 _Found = TypeVar("_Found")
 

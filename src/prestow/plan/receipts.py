@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from prestow.commit import RECEIPTS
+from prestow.commit import receipt_names
 from prestow.plan.matched_ids import match_ids, words_of
 from prestow.stores import Store, Walkable
 
@@ -37,7 +37,7 @@ def worth_a_look(
     """
     if len(wanted) <= FEW or not isinstance(store, Walkable) or settled > CHEAPER * len(wanted):
         return wanted
-    names = (name for name, _ in store.walk(f"{RECEIPTS}/{plan.run}") if name.endswith(".json"))
+    names = receipt_names(store, plan.run)
     hexes = pl.Series([name.rpartition("/")[2][:-5].replace("-", "") for name in names], dtype=pl.String)
     ids = hexes.filter(hexes.str.contains("^[0-9a-f]{32}$")).str.decode("hex").unique()
     if not ids.len():

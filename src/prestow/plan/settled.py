@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import polars as pl
 
-from prestow.commit import receipt_name
-from prestow.errors import ObjectNotFoundError, PlanRefusedError, Problem, StoreError
+from prestow.commit import receipt_name, receipt_texts
+from prestow.errors import PlanRefusedError, Problem, StoreError
 from prestow.manifest import RECEIPT_SCHEMA
 from prestow.model import DataId, State
 from prestow.naming import identity
@@ -197,12 +197,13 @@ def _read_receipts(
     quanta = rows_at(plan.tables, "quanta", wanted, ("task", "id", "recipe"))
     texts = identity.uuid_text(pl.col("id")), identity.recipe_text(pl.col("recipe"))
     columns = (column.to_list() for column in quanta.select("task", *texts))
-    for row, task, quantum, recipe in zip(wanted.tolist(), *columns, strict=True):
-        name = receipt_name(plan.run, task, quantum)
-        try:
-            text = store.read(name).decode()
-        except ObjectNotFoundError:
+    tasks, ids, recipes = columns
+    names = [receipt_name(plan.run, task, quantum) for task, quantum in zip(tasks, ids, strict=True)]
+    read = receipt_texts(store, plan.run, names)
+    for row, task, recipe, (name, data) in zip(wanted.tolist(), tasks, recipes, read, strict=True):
+        if data is None:
             continue
+        text = data.decode()
         receipt = _parse(text, store, name)
         if receipt["planned_recipe"] != recipe:
             conflicts.append(

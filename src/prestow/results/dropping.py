@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
-from prestow.commit import RECEIPTS, receipt_name
+from prestow.commit import receipt_name, receipt_names, receipt_texts
 from prestow.naming import identity
 from prestow.registry.reservations import release
 from prestow.results.removing import remove_plan
@@ -74,14 +74,15 @@ def count_settled(plan: Plan, registry: Registry, store: Store) -> int:
     left = quanta.join(known, on="id", how="anti")
     if not isinstance(store, Walkable) or not left.height:
         return own.height
-    there = pl.Series("name", [name for name, _ in store.walk(f"{RECEIPTS}/{plan.run}")], pl.String)
+    there = pl.Series("name", list(receipt_names(store, plan.run)), pl.String)
     uuids = there.str.extract(r"([0-9a-f-]{36})\.json$").alias("uuid").to_frame()
     waiting = left.with_columns(identity.uuid_text(pl.col("id")).alias("uuid")).join(
         uuids, on="uuid", how="semi"
     )
     # One read for each receipt that is not taken in yet; of a plan that is dropped, most often none.
     same = 0
-    for task, uuid, recipe in waiting.select("task", "uuid", "recipe").iter_rows():
-        receipt = json.loads(store.read(receipt_name(plan.run, task, uuid)))
-        same += receipt["planned_recipe"] == recipe.hex()
+    names = [receipt_name(plan.run, task, uuid) for task, uuid in waiting.select("task", "uuid").iter_rows()]
+    read = receipt_texts(store, plan.run, names)
+    for recipe, (_, data) in zip(waiting["recipe"], read, strict=True):
+        same += data is not None and json.loads(data)["planned_recipe"] == recipe.hex()
     return own.height + same

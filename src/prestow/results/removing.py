@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prestow.commit import RECEIPTS, clean, read_receipt
+from prestow.commit import RECEIPTS, clean, read_receipt, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
 from prestow.model.dataset import EXTERNAL_RUN, RAW_RUN
 from prestow.registry import CollectionKind, StoreKind, put_record
@@ -178,7 +178,7 @@ def _found(
         run=run,
         types=dict(sorted(Counter(p.type for p in made).items())),
         size=sum(p.size for p in made),
-        receipts=sum(1 for _ in _walk(store, f"{RECEIPTS}/{run}")),
+        receipts=sum(1 for _ in receipt_names(store, run)),
         plans=tuple(plan.id for plan in plans.values() if plan.run == run),
         chains=registry.holdings.chains(run),
         dependents=_dependents(registry, store, run, plans, own_chain),
@@ -299,7 +299,7 @@ def _products(registry: Registry, store: Store, run: str, store_name: str) -> It
         if run in registry.collections()
         else set()
     )
-    for name, _ in _walk(store, f"{RECEIPTS}/{run}"):
+    for name in receipt_names(store, run):
         quantum = name.rsplit("/", 1)[-1].removesuffix(".json")
         # after a removal an ingest may have promoted what a late attempt committed, without a row
         if quantum.replace("-", "") in taken and not again:

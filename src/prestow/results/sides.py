@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from prestow.commit import RECEIPTS, read_receipt
+from prestow.commit import read_receipt, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
 from prestow.formats import open_format
 from prestow.model.hashing import canonical_json, sha256_hex
@@ -88,9 +88,9 @@ def _waiting(
         raise StoreError(Problem("PST-R001", "the store cannot list its names", store.uri))
     # a loop over names, as listing a store is one; only receipts that are news are read
     known = {raw.hex() for raw in registry.quanta(run)["id"].to_pylist()}
-    for name, _ in store.walk(f"{RECEIPTS}/{run}"):
+    for name in receipt_names(store, run):
         quantum = name.rsplit("/", 1)[-1].removesuffix(".json")
-        if quantum.replace("-", "") in known or not name.endswith(".json"):
+        if quantum.replace("-", "") in known:
             continue
         receipt = read_receipt(store, name)
         for output in receipt.outputs if receipt is not None else ():
