@@ -128,6 +128,10 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-I007": ("unknown instrument", Exit.USAGE),
     "PST-I008": ("a file cannot be taken in as this dataset type", Exit.USAGE),
     "PST-I009": ("a dataset of this identity has other bytes", Exit.INGEST),
+    # files and registry: made again, compared, shared
+    "PST-B001": ("the registry cannot be made there", Exit.USAGE),
+    "PST-B002": ("somebody else is doing this now", Exit.ENVIRONMENT),
+    "PST-B003": ("a record cannot be read", Exit.ACCOUNT),
     # registry and project
     "PST-G001": ("this is not a prestow project", Exit.USAGE),
     "PST-G002": ("the registry cannot be used", Exit.ENVIRONMENT),
@@ -163,6 +167,15 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-E007": ("an input that nobody makes", Exit.REFUSED),
     "PST-E008": ("jobs wait for each other, or for none that is there", Exit.REFUSED),
     "PST-E009": ("there is nothing to hand over", Exit.REFUSED),
+    # putting back, repairing
+    "PST-E040": ("what is settled cannot be put back", Exit.REFUSED),
+    "PST-E041": ("this job has not failed", Exit.USAGE),
+    "PST-E042": ("a size, share or number that says nothing", Exit.USAGE),
+    "PST-E043": ("nothing is known that a factor could be taken of", Exit.USAGE),
+    "PST-E044": ("a run that cannot be repaired yet", Exit.REFUSED),
+    "PST-E045": ("a repair would make more than what the losses touched", Exit.REFUSED),
+    "PST-E046": ("what was asked for beside the plan cannot be read", Exit.CONFIGURATION),
+    "PST-E047": ("there is no host left to run on", Exit.ENVIRONMENT),
     # calibrations
     "PST-K001": ("a validity that ends before it begins", Exit.REFUSED),
     "PST-K002": ("not a time", Exit.REFUSED),

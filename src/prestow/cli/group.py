@@ -49,6 +49,7 @@ COMMANDS = {
     "convert": ("prestow.cli.convert:convert", "Write one product in another format, if it can be the same."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
+    "rebuild": ("prestow.cli.rebuild:rebuild", "Make the registry again from files, records and receipts."),
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
     "drop": ("prestow.cli.drop:drop", "Give a plan up, and free the names that it holds."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),

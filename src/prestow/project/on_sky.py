@@ -54,12 +54,19 @@ class ProjectWithSky(ProjectWithCalibrations):
         -------
         mapping of sky map, or ``healpix_5``, to Related
         """
-        from prestow.registry.relating import relate
         from prestow.results.overlapping import the_skymap
 
         maps = self.skymaps() if skymap is None else (the_skymap(self.registry, skymap),)
-        found = {one.name: relate(self.registry, one, progress) for one in maps}
-        return {**found, SHARDS: relate(self.registry, None, progress)}
+        found = {one.name: self._relate(one, progress) for one in maps}
+        return {**found, SHARDS: self._relate(None, progress)}
+
+    def _relate(
+        self, skymap: SkyMap | None, progress: Callable[[int, int], None] | None = None
+    ) -> Related:
+        from prestow.registry.relating import put_related, relate
+
+        put_related(self.registry, self.store, skymap)
+        return relate(self.registry, skymap, progress)
 
     def overlap(
         self,
@@ -87,7 +94,6 @@ class ProjectWithSky(ProjectWithCalibrations):
         ProjectError
             PST-G005 if neither or both of tract and visit are given, PST-S004, PST-S008.
         """
-        from prestow.registry.relating import relate
         from prestow.results.overlapping import of_visit, on_patch, the_skymap
         from prestow.sky.angles import HELP, read_angle
 
@@ -103,7 +109,7 @@ class ProjectWithSky(ProjectWithCalibrations):
         except ValueError as error:
             raise ProjectError(Problem("PST-G005", str(error), "--padding", HELP)) from error
         on = the_skymap(self.registry, skymap)
-        relate(self.registry, on)
+        self._relate(on)
         if tract is not None:
             found = on_patch(self.registry, on, tract, patch, padding=apart, band=band)
         else:
@@ -115,8 +121,6 @@ class ProjectWithSky(ProjectWithCalibrations):
 
     def _relate_for(self, pipeline: Pipeline) -> None:
         """Bring overlaps up to date that tasks of a pipeline may be joined by."""
-        from prestow.registry.relating import relate
-
         names = {
             name
             for dimensions in (
@@ -126,6 +130,6 @@ class ProjectWithSky(ProjectWithCalibrations):
         }  # fmt: skip
         if "sky_overlap" in self.universe.relations and "tract" in names:
             for skymap in self.skymaps():
-                relate(self.registry, skymap)
+                self._relate(skymap)
         if "shard_overlap" in self.universe.relations and SHARDS in names:
-            relate(self.registry, None)
+            self._relate(None)

@@ -15,8 +15,8 @@ from prestow.model.hashing import canonical_json
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import gathering, loading, schema, visits
-from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.accounting import Accounting
+from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Database, Mode, connect, whole
 from prestow.registry.following import Following

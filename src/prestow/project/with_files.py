@@ -1,0 +1,48 @@
+"""What is asked of a project's files and registry together: made again, held against each other, shared with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prestow.project.on_sky import ProjectWithSky
+
+if TYPE_CHECKING:
+    from prestow.project.rebuilding import Rebuilding
+
+
+class ProjectWithFiles(ProjectWithSky):
+    """A project, and what its files say without a registry, or against one."""
+
+    def rebuild(
+        self,
+        *,
+        into: str = "",
+        compare: str = "",
+        resume: bool = False,
+        dry_run: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Rebuilding:
+        """Make the registry again from the records and receipts of the store; see `prestow.ingest.rebuilding`.
+
+        Parameters
+        ----------
+        into : str
+            The URL of the new registry, or the path of its file; the project's own, if empty.
+        compare : str
+            The registry to compare it with.
+        resume : bool
+            Add to the registry that is there what it lacks.
+        dry_run : bool
+            Only count records and receipts; with ``compare`` make it, compare, and throw it away.
+
+        Raises
+        ------
+        ProjectError
+            PST-B001 if a registry in use is there; PST-B002 if somebody else makes it now.
+        """
+        from prestow.project.rebuilding import rebuild_registry
+
+        return rebuild_registry(
+            self, into=into, compare=compare, resume=resume, dry_run=dry_run, progress=progress
+        )
