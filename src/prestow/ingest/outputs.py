@@ -15,12 +15,13 @@ from typing import Any
 
 from prestow.commit import DELETED, RECEIPTS, Promoted, promote, read_receipt
 from prestow.errors import Problem, ProjectError, StoreError
+from prestow.ingest.registered import learn_type
 from prestow.ingest.rows import batch_of
 from prestow.ingest.verifying import Level, Verifier, says_what_its_name_says
 from prestow.manifest import Receipt
 from prestow.model import DatasetType
 from prestow.notebook import counted, html_table
-from prestow.registry import Registry, StoreKind
+from prestow.registry import Registry, StoreKind, put_record
 from prestow.registry.columns import uuid_text
 from prestow.stores import Store, Walkable
 
@@ -150,13 +151,15 @@ def ingest_outputs(
     tally = _Tally()
     registry.register_store(store_name, store.uri, StoreKind.OUTPUT)
     registry.register_runs(runs)
+    for run in runs:
+        put_record(store, "run", run, {"run": run})
     deleted = registry.deleted() | {name.rsplit("/", 1)[-1][:-5] for name, _ in store.walk(DELETED)}
     done = 0
     with Verifier(store, level) as verifier:
         ordered = _parents_first(store, names, tally)
         while group := tuple(islice(ordered, BATCH)):
             good = [r for r in (_receipt(store, name, tally) for name in group) if r is not None]
-            good = [r for r in good if _types_agree(r, registry, tally)]
+            good = [r for r in good if _types_agree(r, registry, store, tally)]
             good = [r for r in good if _brought_home(r, store, verifier, deleted, tally)]
             _load(registry, good, store_name, deleted, tally)
             done += len(group)
@@ -222,7 +225,7 @@ def _receipt(store: Store, name: str, tally: _Tally) -> Receipt | None:
     return receipt
 
 
-def _types_agree(receipt: Receipt, registry: Registry, tally: _Tally) -> bool:
+def _types_agree(receipt: Receipt, registry: Registry, store: Store, tally: _Tally) -> bool:
     """Learn the dataset types of a receipt; a type known otherwise is told."""
     for output in receipt.outputs:
         strange = [
@@ -235,7 +238,7 @@ def _types_agree(receipt: Receipt, registry: Registry, tally: _Tally) -> bool:
         known = None if what else registry.known_type(kind.name)
         if not what and (known is None or known.dimensions != kind.dimensions):
             try:
-                registry.register_dataset_type(kind)
+                learn_type(registry, store, kind)
             except ProjectError as error:
                 what = error.problems[0].what
         if what:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prestow.registry import DatasetBatch, Registry
+from prestow.model import DatasetType
+from prestow.registry import DatasetBatch, Registry, put_record
 from prestow.registry.batches import Inserted
 from prestow.registry.columns import uuid_bytes
+from prestow.registry.records import read_record
+from prestow.stores import Put, Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +54,22 @@ def load_registered(registry: Registry, facts: Sequence[Facts]) -> Inserted:
         DatasetBatch(datasets, artifacts), dimensions=dimensions, relations=relations,
         footprints=_footprints(raws), gathered=gathered,
     )  # fmt: skip
+
+
+def learn_type(registry: Registry, store: Store, kind: DatasetType) -> None:
+    """Make a dataset type known, with a record of it; known with other dimensions is PST-G004.
+
+    The format in which it was seen first stands in the record, so it does not depend on who asks.
+    """
+    facts = {"name": kind.name, "dimensions": list(kind.dimensions), "format": kind.format}
+    if (
+        registry.known_type(kind.name) is None
+        and put_record(store, "dataset-type", kind.name, facts) is not Put.YES
+    ):
+        standing = read_record(store, "dataset-type", kind.name)
+        if standing["dimensions"] == facts["dimensions"]:
+            kind = replace(kind, format=standing["format"])
+    registry.register_dataset_type(kind)
 
 
 def even(rows: Iterable[Facts]) -> list[dict[str, Any]]:  # Any: values of a record
