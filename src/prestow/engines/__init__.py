@@ -24,7 +24,8 @@ class JobSpec:
     ``key`` is unique over all tries of all submissions. ``receipts`` are texts of receipts of
     outside inputs that are known already; the node reads the others from the store. Jobs of one
     ``label`` do the same thing; ``again`` says that it was tried before. Of those that could run the
-    larger ``priority`` comes first.
+    larger ``priority`` comes first. A job that was put back may want so much ``memory`` (bytes, 0 if
+    nothing was said) and ``avoid`` hosts.
     """
 
     key: str
@@ -34,6 +35,8 @@ class JobSpec:
     label: str = ""
     again: bool = False
     priority: int = 0
+    memory: int = 0
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,12 @@ class Ended:
 
 
 class Engine(Protocol):
-    """Carries jobs. Used by one thread; `start` and `close` may be called twice."""
+    """Carries jobs. Used by one thread; `start` and `close` may be called twice.
+
+    An engine may also have ``hold(label)``: begin no more jobs of that label, those that it has end as
+    not run; ``avoid(host)``: the same for a host, True if there are others; and ``notes``, texts for
+    people, which it may add to while it runs.
+    """
 
     name: str
 

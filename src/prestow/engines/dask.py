@@ -28,6 +28,7 @@ from prestow.engines import Ended, JobSpec
 from prestow.engines.calling import Result, call_node
 from prestow.errors import PrestowError, Problem
 from prestow.node.execute import FIXED
+from prestow.node.outcome import host_name
 
 _PRELOAD = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 """Ctrl-C goes to all processes of a terminal; a worker must live to end its job when it drains."""
@@ -46,6 +47,9 @@ BUSY = 8
 
 NAP = 0.05
 
+LOOK = 2.0
+"""Seconds between looks whether chosen workers are still there."""
+
 STARTS = 3
 """How often starting the workers is tried."""
 
@@ -59,18 +63,28 @@ _drained: set[str] = set()  # at a worker: submissions of which nothing more may
 
 
 def _work(
-    submission: str, jobs: list[tuple[str, tuple[str, ...]]], parents: list[list[Result]], picks: list[int]
+    submission: str,
+    label: str,
+    jobs: list[tuple[str, tuple[str, ...]]],
+    parents: list[list[Result]],
+    picks: list[int],
 ) -> list[Result]:
-    """Run jobs one after the other; a parent's result is the one picked of those that came with it."""
+    """Run jobs of a label one after the other; a parent's result is the one picked of those that came with it."""
     given = [results[pick] for results, pick in zip(parents, picks, strict=True)]
+    over = (submission, f"{submission} {label}")
     return [
-        {"drained": True} if submission in _drained else call_node(manifest, receipts, given)
+        {"drained": True} if not _drained.isdisjoint(over) else call_node(manifest, receipts, given)
         for manifest, receipts in jobs
     ]
 
 
 def _drain(submission: str) -> None:
     _drained.add(submission)
+
+
+def _place(dask_worker: Any) -> tuple[str, int]:  # Dask's own
+    """Give the host of a worker, and the bytes that it may use; 0 if nothing limits it."""
+    return host_name(), int(dask_worker.memory_manager.memory_limit or 0)
 
 
 def _environment() -> dict[str, str | None]:
@@ -120,10 +134,11 @@ class DaskEngine:
         self.address = address
         self.dashboard = dashboard
         self._window = window
-        self._waiting: dict[str, list[_Handle]] = {}
+        self._waiting: dict[tuple[str, int, tuple[str, ...]], list[_Handle]] = {}
         self._sent: dict[Any, list[_Handle]] = {}
         self._seconds: dict[str, float] = {}  # how long a job takes, by label
         self.notes: tuple[str, ...] = ()
+        self._standing: tuple[str, ...] = ()  # what is to be said of every run
         self._client: Any = None  # distributed is not typed
         self._cluster: Any = None
         self._done: Any = None
@@ -132,6 +147,10 @@ class DaskEngine:
         self._main_spec: Any = None
         self._submission = ""
         self._held = False
+        self._places: dict[str, tuple[str, int]] = {}  # worker -> its host and memory, once that matters
+        self._avoided: set[str] = set()
+        self._chosen: dict[Any, list[str]] = {}  # workers of futures that may not run everywhere
+        self._looked = 0.0
 
     def __enter__(self) -> Self:
         self._held = True
@@ -145,6 +164,8 @@ class DaskEngine:
     def start(self) -> None:
         """Start the workers, or join the scheduler; nothing if that is done already."""
         self._submission = os.urandom(8).hex()
+        self._places, self._avoided = {}, set()
+        self.notes = self._standing
         if self._client is not None:
             return
         if self.address is None:
@@ -179,7 +200,7 @@ class DaskEngine:
                 )
             )
         self.workers = max(1, len(threads))
-        self.notes = tuple(
+        self.notes = self._standing = tuple(
             f"worker {worker}: {name} is {value!r}, not {FIXED[name]!r}; products may differ in their bytes"
             for worker, found in sorted(self._client.run(_environment).items())
             for name, value in found.items()
@@ -189,6 +210,7 @@ class DaskEngine:
     def _forget(self) -> None:
         self._done.clear()
         self._sent.clear()
+        self._chosen.clear()
         self._waiting.clear()
 
     def _start_cluster(self) -> None:
@@ -259,11 +281,11 @@ class DaskEngine:
             self._flush()
             self._send([handle], [p for p in parents if isinstance(p, _Handle)])
         else:
-            self._waiting.setdefault(spec.label, []).append(handle)
+            self._waiting.setdefault((spec.label, spec.memory, spec.avoid), []).append(handle)
         return handle
 
     def _flush(self) -> None:
-        for label, handles in self._waiting.items():
+        for (label, _, _), handles in self._waiting.items():
             seconds = self._seconds.get(label)
             fair = math.ceil(len(handles) / (4 * self.workers))  # so that all have work to the end
             size = max(1, min(MOST, fair, int(SHORT / seconds))) if seconds else 1
@@ -273,24 +295,78 @@ class DaskEngine:
 
     def _send(self, handles: list[_Handle], parents: Sequence[_Handle]) -> None:
         first = handles[0].spec
+        workers = self._fit(first)
         future = self._client.submit(
             _work,
             self._submission,
+            first.label,
             [(h.spec.manifest, h.spec.receipts) for h in handles],
             [p.future for p in parents],
             [p.place for p in parents],
             key=first.key if len(handles) == 1 else f"{first.key}+{len(handles) - 1}",
             pure=False,
             priority=first.priority,
+            workers=workers,
         )
+        if workers is not None:
+            self._chosen[future] = workers
         for place, handle in enumerate(handles):
             handle.future, handle.place = future, place
         self._sent[future] = handles
         self._done.add(future)
 
+    def _fit(self, spec: JobSpec) -> list[str] | None:
+        """Give the workers on which a job may run; None if on all.
+
+        Raises
+        ------
+        PrestowError
+            If none is left (PST-E047).
+        """
+        if not (spec.memory or spec.avoid or self._avoided):
+            return None
+        if not self._places:
+            self._places = self._client.run(_place)
+        allowed = {
+            w: limit for w, (host, limit) in self._places.items() if host not in {*spec.avoid, *self._avoided}
+        }
+        if not allowed:
+            hosts = ", ".join(sorted({host for host, _ in self._places.values()}))
+            raise PrestowError(
+                Problem(
+                    "PST-E047",
+                    "all workers are on hosts that are to be avoided",
+                    hosts,
+                    "give a site with other hosts (--site), or put back without --avoid",
+                )
+            )
+        wide = [w for w, limit in allowed.items() if not limit or limit >= spec.memory]
+        if not wide:
+            most = max(allowed.values())
+            wide = [w for w, limit in allowed.items() if limit == most]
+            self._say(
+                f"no worker may use {spec.memory:,} bytes, the largest {most:,}: jobs put back are tried there"
+            )
+        return None if len(wide) == len(self._places) else sorted(wide)
+
+    def _say(self, text: str) -> None:
+        self.notes = tuple(dict.fromkeys((*self.notes, text)))
+
+    def _take_back(self) -> None:
+        """Give up futures of which every worker is gone: nobody else may run them."""
+        if not self._chosen or time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        there = set(self._client.scheduler_info()["workers"])
+        gone = [future for future, workers in self._chosen.items() if there.isdisjoint(workers)]
+        if gone:
+            self._places = {}
+            self._client.cancel(gone, force=True)
+
     def wait(self, seconds: float) -> list[Ended]:
         """Give what has ended."""
         self._flush()
+        self._take_back()
         if self._done.count() > BUSY * self.workers:
             time.sleep(NAP)  # nobody waits for us: to wake for each future would cost more than the job
         elif not self._done.has_ready():
@@ -304,6 +380,7 @@ class DaskEngine:
 
     def _ended(self, future: Any, result: Any) -> list[Ended]:  # Dask's own
         handles = self._sent.pop(future)
+        self._chosen.pop(future, None)
         for handle in handles:
             handle.future = None
         if future.status != "finished":
@@ -323,6 +400,20 @@ class DaskEngine:
     def drain(self) -> None:
         """Tell every worker to begin nothing more of this submission."""
         self._client.run(_drain, self._submission)
+
+    def hold(self, label: str) -> None:
+        """Tell every worker to begin no more jobs of a label."""
+        self._client.run(_drain, f"{self._submission} {label}")
+
+    def avoid(self, host: str) -> bool:
+        """Give the workers of a host nothing more; False, and nothing done, if there are no others."""
+        self._places = self._client.run(_place)
+        bad = [worker for worker, (where, _) in self._places.items() if where == host]
+        if not bad or all(where in {host, *self._avoided} for where, _ in self._places.values()):
+            return False
+        self._avoided.add(host)
+        self._client.run(_drain, self._submission, workers=bad)
+        return True
 
     def close(self, *, cancel: bool = False) -> None:
         """Stop the workers that are ours; with ``cancel`` at once, whatever they do."""

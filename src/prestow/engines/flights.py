@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prestow.engines import Engine, JobSpec
 from prestow.engines.submission import Submission
 from prestow.manifest import Manifest
+from prestow.plan.retrying import Change, Retries
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,9 @@ KEPT_TEXT = 64 << 20
 
 HANDED_ON = 200
 """How many receipts are handed to one job; it reads the others from the store."""
+
+
+_AS_PLANNED = Change(0)
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class Flights:
     store_name: str
     stores: Mapping[str, str]
     reuse: pl.DataFrame | None
+    retries: Retries = field(default_factory=Retries)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
     flying: dict[object, Flight] = field(default_factory=dict)
     handles: dict[int, object] = field(default_factory=dict)  # job -> handle, while it flies
@@ -64,19 +69,27 @@ class Flights:
         for job, manifest in zip(batch, self.manifests(batch), strict=True):
             self.tries[job] += 1
             parents, receipts = self._parents(job)
+            change = self.retries.jobs.get(manifest.job, _AS_PLANNED)
             key = f"{s.job_names[job]}-{self.id}-{self.tries[job]}"
             spec = JobSpec(
                 key,
                 s.job_names[job],
-                manifest.to_json(),
+                self.retries.applied(manifest).to_json(),
                 receipts,
                 label=s.labels[job],
                 again=self.tries[job] > 1,
                 priority=s.priority[job],
+                memory=change.memory or 0,
+                avoid=change.avoid,
             )
             handle = self.engine.submit(spec, parents)
             self.flying[handle] = Flight(job, self.tries[job], time.monotonic())
             self.handles[job] = handle
+
+    def tries_of(self, job: int, task: str) -> int:
+        """Give how often a quantum of a task is tried in one run."""
+        asked = self.retries.jobs.get(self.submission.job_names[job], _AS_PLANNED).tries
+        return asked or self.submission.policies[task].tries
 
     def _parents(self, job: int) -> tuple[list[object], tuple[str, ...]]:
         s = self.submission

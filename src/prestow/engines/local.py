@@ -17,6 +17,12 @@ class _Task:
     ended: Ended | None = None
 
 
+def _host() -> str:
+    from prestow.node.outcome import host_name
+
+    return host_name()
+
+
 @dataclass(slots=True)
 class LocalEngine:
     """Runs jobs in process in the order in which they come; the oracle of the other engines.
@@ -29,15 +35,31 @@ class LocalEngine:
     window: int = 64
     _queue: deque[_Task] = field(default_factory=deque)
     _drained: bool = False
+    _held: set[str] = field(default_factory=set)
+    _notes: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What it could not do of what jobs were put back with."""
+        return tuple(self._notes)
 
     def start(self) -> None:
         """Begin."""
         self._drained = False
+        self._held, self._notes = set(), {}
 
     def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
         """Take a job; it runs in `wait`."""
         task = _Task(spec, parents)
         self._queue.append(task)
+        if spec.memory:
+            self._notes.setdefault(
+                "memory is recorded only: engine local runs jobs in this process, as it is"
+            )
+        if spec.avoid and (host := _host()) in spec.avoid:
+            self._notes.setdefault(
+                f"host {host} is not avoided: engine local runs jobs here and nowhere else"
+            )
         return task
 
     def wait(self, seconds: float) -> list[Ended]:  # noqa: ARG002 - it never waits, it works
@@ -45,7 +67,7 @@ class LocalEngine:
         if not self._queue:
             return []
         task = self._queue.popleft()
-        if self._drained:
+        if self._drained or task.spec.label in self._held:
             task.ended = Ended(task, not_run=True)
         else:
             parents = [p.ended.result for p in task.parents if isinstance(p, _Task) and p.ended]
@@ -58,6 +80,10 @@ class LocalEngine:
     def drain(self) -> None:
         """Begin nothing more."""
         self._drained = True
+
+    def hold(self, label: str) -> None:
+        """Begin no more jobs of a label."""
+        self._held.add(label)
 
     def close(self, *, cancel: bool = False) -> None:  # noqa: ARG002 - nothing is running here
         """Forget what waits."""

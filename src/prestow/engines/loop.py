@@ -14,10 +14,11 @@ from typing import Any
 
 from prestow.commit import promote, report_name, settle
 from prestow.engines import Ended, Engine
+from prestow.engines.breaker import Breaker, Tripped
 from prestow.engines.flights import Flight, Flights
 from prestow.engines.journal import Journal
 from prestow.engines.progress import Event
-from prestow.engines.result import RunResult
+from prestow.engines.result import RunFailure, RunResult
 from prestow.engines.sealing import to_seal
 from prestow.engines.submission import Submission
 from prestow.engines.tally import Tally
@@ -47,6 +48,9 @@ class Loop:
     on_event: Callable[[Event], None] | None
     stop: threading.Event
     begin: float
+    breaker: Breaker | None = None
+    held: dict[str, Tripped] = field(default_factory=dict)  # labels of which no more jobs begin
+    avoided: list[str] = field(default_factory=list)  # hosts
     ready: list[int] = field(default_factory=list)  # a heap of places in the queue of jobs
     places: dict[int, int] = field(default_factory=dict)  # of jobs in the queue
     cursor: int = 0
@@ -59,6 +63,7 @@ class Loop:
     cancelled: bool = False
     environment: bool = False
     dirty: bool = False
+    deferred: bool = False  # a cause may trip yet: what failed of it is sealed at the end, if at all
     sealing_seconds: float = 0.0
     sealed_at: float = 0.0
 
@@ -72,16 +77,23 @@ class Loop:
         s = self.submission
         self.open = {job: len(s.waits.get(job, ())) for job in s.jobs}
         self.places = {job: place for place, job in enumerate(s.queue)}
-        self.ready = [place for place, job in enumerate(s.queue) if not self.open[job]]
+        self.ready = [
+            place
+            for place, job in enumerate(s.queue)
+            if not self.open[job] and s.labels[job] not in self.held
+        ]
         self._tell("begin")
         self._note("begin", plan=s.plan.id, submission=self.flights.id, jobs=len(s.jobs), quanta=len(s.rows))
+        for tripped in self.held.values():
+            self._tell("note", str(tripped))
         self._put_code()
         try:
-            self.engine.start()
-            for note in getattr(self.engine, "notes", ()):
-                self._tell("note", note)
-            while self._turn():
-                pass
+            if self.ready:
+                self.engine.start()
+                for note in getattr(self.engine, "notes", ()):
+                    self._tell("note", note)
+                while self._turn():
+                    pass
         except KeyboardInterrupt:
             self.cancelled = self.draining = True
             self.stop.set()
@@ -102,6 +114,7 @@ class Loop:
         if not self.flights.flying:
             if self.draining:
                 return False
+            self.dirty = self.dirty or self.deferred
             if self._seal():
                 return True
             if not self.suspects:
@@ -124,12 +137,18 @@ class Loop:
         if free * 2 < self.engine.window:
             return  # a few at a time would cost a look into the plan's tables for each
         jobs = self.submission.queue
-        batch = [jobs[heapq.heappop(self.ready)] for _ in range(min(free, len(self.ready)))]
+        batch: list[int] = []
+        while self.ready and len(batch) < free:
+            job = jobs[heapq.heappop(self.ready)]
+            if not self._is_held(job):
+                batch.append(job)
         coming = set(batch)
         while len(batch) < free and self.cursor < len(jobs):
             job = jobs[self.cursor]
             self.cursor += 1
-            if job not in self.flights.tries and job not in coming and self._may_follow(job, coming):
+            if job in self.flights.tries or job in coming or self._is_held(job):
+                continue
+            if self._may_follow(job, coming):
                 coming.add(job)
                 batch.append(job)
         self._send(batch)
@@ -164,6 +183,7 @@ class Loop:
         elif ended.lost:
             self._note("lost", **facts, why=ended.lost)
             self._lost(job, flight, ended.lost)
+            self._judge_lost(job)
         elif ended.error:
             self._note("error", **facts, error=ended.error)
             self._fail_job(
@@ -173,6 +193,7 @@ class Loop:
                 tuple(ended.error.splitlines()[-20:]),
                 flight,
             )
+            self._judge_lost(job)
         else:
             result = ended.result
             self._note(
@@ -183,6 +204,7 @@ class Loop:
                 seconds=result.get("seconds", 0),
             )
             self._took(job, flight, result)
+            self._judge(job, result)
 
     def _took(self, job: int, flight: Flight, result: Mapping[str, Any]) -> None:  # Any: JSON values
         s = self.submission
@@ -200,7 +222,9 @@ class Loop:
             self._failure(row, failure, result["attempt"])
             if _environmental(failure["code"]):
                 broken = True
-            elif failure["code"] == "PST-P005" or self.tally.failed[row] >= s.policies[failure["task"]].tries:
+            elif failure["code"] == "PST-P005" or self.tally.failed[row] >= self.flights.tries_of(
+                job, failure["task"]
+            ):
                 self.spent.add(row)
             else:
                 retry = True
@@ -258,6 +282,8 @@ class Loop:
             self.store.put_if_absent(report_name(s.job_names[job], attempt), canonical_json(report).encode())
 
     def _again(self, job: int, *, fruitless: bool) -> None:
+        if self._is_held(job):
+            return
         if fruitless and not self.draining:
             self.idle[job] += 1
             if self.idle[job] > PATIENCE:
@@ -271,6 +297,8 @@ class Loop:
 
     def _push(self, job: int) -> None:
         place = self.places[job]
+        if self._is_held(job):
+            return
         if job not in self.flights.handles and place not in self.ready:
             heapq.heappush(self.ready, place)
 
@@ -301,6 +329,89 @@ class Loop:
         self.environment = True
         self.stop.set()
 
+    # ------------------------------------------------------------------ enough is enough
+
+    def _is_held(self, job: int) -> bool:
+        return bool(self.held) and self.submission.labels[job] in self.held
+
+    def _judge(self, job: int, result: Mapping[str, Any]) -> None:  # Any: JSON values
+        """Count how a try ended, and stop a label or leave a host where that is too much."""
+        if self.breaker is None:
+            return
+        s, host = self.submission, result.get("host", "")
+        label = s.labels[job]
+        failure = next((f for f in result["failures"] if s.row_of[f["quantum"]] in self.tally.failures), None)
+        if failure is None:
+            if not result["not_yet"]:
+                self.breaker.good(job, label, host)
+            return
+        if _environmental(failure["code"]):
+            return
+        cause = self._cause(self.tally.failures[s.row_of[failure["quantum"]]])
+        self._count_bad(job, label, host, cause)
+
+    def _judge_lost(self, job: int) -> None:
+        """The same of a try of which the node told nothing."""
+        rows = (row for row in self.submission.quanta_of(job) if row in self.tally.failures)
+        row = next(rows, None)
+        if self.breaker is not None and row is not None:
+            cause = self._cause(self.tally.failures[row])
+            self._count_bad(job, self.submission.labels[job], "", cause)
+
+    def _count_bad(self, job: int, label: str, host: str, cause: str) -> None:
+        assert self.breaker is not None
+        if host in self.avoided:  # it had begun before
+            self._forgive(job)
+            return
+        self.breaker.bad(job, label, host, cause)
+        if host and self.breaker.bad_host(host) and self._avoid(host):
+            return
+        if label not in self.held and self.breaker.trips(label, cause):
+            self._hold(label, cause, job)
+
+    def _cause(self, failure: RunFailure) -> str:
+        assert self.breaker is not None
+        return self.breaker.cause_of(failure.code, failure.message, failure.data_id)
+
+    def _hold(self, label: str, cause: str, job: int) -> None:
+        assert self.breaker is not None
+        self.held[label] = tripped = Tripped(
+            label, cause, *self.breaker.counts(label, cause), self.submission.job_names[job]
+        )
+        self._note("breaker", **tripped.as_dict())
+        self._tell("note", str(tripped))
+        self.suspects = [one for one in self.suspects if not self._is_held(one)]
+        hold = getattr(self.engine, "hold", None)
+        if hold is not None:
+            hold(label)
+
+    def _avoid(self, host: str) -> bool:
+        """Give a bad host nothing more, and try elsewhere what failed there; False if that cannot be."""
+        assert self.breaker is not None
+        avoid = getattr(self.engine, "avoid", None)
+        if avoid is None or not avoid(host):
+            return False
+        self.avoided.append(host)
+        jobs = self.breaker.failed_on(host)
+        self._note("host", host=host, jobs=[self.submission.job_names[job] for job in jobs])
+        self._tell(
+            "note",
+            f"host {host} fails nearly all that it gets: it gets no more, {len(jobs)} jobs are tried elsewhere",
+        )
+        for job in jobs:
+            self._forgive(job)
+        return True
+
+    def _forgive(self, job: int) -> None:
+        assert self.breaker is not None
+        self.breaker.forget(job)
+        for row in self.submission.quanta_of(job):
+            if row not in self.submission.states:
+                self.spent.discard(row)
+                self.tally.forgive(row)
+        if not self.open[job]:
+            self._push(job)
+
     # ------------------------------------------------------------------ sealing
 
     def _seal(self) -> bool:
@@ -315,6 +426,9 @@ class Loop:
             for row in self.spent
             if s.policies[s.task[row]].tolerate and self.tally.failures[row].code != "PST-P005"
         ]
+        if self.breaker is not None:
+            kept = [row for row in candidates if self._may_seal(row)]
+            self.deferred, candidates = len(kept) < len(candidates), kept
         if not candidates:
             return False
         rows = to_seal(candidates, needs=s.needs, consumers=s.consumers, standing=s.standing)
@@ -326,6 +440,17 @@ class Loop:
         self.sealed_at = time.monotonic()
         self.sealing_seconds = self.sealed_at - begin
         return bool(rows)
+
+    def _may_seal(self, row: int) -> bool:
+        """Say whether a failure is one of some: what stops a task is nothing to be tolerated."""
+        assert self.breaker is not None
+        label, cause = (
+            self.submission.labels[int(self.submission.job[row])],
+            self._cause(self.tally.failures[row]),
+        )
+        if label in self.held:
+            return self.held[label].cause != cause
+        return not self.flights.flying or not self.breaker.suspicious(label, cause)
 
     def _seal_one(self, row: int) -> Receipt:
         s = self.submission
@@ -404,6 +529,8 @@ class Loop:
             unasked=dict(Counter(s.task[row] for row in s.unasked if row not in s.states)),
             notes=tuple(getattr(self.engine, "notes", ())),
             awaited=s.awaited,
+            tripped=tuple(self.held.values()),
+            avoided=tuple(self.avoided),
         )
 
 

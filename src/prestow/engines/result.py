@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prestow.engines.breaker import Tripped
 from prestow.errors import CODES, Exit
 from prestow.notebook import counted, states_table
 
@@ -58,6 +59,10 @@ class RunResult:
         Quanta that are unsettled and that nobody asked for, with ``only``.
     awaited : int
         Quanta that wait for inputs that are only promised.
+    tripped : tuple of Tripped
+        Causes that failed too many jobs: no more of their tasks were begun.
+    avoided : tuple of str
+        Hosts that failed nearly all that they got, and got no more.
     """
 
     plan: str
@@ -71,6 +76,8 @@ class RunResult:
     unasked: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     awaited: int = 0
+    tripped: tuple[Tripped, ...] = ()
+    avoided: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prestow.commit import Promoted, promote
 from prestow.engines import Engine
 from prestow.engines.awaiting import awaited_words
+from prestow.engines.breaker import Breaker, Tripped
 from prestow.engines.flights import Flights
 from prestow.engines.journal import JOURNAL, Journal, run_lock
 from prestow.engines.loop import Loop
@@ -21,6 +22,7 @@ from prestow.engines.progress import Event
 from prestow.engines.result import RunFailure, RunResult
 from prestow.engines.submission import Submission
 from prestow.manifest import Receipt
+from prestow.plan.retrying import read_held, read_retries, write_held
 from prestow.plan.settled import read_settled
 from prestow.stores import Store, open_store
 
@@ -45,6 +47,7 @@ def run_plan(
     registry: Register | None = None,
     on_event: Callable[[Event], None] | None = None,
     stop: threading.Event | None = None,
+    breaker: Breaker | None = None,
 ) -> RunResult:
     """Run what remains of a plan; the same call again goes on where it was.
 
@@ -71,6 +74,10 @@ def run_plan(
         Called with an `Event` on every change.
     stop : threading.Event or None
         Set it to drain.
+    breaker : Breaker or None
+        Says when one cause failed too many jobs of a task: no more of them begin then, also in later runs,
+        until somebody puts jobs back. Without one, that is forgotten. What jobs were put back with
+        (`prestow.plan.retrying`) counts.
 
     Raises
     ------
@@ -95,11 +102,14 @@ def run_plan(
             if directory is not None:
                 journal = Journal(directory / JOURNAL)
                 stack.callback(journal.close)
-        flights = Flights(submission, engine, store, stores, reuse)
-        loop = Loop(submission, engine, output, flights, journal, on_event, stop, begin)
+        flights = Flights(submission, engine, store, stores, reuse, read_retries(directory))
+        loop = Loop(submission, engine, output, flights, journal, on_event, stop, begin, breaker)
+        if breaker is not None:
+            loop.held = {label: Tripped(**facts) for label, facts in read_held(directory).items()}
         if submission.rows:
             stack.enter_context(_signals(stop))
             loop.run()
+        write_held(directory, {label: tripped.as_dict() for label, tripped in loop.held.items()})
         result = loop.result()
         waits = awaited_words(plan, submission.awaited)
         return replace(result, notes=(*result.notes, *_gone_words(gone), *waits))

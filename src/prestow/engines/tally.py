@@ -46,6 +46,12 @@ class Tally:
         self._word(row, "failed")
         return found
 
+    def forgive(self, row: int) -> None:
+        """Forget that a quantum failed: that was no fault of its own."""
+        if self.failures.pop(row, None) is not None:
+            self._word(row, "pending")
+        self.failed.pop(row, None)
+
     def _word(self, row: int, word: str) -> None:
         counts = self._tasks[self.submission.task[row]]
         before = WORDS[self._codes[row]]

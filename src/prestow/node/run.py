@@ -98,7 +98,7 @@ def run_manifest_json(
     Returns
     -------
     dict
-        ``job attempt states receipts failures not_yet seconds peak_memory``.
+        ``job attempt host states receipts failures not_yet seconds peak_memory``.
     """
     manifest = parse(text)
     given = {r.quantum: r for texts in parents for r in map(Receipt.from_json, texts)}
@@ -108,6 +108,7 @@ def run_manifest_json(
     return {
         "job": outcome.job,
         "attempt": outcome.attempt,
+        "host": outcome.report.get("host", ""),
         "states": {q: str(s) for q, s in outcome.states.items()},
         "receipts": [r.to_json() for r in outcome.receipts.values()],
         "failures": [f.as_dict() for f in outcome.failures],

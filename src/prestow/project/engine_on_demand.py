@@ -19,7 +19,6 @@ class EngineOnDemand:
         if name not in names("engines"):
             open_engine(name)  # raises, and lists what there is
         self.name = name
-        self.notes: tuple[str, ...] = ()
         self._options = options
         self._engine: Engine | None = None
 
@@ -36,6 +35,11 @@ class EngineOnDemand:
         return self._engine
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What the engine has to say, once it is made."""
+        return tuple(getattr(self._engine, "notes", ()))
+
+    @property
     def window(self) -> int:
         """How many jobs to have under way at once, as the engine sees it now."""
         return self._made.window
@@ -43,7 +47,6 @@ class EngineOnDemand:
     def start(self) -> None:
         """Make it, and begin."""
         self._made.start()
-        self.notes = tuple(getattr(self._made, "notes", ()))
 
     def submit(self, spec: JobSpec, parents: Sequence[object]) -> object:
         """Take a job."""
@@ -56,6 +59,15 @@ class EngineOnDemand:
     def drain(self) -> None:
         """Begin nothing more."""
         self._made.drain()
+
+    def hold(self, label: str) -> None:
+        """Begin no more jobs of a label, if the engine can."""
+        if hasattr(self._made, "hold"):
+            self._made.hold(label)
+
+    def avoid(self, host: str) -> bool:
+        """Give a host nothing more, if the engine can; say whether it does."""
+        return hasattr(self._made, "avoid") and self._made.avoid(host)
 
     def close(self, *, cancel: bool = False) -> None:
         """Release everything."""

@@ -58,6 +58,8 @@ def _behave(value, label):
         time.sleep(0.05)
     if "while" in do and not os.path.exists(do["while"]):
         return
+    if "on" in do and os.environ.get("PRESTOW_HOST") != do["on"]:
+        return
     if do.get("what") == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if do.get("what") == "fail":
@@ -122,7 +124,8 @@ class Campaign:
         How many raw files; visit ``n`` has the flux ``n``.
     do : mapping of visit to mapping of task to mapping
         What shall happen: ``{"what": "fail"|"kill", "while": path, "times": n, "count": path,
-        "decline": code, "sleep": seconds, "until_gone": path}``.
+        "decline": code, "sleep": seconds, "until_gone": path,
+        "on": host}``.
     double, shift : str
         ``stop`` or ``tolerate``.
     clustered : bool
