@@ -41,6 +41,7 @@ COMMANDS = {
     "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),
     "emit": ("prestow.cli.emit:emit", "Write a plan for another system: Pegasus."),
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
+    "account": ("prestow.cli.account:account", "Hold what was planned and what is there against each other."),
     "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
     "compare": (
         "prestow.cli.compare:compare",

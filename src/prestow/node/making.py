@@ -17,6 +17,7 @@ from prestow.node import execute
 from prestow.node.bundle import activate, unpack
 from prestow.node.inputs import Seen, input_in_words
 from prestow.node.outcome import FULL, in_words
+from prestow.node.reading import Key, WatchedInput, reads_of
 from prestow.node.repository import Repository, Staged, lost_input
 from prestow.stores import Store
 from prestow.tasks import Absent, Input, Output, Quantum
@@ -40,6 +41,8 @@ class Making:
         self.repository = Repository(scratch, manifest.job, attempt, reuse=reuse)
         self.staged: dict[str, Staged] = {}
         self.code = ""
+        self._seen: Sequence[Seen] = ()
+        self._taken: set[Key] = set()
 
     def log(self, k: int) -> str:
         """Give the path of the k-th quantum's log."""
@@ -48,6 +51,11 @@ class Making:
     def clear(self, k: int, *, keep: bool) -> None:
         """Make way after the k-th quantum; what is staged stays."""
         self.repository.clear(k, [s.path for s in self.staged.values()], keep=keep)
+        self._seen, self._taken = (), set()
+
+    def reads(self) -> dict[str, dict[str, Any]]:  # Any: JSON values
+        """Say what the quantum at hand took of what was staged for it; nothing before its task could."""
+        return reads_of(self._seen, self._taken)
 
     def stage(self, seen: Seen) -> None:
         """Bring an input here, unless it is here as it was."""
@@ -65,11 +73,11 @@ class Making:
         """Give the quantum as its task sees it."""
         inputs: dict[str, list[Input]] = {name: [] for name in quantum.inputs}
         absent: dict[str, list[Absent]] = {name: [] for name in quantum.inputs}
+        self._seen, self._taken = seen, set()
         for s in seen:
             if s.state == State.MADE:
-                inputs[s.connection].append(
-                    Input(s.item.type, s.item.data_id, Path(self.staged[s.item.id].path), s.item.format)
-                )
+                item = Input(s.item.type, s.item.data_id, Path(self.staged[s.item.id].path), s.item.format)
+                inputs[s.connection].append(WatchedInput.of(item, self._taken, (s.connection, s.item.id)))
             else:
                 absent[s.connection].append(Absent(s.item.type, s.item.data_id, str(s.state), s.code))
         outputs: dict[str, tuple[Output, ...]] = {}

@@ -281,6 +281,7 @@ class _Job:
             "state": str(commits.settled[quantum.id].state) if quantum.id in commits.settled else "failed",
             "seconds": round(time.monotonic() - begin, 6), "cpu_seconds": round(cpu_seconds() - used, 6),
             "failures": [f.as_dict() for f in commits.failures if f.quantum == quantum.id],
+            "reads": {} if self.making is None else self.making.reads(),
         })  # fmt: skip
 
     def quantum(self, k: int, quantum: ManifestQuantum, making: Making, *, debugger: bool) -> None:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.plan.forecast import Forecast
     from prestow.plan.forecast_recorded import Recorded as ForecastRecorded
+    from prestow.project.accounting import Accounted
     from prestow.project.forecasting import Outlook
+    from prestow.results.account_unread import Unread
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
     from prestow.results.converting import Converted
@@ -45,6 +47,53 @@ class ProjectWithResults(ProjectWithPlans):
 
         found = self._plan(plan)
         return status(found, self.store, reuse=self.reusable(found), registry=self.registry)
+
+    def account(
+        self,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        *,
+        run: str | None = None,
+        level: str = "receipt",
+        unexpected: str | None = None,
+        dry_run: bool = False,
+    ) -> Accounted:
+        """Account for a plan (the newest): every planned output in one state, every file found in one class.
+
+        Parameters
+        ----------
+        run : str, optional
+            Instead: all that the receipts of a run say; its plans may be gone.
+        level : str
+            ``receipt`` (sizes and stories), ``sample:5%`` (also all bytes of a share) or ``full``.
+        unexpected : str, optional
+            What to do with unexpected files: ``keep``, ``tar``, ``drop`` or ``fail``; as ``prestow.yaml`` says,
+            if not given.
+        dry_run : bool
+            Only say what would be done with them.
+
+        Raises
+        ------
+        ProjectError
+            PST-A001 if nothing is known of the run, PST-A003 of the level, PST-A004 if files may be
+            another plan's, PST-A010 for each unexpected file under ``fail``.
+        StoreError
+            PST-A011 if they cannot be saved: then all of them are still there.
+        """
+        from prestow.project.accounting import account
+
+        return account(self, plan, run=run, level=level, unexpected=unexpected, dry_run=dry_run)
+
+    def unread(
+        self,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        *,
+        run: str | None = None,
+        task: str | None = None,
+    ) -> Unread:
+        """Say which inputs were staged and never read, with bytes; with ``task`` every single one of it."""
+        from prestow.project.accounting import unread
+
+        return unread(self, plan, run=run, task=task)
 
     def forecast(
         self,

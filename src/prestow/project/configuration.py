@@ -10,6 +10,8 @@ from prestow.errors import Problem, ProjectError, raise_all
 
 FILE = "prestow.yaml"
 SCHEMA = "prestow.project/1"
+UNEXPECTED = ("keep", "tar", "drop", "fail")
+"""What an account can do with unexpected files: name them, put them into a tar, delete them, or refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Configuration:
     """A checked ``prestow.yaml``; paths are absolute.
 
     ``registry`` is a database URL and ``store`` a store's URI. ``universe`` is None for the one
-    that prestow ships.
+    that prestow ships. ``unexpected`` is what an account does with unexpected files.
     """
 
     root: Path
@@ -27,6 +29,7 @@ class Configuration:
     universe: Path | None = None
     instruments: tuple[Path, ...] = ()
     workers: int = 2
+    unexpected: str = "keep"
 
 
 def find_root(start: Path) -> Path:
@@ -76,6 +79,7 @@ def read_configuration(root: Path) -> Configuration:
         universe=None if universe is None else root / universe,
         instruments=tuple(root / path for path in data.get("instruments") or ()),
         workers=data.get("workers", 2),
+        unexpected=data.get("unexpected", "keep"),
     )
 
 
@@ -85,7 +89,7 @@ def _problems(document: Document) -> list[Problem]:
         (),
         data,
         required=("schema", "registry", "store", "pipeline"),
-        optional=("universe", "instruments", "workers"),
+        optional=("universe", "instruments", "workers", "unexpected"),
     )
     if not isinstance(data, dict):
         return problems
@@ -108,6 +112,10 @@ def _problems(document: Document) -> list[Problem]:
         wrong = [
             document.problem("PST-C013", ("workers",), "must be at least 1", "write the number of processes")
         ]
+    policy = data.get("unexpected", "keep")
+    if policy not in UNEXPECTED:
+        fix = f"write one of {', '.join(UNEXPECTED)}"
+        wrong.append(document.problem("PST-C013", ("unexpected",), f"is {policy!r}, and no policy", fix))
     return problems + wrong
 
 

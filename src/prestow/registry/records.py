@@ -17,7 +17,7 @@ RECORD_SCHEMA = "prestow.record/1"
 KINDS = (
     "registered", "run", "chain", "bound", "child-of", "dimension", "relation", "store", "dataset-type", "deleted", "removed",
     "pixels", "calibration", "certified", "calibration-tag", "skymap", "promised",
-    "taint", "frozen", "finding", "closed",
+    "taint", "frozen", "finding", "closed", "sandbox", "unexpected",
 )  # fmt: skip
 
 

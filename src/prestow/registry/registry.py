@@ -19,7 +19,9 @@ from prestow.registry.accounting import Accounting
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Database, Mode, connect, whole
+from prestow.registry.findings import Findings
 from prestow.registry.following import Following
+from prestow.registry.frozen import Frozen
 from prestow.registry.history import History
 from prestow.registry.holdings import Holdings
 from prestow.registry.listing import Listing
@@ -166,6 +168,10 @@ class Registry:
             ids = [self._collection(member)[0] for member in members]
             self._register_collections([name], CollectionKind.CHAIN, inside=True)
             chain, _ = self._collection(name)
+            there = self._db.rows("SELECT member FROM collection_chain WHERE chain = $1 ORDER BY position", chain)
+            if [member for (member,) in there] == ids:
+                return
+            self.frozen.refuse([name], "its members stay as they are")
             self._db.execute("DELETE FROM collection_chain WHERE chain = $1", chain)
             for position, member in enumerate(ids):
                 self._db.execute("INSERT INTO collection_chain VALUES ($1, $2, $3)", chain, position, member)
@@ -216,6 +222,7 @@ class Registry:
             self._register_collections([run], CollectionKind.RUN, inside=True)
             known = self.binding(run)
             if known is None:
+                self.frozen.refuse([run], "nothing is planned into it")
                 number = self._collection(run)[0]
                 self._db.execute("INSERT INTO binding VALUES ($1, $2)", number, canonical_json(dict(facts)))
                 known = dict(facts)
@@ -234,6 +241,7 @@ class Registry:
             self._register_collections([child, parent], CollectionKind.RUN, inside=True)
             pair = (self._collection(child)[0], self._collection(parent)[0])
             if not self._db.rows("SELECT 1 FROM run_parent WHERE child = $1 AND parent = $2", *pair):
+                self.frozen.refuse([child], "it gets no other parent")
                 self._db.execute("INSERT INTO run_parent VALUES ($1, $2)", *pair)
 
     def parents(self, run: str) -> tuple[str, ...]:
@@ -282,10 +290,15 @@ class Registry:
 
         Rows that are there with equal facts are ignored. Those that disagree are reported as
         contradictory, and for them, and all outputs of their quantum, nothing is changed.
-        Dataset types, runs and stores must be known.
+        Dataset types, runs and stores must be known. Into a frozen run nothing new goes (PST-I030).
         """
         types = self.dataset_types()
-        return whole(self._db, lambda: loading.insert_datasets(self._db, self.universe, types, batch))
+
+        def insert() -> Inserted:
+            with self.frozen.kept(batch):
+                return loading.insert_datasets(self._db, self.universe, types, batch)
+
+        return whole(self._db, insert)
 
     def insert_raw(
         self,
@@ -315,7 +328,8 @@ class Registry:
                 visits.gather(self._db, self.universe, relations["visit_definition"])
             if footprints is not None:
                 loading.insert_keyed(self._db, "footprint", FOOTPRINT_KEYS, FOOTPRINT, footprints)
-            inserted = loading.insert_datasets(self._db, self.universe, types, batch)
+            with self.frozen.kept(batch):
+                inserted = loading.insert_datasets(self._db, self.universe, types, batch)
             if inserted.contradictory:
                 raise IngestError(
                     *(Problem("PST-I002", c.what, col.uuid_text(c.id)) for c in inserted.contradictory)
@@ -325,9 +339,10 @@ class Registry:
         return whole(self._db, insert)
 
     def delete_datasets(self, ids: Collection[bytes]) -> None:
-        """Take datasets out for ever: their rows go, and no ingest brings them back."""
+        """Take datasets out for ever: their rows go, and no ingest brings them back. Not of a frozen run (PST-I030)."""
         import pyarrow as pa
 
+        self.frozen.refuse(self.frozen.runs_of(ids), "nothing of it is deleted")
         with self._db.transaction():
             self._db.stage("s_gone", pa.table({"id": pa.array(sorted(set(ids)), pa.binary(16))}))
             gone = "(SELECT id FROM s_gone)"
@@ -609,15 +624,15 @@ class Registry:
         pair, only = "dataset d CROSS JOIN metric m", ""
         if names is not None:  # few names, few rows: the metrics are gone through, not the datasets
             pair = "metric m CROSS JOIN dataset d"
-            only = f" AND m.name IN ({', '.join(f'${i}' for i, _ in enumerate(asked, 1))})"
+            only = f" AND m.name IN ({', '.join(f'${i}' for i, _ in enumerate(asked, 1)) or 'NULL'})"
         there = self.collections()
         runs = {run for name in collections if name in there for run in self.chain_members(name)}
         numbers = [n for n, name in self._db.rows("SELECT id, name FROM collection") if name in runs]
         wanted = [n for n, name in self._db.rows("SELECT id, name FROM dataset_type") if name in set(types)]
         table = self._db.query(
             f"SELECT m.dataset AS id, m.name AS name, m.value AS value FROM {pair} "
-            f"WHERE m.dataset = d.id AND d.type IN ({', '.join(map(str, wanted))}) "
-            f"AND d.run IN ({', '.join(map(str, numbers))}){only} ORDER BY m.dataset, m.name",
+            f"WHERE m.dataset = d.id AND d.type IN ({', '.join(map(str, wanted)) or 'NULL'}) "
+            f"AND d.run IN ({', '.join(map(str, numbers)) or 'NULL'}){only} ORDER BY m.dataset, m.name",
             *asked,
         )
         return col.conform(table, kinds)
@@ -686,6 +701,16 @@ class Registry:
     def accounting(self) -> Accounting:
         """All that a run committed; see `prestow.registry.accounting`."""
         return Accounting(self._db)
+
+    @property
+    def frozen(self) -> Frozen:
+        """Frozen collections; see `prestow.registry.frozen`."""
+        return Frozen(self._db)
+
+    @property
+    def findings(self) -> Findings:
+        """What a person has to look at; see `prestow.registry.findings`."""
+        return Findings(self._db)
 
     @property
     def history(self) -> History:
@@ -877,7 +902,7 @@ def _digits(table: pa.Table) -> pa.Table:
 
 def _rows(table: pa.Table, collections: Mapping[int, str]) -> list[list[Any]]:  # Any: what the database holds
     data = table.to_pydict()
-    for name in ("run", "chain", "member", "child", "parent"):
+    for name in ("run", "chain", "member", "child", "parent", "collection"):
         if collections and name in data:
             data[name] = [collections[value] for value in data[name]]
     rows = [[v.hex() if isinstance(v, bytes) else v for v in row] for row in zip(*data.values(), strict=True)]

@@ -132,7 +132,7 @@ def status(
     found: list[StatusFailure] = []
     open_rows = np.flatnonzero(codes == 0)
     if len(open_rows):
-        failed = _failed(plan, store, open_rows)
+        failed = failed_among(plan, store, open_rows)
         codes[list(failed)] = WORDS.index("failed")
         found = [failed[row] for row in sorted(failed)[:failures]]
     counts = count_states(tasks_of(plan), codes)
@@ -140,7 +140,7 @@ def status(
     return Status(plan.id, plan.run, tasks, tuple(found))
 
 
-def _failed(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[int, StatusFailure]:
+def failed_among(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[int, StatusFailure]:
     """Find, among unsettled quanta, those of which a report tells a failure."""
     part = rows_at(plan.tables, "quanta", rows, ("quantum", "job"))
     numbers = part["job"].unique().sort().to_numpy().astype(np.int64)
