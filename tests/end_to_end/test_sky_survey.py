@@ -421,3 +421,21 @@ def test_a_wcs_gives_the_outer_edges_of_the_pixels(tmp_path):
     ra = (corners[:, 0] + 180) % 360 - 180
     assert ra.tolist() == pytest.approx([0, -0.1, -0.1, 0], abs=1e-6)
     assert corners[:, 1].tolist() == pytest.approx([0, 0, 0.2, 0.2], abs=1e-5)
+
+
+def test_a_registry_made_again_knows_the_same_sky(tmp_path):
+    """Footprints, maps, tracts, patches, shards, visits of several exposures, and the overlaps that were asked for."""
+    root = make(tmp_path / "again")
+    with Project.open(root) as project:
+        raws = [str(write_raws(tmp_path / "raws", {visit: VISITS[visit]})) for visit in (10, 13)]
+        project.ingest_raw(raws[:1], "mosaic")
+        project.register_skymap(root / "all.yaml")
+        project.relate()
+        before = project.registry.dump()
+    assert all(before[name] for name in ("footprint", "skymap", "relation_sky_overlap", "relation_patch_shards"))
+    assert all(before[name] for name in ("relation_shard_overlap", "relation_visit_definition", "dimension_visit"))
+    (root / "registry.db").rename(root / "old.db")
+    with Project.open(root) as project:
+        made = project.rebuild(compare=str(root / "old.db"))
+        assert (made.differences, made.rebuilt.problems) == ((), ())
+        assert project.registry.dump() == before

@@ -12,7 +12,6 @@ from pathlib import Path
 from prestow.commit import RECEIPTS, each_receipt, read_receipt, receipt_names
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, ProjectError, StoreError
 from prestow.formats import Measuring, open_format
-from prestow.ingest.reading_ahead import ahead
 from prestow.ingest.rebuilding_records import Into
 from prestow.ingest.rows import batch_of
 from prestow.ingest.verifying import says_what_its_name_says
@@ -21,6 +20,7 @@ from prestow.model import DatasetType
 from prestow.packs import is_packed
 from prestow.registry.columns import uuid_text
 from prestow.stores import Linkable, Store, Walkable
+from prestow.stores.ahead import ahead
 
 BATCH = 2000
 """Quanta of one transaction."""

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Any
 
 from prestow.errors import IngestError, PrestowError, Problem
-from prestow.ingest.reading_ahead import ahead
 from prestow.ingest.registered import even, load_registered
 from prestow.model import DatasetType
 from prestow.registry import Registry, StoreKind
@@ -22,6 +21,7 @@ from prestow.registry.certifying import CERTIFIED, TAGGED
 from prestow.registry.chaining import last_chains
 from prestow.registry.records import read_facts, record_name
 from prestow.stores import Store
+from prestow.stores.ahead import ahead
 
 Facts = Mapping[str, Any]  # Any: JSON values
 Records = Iterable[tuple[str, Facts]]
@@ -220,6 +220,7 @@ LOADERS: dict[str, Kind] = {
     "promised": Kind(_no_rows),
     "pixels": Kind(_no_rows),
     "closed": Kind(_no_rows),
+    "unexpected": Kind(_no_rows),
     CERTIFIED: Kind(_certified, ("collection", "type", "datasets", "data_id", "known_begin")),
     "taint": Kind(_tainted, ("dataset", "tainted", "because")),
     "finding": Kind(_findings, ("kind",)),
