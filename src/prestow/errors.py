@@ -170,6 +170,15 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G023": ("this run cannot be removed", Exit.REFUSED),
     "PST-G024": ("it cannot be shown here", Exit.USAGE),
     # converting things
+    # a dataset brought elsewhere, and made again
+    "PST-T001": ("a sandbox cannot stand here", Exit.USAGE),
+    "PST-T002": ("the directory holds something else", Exit.USAGE),
+    "PST-T003": ("a sandbox of another source", Exit.USAGE),
+    "PST-T004": ("this is no sandbox", Exit.USAGE),
+    "PST-T005": ("what was made in a sandbox is taken in nowhere else", Exit.INGEST),
+    "PST-T006": ("the sandbox is in use", Exit.ENVIRONMENT),
+    "PST-T007": ("it cannot be made again", Exit.REFUSED),
+    "PST-T008": ("nothing like this has components", Exit.USAGE),
     "PST-G030": ("it cannot be converted", Exit.USAGE),
     "PST-G031": ("converted, it would not be the same", Exit.REFUSED),
     "PST-G032": ("a converted file cannot stand here", Exit.USAGE),

@@ -1,4 +1,4 @@
-"""An exhaustive model of the commit protocol that drives the real settle, promote and clean.
+"""An exhaustive model of the commit protocol that drives the real settle, promote, clean and pack.
 
 Actors are plain functions over a store. Between any two store calls the scheduler may run any
 other actor, or none ever again (a kill). An actor's state is what its store calls have answered so
@@ -18,6 +18,7 @@ import pytest
 
 from prestow import commit, packs
 from prestow.errors import ObjectNotFoundError, Problem
+from prestow.ingest import packing
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput
 from prestow.stores import Put
 from prestow.stores.memory import MemoryStore
@@ -101,6 +102,9 @@ def settle(store, receipt, mutants):
             return receipt, True
         winner = commit.read_receipt(store, NAMES[IDS.index(receipt.quantum)])
         return winner or receipt, False
+    if "a late attempt looks for no pack" in mutants:
+        if store.put_if_absent(NAMES[IDS.index(receipt.quantum)], receipt.to_json().encode()) is Put.YES:
+            return receipt, True
     return commit.settle(store, receipt, sleep=lambda seconds: None)
 
 
@@ -196,7 +200,13 @@ def gather(store, mutants):
     """A consumer of both: reads receipts, then bytes by receipt; nothing while one is unsettled."""
     receipts = []
     for q in QUANTA:
-        receipt = commit.read_receipt(store, NAMES[q])
+        receipt = None
+        if "a single file counts before a pack" in mutants:
+            try:
+                receipt = Receipt.from_json(store.read(NAMES[q]).decode())
+            except ObjectNotFoundError:
+                pass
+        receipt = receipt or commit.read_receipt(store, NAMES[q])
         if receipt is None and "no seal" not in mutants:
             return "not yet"
         receipts.append(receipt)
@@ -252,6 +262,21 @@ def cleaner(store, mutants):
     return "done"
 
 
+def packer(store, mutants):
+    """Close the run once all of it is settled: packs first, then the single files go."""
+    if any(commit.read_receipt(store, name) is None for name in NAMES):
+        return "not yet"
+    if "single files go before packs count" in mutants:
+        for name in NAMES:
+            data = store.read(name)
+            pack, body = packs.encode_pack([(name, data)], "run")
+            store.put_if_absent(pack.name, body)
+            store.delete(name)
+        return "done"
+    packing.remove_singles(store, packing.write_packs(store, "run"))
+    return "done"
+
+
 ACTORS = {
     "A": lambda s, m: attempt(s, "A", m),
     "B": lambda s, m: attempt(s, "B", m),
@@ -260,6 +285,8 @@ ACTORS = {
     "H": gather,
     "I": ingester,
     "C": cleaner,
+    "P": packer,
+    "Q": packer,
 }
 
 
@@ -324,8 +351,9 @@ class Explorer:
             except ObjectNotFoundError:
                 answer = Absent(arguments[0])
             after = self.store.snapshot()
-            for name in NAMES:
-                if name in self.worlds[world] and after.get(name) != self.worlds[world][name]:
+            for q in QUANTA:
+                before = receipt_in(self.worlds[world], q)
+                if before is not None and receipt_in(after, q) != before:
                     self.violations.add("a receipt was changed")
             for name in PLANNED:
                 if self.committed(world, name) and after.get(name) != self.worlds[world][name]:
@@ -359,9 +387,11 @@ class Explorer:
         operation, name = call[:2]
         objects = self.worlds[world]
         if name == INDEX:
-            return name in objects or "P" not in self.who
+            return name in objects or not {"P", "Q"} & set(self.who)
         if operation in ("read", "size", "digest", "put_if_absent") and name in NAMES:
-            return name in objects
+            return name in objects and not {"P", "Q"} & set(self.who)
+        if name.endswith(".pack"):
+            return operation in ("read", "digest") and INDEX in objects
         if operation in ("read", "size", "digest") and name in PLANNED:
             return self.committed(world, name)
         return operation == "create" and name.startswith("_aside") and "C" not in self.who
@@ -439,8 +469,29 @@ def parsed(data):
     return Receipt.from_json(data.decode())
 
 
+class Objects(dict):
+    """Names and bytes that can be read as a store's."""
+
+    uri = "memory://model"
+
+    def size(self, name):
+        return len(self[name]) if name in self else None
+
+    def read(self, name):
+        return self[name]
+
+
+@functools.cache
+def packed_in(found):
+    return dict(packs.Packed.of(Objects(found), "run").receipts())
+
+
 def receipt_in(objects, q):
+    """Give what is settled: by the pack, if its index is there, else by a single file."""
     data = objects.get(NAMES[q])
+    if INDEX in objects:
+        found = frozenset((n, d) for n, d in objects.items() if n.startswith("_receipts/run/_packed/"))
+        data = packed_in(found).get(NAMES[q], data)
     return None if data is None else parsed(data)
 
 
@@ -485,6 +536,11 @@ CONFIGURATIONS = {  # and whether acknowledgements may be lost
     "ABG": False,
     "ABC": False,
     "ABI": False,
+    "AP": True,
+    "ARPG": False,
+    "APC": False,
+    "ABP": False,
+    "APQ": False,
 }
 
 MUTANTS = {
@@ -497,6 +553,9 @@ MUTANTS = {
     "ingest without receipts": ("AI",),
     "cleaning of unsettled asides": ("AC",),
     "dropping of debris": ("AC",),
+    "a late attempt looks for no pack": ("ARPG",),
+    "a single file counts before a pack": ("ARPG",),
+    "single files go before packs count": ("AP",),
 }
 
 
@@ -513,7 +572,9 @@ def test_every_mutant_is_convicted(mutant):
     broken = {mutant, "direct put"} if mutant == "ingest without receipts" else {mutant}
 
     found = [
-        Explorer(who, frozenset(broken)).run(until_convicted=mutant != "ingest without receipts").violations
+        Explorer(who, frozenset(broken), lost_acknowledgements="P" not in who)
+        .run(until_convicted=mutant != "ingest without receipts")
+        .violations
         for who in MUTANTS[mutant]
     ]
 

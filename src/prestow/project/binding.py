@@ -15,7 +15,7 @@ from prestow.pipeline.definition import Pipeline
 from prestow.plan.document import pipeline_digest
 from prestow.registry import CollectionKind, Registry, put_record
 from prestow.registry.chaining import put_in_front
-from prestow.registry.records import is_removed, read_record
+from prestow.registry.records import is_removed, read_record, record_name
 from prestow.stores import Put, Store
 
 _CHILD = re.compile(r"(.+)\+([0-9]+)")
@@ -205,6 +205,28 @@ def refuse_removed(store: Store, target: Target) -> None:
         ),
         PlanRefusedError,
     )
+
+
+def refuse_ended(registry: Registry, store: Store, target: Target) -> None:
+    """Refuse a run that is closed or frozen, and a child whose chain is frozen: nothing more is planned there.
+
+    Raises
+    ------
+    PlanRefusedError
+        PST-I031 if it is closed.
+    ProjectError
+        PST-I030 if it is frozen.
+    """
+    registry.frozen.refuse([target.run, target.chain], f"nothing is planned into run {target.run}")
+    if store.size(record_name("closed", target.run)) is not None:
+        raise PlanRefusedError(
+            Problem(
+                "PST-I031",
+                f"run '{target.run}' is closed: nothing more is planned into it",
+                "--run",
+                f"plan into another run (--run NAME), or into a child of it (--child-of {target.run})",
+            )
+        )
 
 
 def refuse_other_types(registry: Registry, pipeline: Pipeline) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from prestow.plan.promising import Promised
     from prestow.plan.splitting import Components
     from prestow.project.binding import Target
+    from prestow.project.repairing import Repair
     from prestow.project.sandbox import Debugged
     from prestow.query.data_ids import DataIds
     from prestow.results.promising import Promise
@@ -457,6 +458,7 @@ class Project(ProjectWithFiles):
             run = binding.sample_run(self.registry, self.store, f"{pipeline.name}.sample{sampled}", facts)
         target = binding.choose(self.registry, pipeline, facts, run=run, child_of=child_of)
         binding.refuse_removed(self.store, target)
+        binding.refuse_ended(self.registry, self.store, target)
         binding.refuse_other_types(self.registry, pipeline)
         collections, calibrations = binding.apart(self.registry, inputs)
         request = Request(
@@ -496,6 +498,7 @@ class Project(ProjectWithFiles):
         reuse: Sequence[str] = (),
         force: Sequence[str] = (),
         keep: Sequence[str] = (),
+        breaker: str | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> RunResult:
         """Run what is left of a plan; again goes on where it was.
@@ -513,11 +516,15 @@ class Project(ProjectWithFiles):
         reuse, force, keep : sequence of str, optional
             Runs to take from besides the parents (``any``: all); tasks to make again with what
             follows; tasks whose losses stay. What is given holds for the plan until the next time.
+        breaker : str, optional
+            ``20%``: when one cause failed more than this share of a task's jobs, no more of them begin until
+            they are put back (`retry`); ``off``: never. As the site or ``prestow.yaml`` says, if not given.
         on_event : callable, optional
             Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
         """
         from prestow.engines.running import run_plan
         from prestow.plan.reuse import Reuse, choose_reuse
+        from prestow.project.breaking import breaker_of, site_of
         from prestow.project.engine_on_demand import EngineOnDemand
         from prestow.site import Site, read_site
 
@@ -525,7 +532,8 @@ class Project(ProjectWithFiles):
         if reuse or force or keep:
             choose_reuse(found, self.registry, Reuse(tuple(reuse), tuple(force), tuple(keep)))
         self._reserve(found, again=True)
-        place = Site("here") if site is None else read_site(Path(site))
+        asked = site if site is not None else site_of(found)
+        place = Site("here") if asked is None else read_site(Path(asked))
         name = engine or place.engine
         options: dict[str, int | str] = {}
         if name != "local":
@@ -542,7 +550,22 @@ class Project(ProjectWithFiles):
                 reuse=self.reusable(found),
                 registry=self.registry,
                 on_event=on_event,
+                breaker=breaker_of(breaker, place, self.configuration),
             )
+
+    def repair(
+        self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST, *, dry_run: bool = False
+    ) -> Repair:
+        """Plan the request of a plan again in a child run, that makes exactly what the losses touched.
+
+        Raises
+        ------
+        PlanRefusedError
+            PST-E044, PST-E045; see `prestow.project.repairing.repair`.
+        """
+        from prestow.project.repairing import repair
+
+        return repair(self, self._plan(plan), dry_run=dry_run)
 
     def emit(
         self,

@@ -16,6 +16,7 @@ from prestow.model.universe import Universe
 from prestow.registry import columns as col
 from prestow.registry import gathering, loading, schema, visits
 from prestow.registry.accounting import Accounting
+from prestow.registry.artifacts import Artifacts
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Database, Mode, connect, whole
@@ -28,6 +29,7 @@ from prestow.registry.listing import Listing
 from prestow.registry.on_sky import FOOTPRINT, FOOTPRINT_KEYS, OnSky
 from prestow.registry.restoring import Restoring
 from prestow.registry.selecting import Choice, Part, restriction
+from prestow.registry.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -718,6 +720,11 @@ class Registry:
         return History(self._db)
 
     @property
+    def artifacts(self) -> Artifacts:
+        """Where datasets lie, against the disk; see `prestow.registry.artifacts`."""
+        return Artifacts(self._db)
+
+    @property
     def restoring(self) -> Restoring:
         """Small facts put back from their records; see `prestow.registry.restoring`."""
         return Restoring(self._db)
@@ -726,6 +733,11 @@ class Registry:
     def following(self) -> Following:
         """What was made from what, along its steps; see `prestow.registry.following`."""
         return Following(self._db, self.universe)
+
+    @property
+    def withdrawing(self) -> Withdrawing:
+        """Quanta taken out again, in a sandbox alone; see `prestow.registry.withdrawing`."""
+        return Withdrawing(self._db)
 
     @property
     def listing(self) -> Listing:

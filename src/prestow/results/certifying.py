@@ -180,6 +180,7 @@ def certify(sources: Sources, store: Store, wish: Wish) -> Certified:
             end,
             gate=gate,
         )
+        registry.frozen.refuse([wish.collection], "nothing is certified in it")
         registry.certified.create(wish.collection)
         put_record(store, "calibration", wish.collection, {"collection": wish.collection})
         record = put_certification(store, act)
@@ -225,6 +226,7 @@ def decertify(sources: Sources, store: Store, wish: Wish) -> Certified:
     act = Certification(
         wish.collection, wish.type, _ids(frame), {d: frame[d].to_list() for d in names}, known, ends=True
     )
+    registry.frozen.refuse([wish.collection], "what is certified in it stays so")
     record = put_certification(store, act)
     registry.certified.apply(store, wish.collection, wish.type)
     return Certified(wish.collection, wish.type, frame.height, known=known, record=record, ended=True)
@@ -236,6 +238,7 @@ def tag(registry: Registry, store: Store, collection: str, label: str, as_of: in
         what = f"'{label}' cannot be a label"
         fix = "use letters, digits and . _ + -, no sign first, at most 60; nothing that is a time"
         raise ProjectError(Problem("PST-K009", what, "the label", fix))
+    registry.frozen.refuse([collection], "it gets no other label")
     return registry.certified.tag(store, collection, label, as_of)
 
 

@@ -208,6 +208,7 @@ def remove(
         PST-G022 if something depends on it, unless ``even_so``; and what `look_at` raises.
     """
     _refuse(registry, store, run)
+    registry.frozen.refuse([run], "nothing of it is removed")
     products = list(_products(registry, store, run, store_name))
     found = _found(registry, store, run, plans, own_chain, products)
     if found.dependents.lines and not even_so:
