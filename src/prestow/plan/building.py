@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ UNNAMED = frozenset({"PST-C030", "PST-P003"})
 IN_MEMORY = 50_000  # quanta: the tables of more are files from the first
 
 
-def build_plan(request: Request, source: DatasetSource, *, beside: Path | None = None) -> Plan:
+def build_plan(
+    request: Request,
+    source: DatasetSource,
+    *,
+    beside: Path | None = None,
+    passes: Sequence[Callable[[State], State]] = PASSES,
+) -> Plan:
     """Make the plan of a request; the same always comes out.
 
     Its tables are in memory, or, if they are large, in a temporary directory that `write_plan` moves to its
@@ -45,6 +52,8 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
     ----------
     beside : Path, optional
         Where temporary directories are made: on the disk that the plan will be written to.
+    passes : sequence of callable
+        The planner; see `prestow.plan.given` for another beginning of it.
 
     Raises
     ------
@@ -59,7 +68,7 @@ def build_plan(request: Request, source: DatasetSource, *, beside: Path | None =
         raise PlanRefusedError(
             Problem("PST-P003", what, "run", "use letters, digits and . _ + -, a letter or digit first")
         )
-    for step in PASSES:
+    for step in passes:
         request.tell(step.__name__.lstrip("_"))
         state = step(state)
         if state.problems and not any(part.quanta.height for part in state.parts.values()):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from prestow.plan.promising import Promised
     from prestow.plan.splitting import Components
     from prestow.project.binding import Target
+    from prestow.project.fetching import Fetched
+    from prestow.project.regenerating import Regenerated
     from prestow.project.repairing import Repair
     from prestow.project.sandbox import Debugged
     from prestow.query.data_ids import DataIds
@@ -621,7 +623,9 @@ class Project(ProjectWithFiles):
         more, of every run). Nothing of the planner is imported.
         """
         from prestow.ingest import Level, ingest_outputs
+        from prestow.project.sandboxes import refuse_sandbox
 
+        refuse_sandbox(self.store, self.root)
         if run:
             self._check_run(run)
         runs = [run] if run else self._runs(plan)
@@ -667,6 +671,88 @@ class Project(ProjectWithFiles):
         return debug_job(
             self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep
         )
+
+    def fetch(
+        self,
+        *asked: str | Sequence[str],
+        into: str | os.PathLike[str],
+        depth: int | None = None,
+        link: bool = False,
+        dry_run: bool = False,
+        run: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Fetched:
+        """Bring datasets and their ancestors into a sandbox: a directory that is a project of its own.
+
+        Nothing of this project is written, not even by the registry. The same call again brings only what is
+        missing; after a kill it goes on.
+
+        Parameters
+        ----------
+        asked : str or sequence of str
+            Datasets: a path, an id, ``type{k=v,…}``, or the words ``type``, ``k=v``, ….
+        into : path
+            A directory that is empty, not there, or a sandbox from here.
+        depth : int, optional
+            How many steps up files are brought; all, if not given. What everything was made from is known anyway.
+        link : bool
+            Hard links instead of copies, where it is the same disk.
+        dry_run : bool
+            Only look.
+        run : str, optional
+            Of several runs that have it, this one.
+
+        Raises
+        ------
+        ProjectError
+            PST-T001 to PST-T003, PST-T006: the directory is not fit.
+        StoreError
+            PST-R002 if the disk is full.
+        """
+        from prestow.project.fetching import fetch
+
+        words = [(one,) if isinstance(one, str) else tuple(one) for one in asked]
+        with self._to_read() as source:
+            return fetch(
+                source, words, Path(into), depth=depth, link=link, dry_run=dry_run, run=run, progress=progress
+            )
+
+    def regenerate(
+        self,
+        *asked: str | Sequence[str],
+        engine: str = "local",
+        workers: int | None = None,
+        dry_run: bool = False,
+        run: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Regenerated:
+        """Make again, in this sandbox, what does not exist where it was brought from, and hold it to its record.
+
+        Parameters
+        ----------
+        asked : str or sequence of str
+            Datasets, as for `fetch`; all that is absent there, if none is given.
+
+        Raises
+        ------
+        ProjectError
+            PST-T004 if this is no sandbox, PST-T007 if what is asked for cannot be made again.
+        """
+        from prestow.project.regenerating import regenerate
+
+        words = [(one,) if isinstance(one, str) else tuple(one) for one in asked]
+        return regenerate(
+            self, words, engine=engine, workers=workers, dry_run=dry_run, run=run, on_event=on_event
+        )
+
+    @contextlib.contextmanager
+    def _to_read(self) -> Iterator[Project]:
+        """Give this project with a registry that cannot be written."""
+        from prestow.registry import Registry
+
+        with type(self)(self.configuration) as source:
+            source.registry = Registry.open(self.configuration.registry, self.universe, read_only=True)
+            yield source
 
 
 @contextlib.contextmanager

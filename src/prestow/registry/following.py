@@ -39,6 +39,11 @@ DATASETS = {
 }  # fmt: skip
 """Columns of datasets; ``data_id`` is canonical JSON."""
 
+PLACES = {
+    "id": col.ID, "store": "str", "path": "str", "size": "int", "sha256": col.DIGEST, "content": col.DIGEST, "format": "str",
+}  # fmt: skip
+"""Columns of where bytes are."""
+
 
 class Following:
     """A registry, looked at along what was made from what."""
@@ -149,6 +154,17 @@ class Following:
             )
         return col.conform(table, kinds)
 
+    def places(self, ids: Collection[bytes]) -> pa.Table:
+        """Give where the bytes of these datasets are: `PLACES`, the store registered first before others."""
+        return _asked(
+            self._db,
+            ids,
+            "SELECT a.dataset AS id, s.name AS store, a.path AS path, a.size AS size, a.sha256 AS sha256, "
+            "a.content AS content, a.format AS format FROM s_asked q JOIN artifact a ON a.dataset = q.id "
+            "JOIN store s ON s.id = a.store ORDER BY a.dataset, a.store",
+            PLACES,
+        )
+
     def makers(self) -> dict[str, tuple[str, ...]]:
         """Give, for each dataset type, the tasks that made some of it."""
         rows = self._db.rows(
@@ -208,7 +224,7 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:  # Any: what the column
             if isinstance(value, bytes):
                 row[name] = (
                     value.hex()
-                    if name in ("recipe", "planned_recipe", "actual_recipe", "sha256")
+                    if name in ("recipe", "planned_recipe", "actual_recipe", "sha256", "content")
                     else col.uuid_text(value)
                 )
     return rows

@@ -119,14 +119,15 @@ class Recorded(Papers):
             found.update(self._planned(among("id", rest)))
         found.update({point.id: point for point in told if point.id in ids and point.id not in found})
         absent = [i for i in ids if i not in found or found[i].state == UNKNOWN]
-        gone = self._deleted if absent else frozenset()
+        gone = self.deleted if absent else frozenset()
         for i in absent:
             known = found.get(i, Point(i))
             found[i] = replace(known, state="deleted") if i in gone else known
         return found
 
     @cached_property
-    def _deleted(self) -> frozenset[str]:
+    def deleted(self) -> frozenset[str]:
+        """The ids of what was deleted on purpose."""
         return self.registry.deleted() if self.registry is not None else frozenset()
 
     def _registered(self, ids: Collection[str]) -> dict[str, Point]:

@@ -33,7 +33,7 @@ def match_all(state: State) -> State:
     if state.calibrations:
         state = replace(state, extra={**state.extra, "calibrations": table_of(state)})
     relations = [name.partition(":")[2] for name in state.identity if name.startswith("relation:")]
-    return _narrow(replace(state, identity={**state.identity, **facts_of_relations(state, relations)}))
+    return narrow(replace(state, identity={**state.identity, **facts_of_relations(state, relations)}))
 
 
 def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame]) -> State:
@@ -71,8 +71,8 @@ def _match_task(state: State, task: TaskDefinition, lost: dict[str, pl.DataFrame
     kept, inputs, gone = sieve.close(sides)
     if not kept.height and not problems:
         problems = explain(state, task, sides, quanta.height, sieve.left_out)
-    planned, more = _planned(state, task, kept)
-    for name, frame in (_planned(state, task, gone)[0] if gone.height else {}).items():
+    planned, more = planned_of(state, task, kept)
+    for name, frame in (planned_of(state, task, gone)[0] if gone.height else {}).items():
         columns = [*(c for c in frame.columns if c != "_row"), gone[ASKED]]
         lost[name] = frame.select(columns)
     if state.wanted:
@@ -91,7 +91,7 @@ def _no_quanta(state: State, task: TaskDefinition) -> State:
     """Give the state with a task that nothing wanted needs."""
     dimensions = state.request.universe.expand(task.dimensions)
     quanta = pl.DataFrame(schema={"_row": ROW, **{d: state.kinds[d] for d in dimensions}})
-    planned, problems = _planned(state, task, quanta)
+    planned, problems = planned_of(state, task, quanta)
     part = TaskPart(quanta, {connection.name: pl.DataFrame(schema=PAIRS) for connection in task.inputs})
     return replace(
         state,
@@ -113,7 +113,7 @@ def _most(state: State, task: TaskDefinition, connection: InputConnection) -> in
     return many
 
 
-def _planned(
+def planned_of(
     state: State, task: TaskDefinition, quanta: pl.DataFrame
 ) -> tuple[dict[str, pl.DataFrame], list[Problem]]:
     """Give the datasets of a task's outputs: one a quantum, in the order of the quanta."""
@@ -132,7 +132,7 @@ def _planned(
     return frames, problems
 
 
-def _narrow(state: State) -> State:
+def narrow(state: State) -> State:
     """Drop the implied columns: what is matched needs its data IDs, what names say, and what clusters group by."""
     pipeline, universe = state.request.pipeline, state.request.universe
     grouped = {d for cluster in pipeline.clusters for d in universe.close(cluster.dimensions)}
