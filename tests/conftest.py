@@ -5,16 +5,18 @@ And registries on each database: whatever takes `dialect` or `registry_url` is t
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import settings
 
-from prestow.testing.databases import DIALECTS, NO_POSTGRES, fresh, testable
+from prestow.testing.databases import DIALECTS, NO_POSTGRES, empty, fresh, testable
 
 settings.register_profile("prestow", deadline=None)
 settings.load_profile("prestow")
 
 
-@pytest.fixture(params=DIALECTS)
+@pytest.fixture(scope="module", params=DIALECTS)
 def dialect(request):
     """Each database in turn, as far as there is one."""
     if not testable(request.param):
@@ -24,9 +26,16 @@ def dialect(request):
 
 @pytest.fixture
 def registry_url(dialect, tmp_path):
-    """A URL at which there is no registry yet."""
-    with fresh(dialect, tmp_path) as url:
+    """The URL of an empty registry of the default universe, to be opened with ``create=True``."""
+    with empty(dialect, tmp_path) as url:
         yield url
+
+
+@pytest.fixture
+def registry_urls(dialect, tmp_path):
+    """Give the same as often as wanted, each by a name."""
+    with contextlib.ExitStack() as stack:
+        yield lambda name: stack.enter_context(empty(dialect, tmp_path, name))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Laws of taking in: how often, when and in which portions does not matter."""
 
+import contextlib
 import importlib.util
 import itertools
 import tempfile
@@ -13,6 +14,7 @@ from prestow.ingest import Level, ingest_outputs, outputs
 from prestow.naming.universe import load_universe
 from prestow.registry import Registry
 from prestow.stores import open_store
+from prestow.testing.databases import empty
 
 spec = importlib.util.spec_from_file_location(
     "ingest_campaign", Path(__file__).parents[1] / "ingest_campaign.py"
@@ -24,8 +26,10 @@ UNIVERSE = load_universe()
 NUMBERS = itertools.count()
 
 
-def registry_of(directory, name):
-    return Registry.open(f"sqlite:///{directory}/{name}.db", UNIVERSE, create=True)
+@contextlib.contextmanager
+def registry_of(dialect, directory, name):
+    with empty(dialect, directory, name) as url, Registry.open(url, UNIVERSE, create=True) as registry:
+        yield registry
 
 
 def store_with(home):
@@ -40,15 +44,15 @@ def store_with(home):
     sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     level=st.sampled_from(Level),
 )
-def test_ingest_in_any_portions_and_any_number_of_times_equals_once(home, sizes, level):
+def test_ingest_in_any_portions_and_any_number_of_times_equals_once(dialect, home, sizes, level):
     store, receipts = store_with(home)
     with tempfile.TemporaryDirectory() as directory:
-        with registry_of(directory, "once") as once:
+        with registry_of(dialect, directory, "once") as once:
             ingest_outputs(once, store)
             expected = once.dump()
         whole = outputs.BATCH
         try:
-            with registry_of(directory, "often") as often:
+            with registry_of(dialect, directory, "often") as often:
                 for outputs.BATCH in sizes:
                     report = ingest_outputs(often, store, level=level)
                     assert report.problems == ()
@@ -63,7 +67,7 @@ def test_ingest_in_any_portions_and_any_number_of_times_equals_once(home, sizes,
 
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_ingest_at_any_moments_of_a_run_equals_once_at_its_end(data):
+def test_ingest_at_any_moments_of_a_run_equals_once_at_its_end(dialect, data):
     """Receipts appear one after the other, promotion later or never; ingest runs in between."""
     complete, receipts = store_with(())
     names = [name for name, _ in complete.walk("_receipts")]
@@ -72,7 +76,7 @@ def test_ingest_at_any_moments_of_a_run_equals_once_at_its_end(data):
     growing = open_store(f"memory://ingest-laws-{next(NUMBERS)}")
     for name, _ in complete.walk("_aside"):
         growing.put_if_absent(name, complete.read(name))
-    with tempfile.TemporaryDirectory() as directory, registry_of(directory, "growing") as registry:
+    with tempfile.TemporaryDirectory() as directory, registry_of(dialect, directory, "growing") as registry:
         for moment, name in enumerate(order):
             if moment in moments:
                 assert ingest_outputs(registry, growing).problems == ()
@@ -80,18 +84,18 @@ def test_ingest_at_any_moments_of_a_run_equals_once_at_its_end(data):
             if data.draw(st.booleans()):
                 promote(growing, read_receipt(growing, name))
         ingest_outputs(registry, growing)
-        with registry_of(directory, "once") as once:
+        with registry_of(dialect, directory, "once") as once:
             ingest_outputs(once, complete)
             assert ingest_campaign.comparable(once) == ingest_campaign.comparable(registry)
 
 
-def test_stopped_before_any_call_of_the_store_the_next_ingest_ends_the_same():
+def test_stopped_before_any_call_of_the_store_the_next_ingest_ends_the_same(dialect):
     class Stop(BaseException):
         pass
 
     with tempfile.TemporaryDirectory() as directory:
         store, _ = store_with(())
-        with registry_of(directory, "once") as once:
+        with registry_of(dialect, directory, "once") as once:
             calls = itertools.count()
             store.on_call = lambda *_: next(calls)
             ingest_outputs(once, store)
@@ -101,7 +105,7 @@ def test_stopped_before_any_call_of_the_store_the_next_ingest_ends_the_same():
         outputs.BATCH = 4
         try:
             for stop in range(
-                0, total, 9
+                0, total, 9 if dialect == "sqlite" else 60
             ):  # every ninth: the moves of a quantum and their neighbours are all met
                 store, _ = store_with(())
                 left = itertools.count()
@@ -111,7 +115,7 @@ def test_stopped_before_any_call_of_the_store_the_next_ingest_ends_the_same():
                         raise Stop
 
                 store.on_call = on_call
-                with registry_of(directory, f"stopped-{stop}") as registry:
+                with registry_of(dialect, directory, f"stopped-{stop}") as registry:
                     try:
                         ingest_outputs(registry, store)
                     except Stop:

@@ -9,6 +9,7 @@ from prestow.naming.universe import load_universe
 from prestow.plan.frames import describe, imply
 from prestow.query import parse_selection
 from prestow.registry import Registry
+from prestow.testing.databases import empty
 from prestow.testing.surveys import Survey, fill
 
 UNIVERSE = load_universe()
@@ -76,15 +77,16 @@ SELECTIONS = st.recursive(
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
+def registry(tmp_path_factory, dialect):
     directory = tmp_path_factory.mktemp("laws of selections")
-    with Registry.open(f"sqlite:///{directory}/registry.db", UNIVERSE, create=True) as registry:
+    with empty(dialect, directory) as url, Registry.open(url, UNIVERSE, create=True) as registry:
         yield registry
 
 
 def chosen_by_sql(registry, frame, selection, verdict):
     names = {c: c if c in frame.columns else c.rpartition(".")[2] for c in selection.columns}
-    found = selection.sql({c: f'"{name}"' for c, name in names.items() if name in frame.columns})
+    known = {c: f'"{name}"' for c, name in names.items() if name in frame.columns}
+    found = selection.sql(known, dialect=registry._db.dialect)
     with registry._db.scratch():
         registry._db.stage("s_frame", frame.to_arrow())
         rows = registry._db.rows(f"SELECT exposure FROM s_frame WHERE {found.text} {verdict}", *found.values)
@@ -111,11 +113,11 @@ def test_a_database_and_columns_choose_the_same_rows(registry, frame, text, cate
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory):
+def campaign(tmp_path_factory, dialect):
     """A registry of a small survey, and all its raws with everything that is known of them."""
     directory = tmp_path_factory.mktemp("laws of campaigns")
     survey = Survey.make(6, 2, bands=("g", "r", "i"))
-    with Registry.open(f"sqlite:///{directory}/registry.db", UNIVERSE, create=True) as registry:
+    with empty(dialect, directory) as url, Registry.open(url, UNIVERSE, create=True) as registry:
         fill(registry, survey)
         frames = {name: pl.from_arrow(registry.datasets([name], ["raw"])) for name in ("raw", "flat", "bias")}
         records = {name: pl.from_arrow(registry.dimension_records(name)) for name in UNIVERSE.dimensions}

@@ -181,7 +181,7 @@ class Calibrations:
         inside = ", ".join(str(s.number) for s in self.searched(collections))
         rows = self._db.rows(
             "SELECT DISTINCT t.name FROM calibration c JOIN dataset d ON d.id = c.dataset "
-            f"JOIN dataset_type t ON t.id = d.type WHERE c.collection IN ({inside}) ORDER BY t.name"
+            f"JOIN dataset_type t ON t.id = d.type WHERE c.collection IN ({inside or 'NULL'}) ORDER BY t.name"
         )
         return tuple(name for (name,) in rows)
 

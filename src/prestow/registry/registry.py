@@ -170,7 +170,9 @@ class Registry:
             ids = [self._collection(member)[0] for member in members]
             self._register_collections([name], CollectionKind.CHAIN, inside=True)
             chain, _ = self._collection(name)
-            there = self._db.rows("SELECT member FROM collection_chain WHERE chain = $1 ORDER BY position", chain)
+            there = self._db.rows(
+                "SELECT member FROM collection_chain WHERE chain = $1 ORDER BY position", chain
+            )
             if [member for (member,) in there] == ids:
                 return
             self.frozen.refuse([name], "its members stay as they are")

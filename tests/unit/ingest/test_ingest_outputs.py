@@ -30,10 +30,11 @@ UNIVERSE = load_universe()
 
 
 class House:
-    def __init__(self, root):
+    def __init__(self, root, registry_urls):
         self.root = root
         self.uri = f"file://{root}/store"
-        self.url = f"sqlite:///{root}/r.db"
+        self.registry_urls = registry_urls
+        self.url = registry_urls("r")
         self.store = open_store(self.uri)
         self.registry = Registry.open(self.url, UNIVERSE, create=True)
 
@@ -45,10 +46,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path, registry_urls):
     root = tmp_path / "a b#c%d[e'ü"
     root.mkdir()
-    house = House(root)
+    house = House(root, registry_urls)
     yield house
     house.registry.close()
 
@@ -119,8 +120,7 @@ def test_an_early_and_a_late_ingest_are_one_whole(house):
     assert house.take().quanta == 1
     campaign(house.store)
     house.take()
-    (house.root / "other").mkdir()
-    other = Registry.open(f"sqlite:///{house.root}/other/r.db", UNIVERSE, create=True)
+    other = Registry.open(house.registry_urls("other"), UNIVERSE, create=True)
     ingest_outputs(other, house.store)
     assert comparable(other) == comparable(house.registry)
     other.close()
@@ -258,9 +258,10 @@ def test_what_is_deleted_while_an_ingest_sleeps_does_not_come_back(house):
             return self.__getattr__("walk")(prefix)
 
     calls, at = 1, 0
+    step = 1 if house.registry._db.dialect == "sqlite" else 7
     while at < calls:
         store = Sleepy(at)
-        store.url = f"sqlite:///{house.root}/r-{at}.db"
+        store.url = house.registry_urls(f"r-{at}")
         with Registry.open(store.url, UNIVERSE, create=True) as registry:
             report = ingest_outputs(registry, store)
             assert (report.added, report.problems) == (1, ())
@@ -268,7 +269,7 @@ def test_what_is_deleted_while_an_ingest_sleeps_does_not_come_back(house):
                 str(uuid.UUID(bytes=i)) for i in registry.datasets(["isr"], [RUN])["id"].to_pylist()
             }
             assert ingest_outputs(registry, house.store).added == 0
-        calls, at = store.calls, at + 1
+        calls, at = store.calls, at + step
     assert calls > 5
 
 
@@ -311,7 +312,7 @@ with Registry.open(sys.argv[1], load_universe(), create=True) as registry:
 @pytest.mark.parametrize("level", list(Level))
 def test_without_planner_polars_and_dask_the_registry_is_the_same(house, level):
     campaign(house.store, home=lambda n: n % 2 == 0)
-    url = f"sqlite:///{house.root}/blocked.db"
+    url = house.registry_urls("blocked")
     subprocess.run(
         [sys.executable, "-c", BLOCKED, url, house.uri, level],
         check=True,
@@ -325,13 +326,14 @@ def test_without_planner_polars_and_dask_the_registry_is_the_same(house, level):
 
 def test_two_processes_at_once_are_one(house):
     campaign(house.store, visits=6, home=lambda n: n % 2 == 0)
-    command = [sys.executable, "-c", BLOCKED, f"sqlite:///{house.root}/two.db", house.uri, "receipt"]
+    url = house.registry_urls("two")
+    command = [sys.executable, "-c", BLOCKED, url, house.uri, "receipt"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     added = [int(p.communicate()[0]) for p in both]
     assert [p.returncode for p in both] == [0, 0]
     report = house.take()
     assert sum(added) == report.added
-    with Registry.open(f"sqlite:///{house.root}/two.db", UNIVERSE, read_only=True) as two:
+    with Registry.open(url, UNIVERSE, read_only=True) as two:
         assert two.dump() == house.registry.dump()
 
 

@@ -58,10 +58,10 @@ def simcam(path, *, obsid=202501010001, detector=0, kind="OBJECT", pixel=0, **ch
 
 
 class House:
-    def __init__(self, root):
+    def __init__(self, root, url):
         self.root = root
         self.store = open_store(f"file://{root}/store")
-        self.registry = Registry.open(f"sqlite:///{root}/r.db", UNIVERSE, create=True)
+        self.registry = Registry.open(url, UNIVERSE, create=True)
 
     def take(self, *files, **how):
         return ingest_raw(files, SIMCAM, self.registry, self.store, **how)
@@ -71,10 +71,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path, registry_url):
     root = tmp_path / "a b#c%d[e'ü"
     root.mkdir()
-    house = House(root)
+    house = House(root, registry_url)
     yield house
     house.registry.close()
 
@@ -235,7 +235,7 @@ def test_only_what_nobody_can_write_is_linked(house):
     assert house.store.local_path("raw/simcam/20250101/open.fits").stat().st_ino != open_.stat().st_ino
 
 
-def test_after_a_stop_between_copy_and_registry_the_same_call_goes_on(house):
+def test_after_a_stop_between_copy_and_registry_the_same_call_goes_on(house, registry_urls):
     for d in range(4):
         simcam(house.root / f"in/x{d}.fits", detector=d)
     calls = 0
@@ -258,7 +258,7 @@ def test_after_a_stop_between_copy_and_registry_the_same_call_goes_on(house):
         break
     del house.store.put_if_absent
     house.take(house.root / "in")
-    other = House(house.root / "in")
+    other = House(house.root / "in", registry_urls("other"))
     other.take(house.root / "in")
     mine, theirs = house.registry.dump(), other.registry.dump()
     mine.pop("store"), theirs.pop("store")
@@ -266,10 +266,11 @@ def test_after_a_stop_between_copy_and_registry_the_same_call_goes_on(house):
     other.registry.close()
 
 
-def test_the_order_of_files_does_not_matter(house, tmp_path):
+def test_the_order_of_files_does_not_matter(house, tmp_path, registry_urls):
     files = [simcam(house.root / f"in/x{d}.fits", detector=d, pixel=d) for d in range(4)]
     house.take(*files)
-    other = House((tmp_path / "other").absolute()) if (tmp_path / "other").mkdir() is None else None
+    (tmp_path / "other").mkdir()
+    other = House(tmp_path / "other", registry_urls("other"))
     for file in reversed(files):
         other.take(file)
     mine, theirs = house.registry.dump(), other.registry.dump()
@@ -296,8 +297,8 @@ def test_progress_ends_where_it_should(house):
 
 
 @pytest.mark.skipif(not DATA.exists(), reason=f"no real frames at {DATA} (set PRESTOW_TEST_DATA)")
-def test_a_real_campaign_of_cafos(tmp_path):
-    house = House(tmp_path)
+def test_a_real_campaign_of_cafos(tmp_path, registry_url):
+    house = House(tmp_path, registry_url)
     (tmp_path / "in").mkdir()
     for file in DATA.rglob("*.fits"):
         shutil.copyfile(file, tmp_path / "in" / file.name)

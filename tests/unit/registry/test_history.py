@@ -8,6 +8,7 @@ import pytest
 from prestow.model import DatasetType
 from prestow.naming.universe import load_universe
 from prestow.registry import DatasetBatch, Registry, history
+from prestow.testing.databases import empty
 
 UNIVERSE = load_universe()
 COUNT = 900
@@ -83,10 +84,11 @@ def batch(run, count, step):
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory):
-    with Registry.open(
-        f"sqlite:///{tmp_path_factory.mktemp('r')}/registry.db", UNIVERSE, create=True
-    ) as registry:
+def registry(tmp_path_factory, dialect):
+    with (
+        empty(dialect, tmp_path_factory.mktemp("r")) as url,
+        Registry.open(url, UNIVERSE, create=True) as registry,
+    ):
         for kind in ("calexp", "src"):
             registry.register_dataset_type(DatasetType(kind, ("instrument", "visit"), "fits"))
         registry.register_store("archive", "file:///archive")
