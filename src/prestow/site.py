@@ -99,6 +99,8 @@ class Site:
         For the engine of that name.
     quotas : mapping of name to Quota
         What stores may hold, where the site says.
+    breaker : float or None
+        Which share of a task's jobs may fail of one cause before no more begin; 1 is never.
     """
 
     name: str
@@ -109,6 +111,26 @@ class Site:
     stores: Mapping[str, str] = field(default_factory=dict)
     pegasus: PegasusSettings | None = None
     quotas: Mapping[str, Quota] = field(default_factory=dict)
+    breaker: float | None = None
+
+
+SHARES = "write a share such as 20%, or off"
+OFF = False
+
+
+def share_of(value: object) -> float | None:
+    """Give a share between 0 and 1 of a text such as ``20%``; 1 if it is off; None if it is none.
+
+    Examples
+    --------
+    >>> share_of("20%"), share_of(False), share_of("a lot")
+    (0.2, 1.0, None)
+    """
+    if value is OFF:  # YAML says so of the word off
+        return 1.0
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *%", value) if isinstance(value, str) else None
+    share = float(match[1]) / 100 if match else 0.0
+    return share if 0 < share < 1 else None
 
 
 def read_site(path: Path) -> Site:
@@ -144,6 +166,7 @@ def read_site(path: Path) -> Site:
         dict(_uris(data.get("stores") or {})),
         None if settings is None else PegasusSettings(**settings),
         dict(_quotas(data.get("stores") or {})),
+        share_of(data["breaker"]) if "breaker" in data else None,
     )
 
 
@@ -172,13 +195,14 @@ def _size(value: object) -> int | None:
 
 def _problems(document: Document) -> list[Problem]:
     data = document.data
-    optional = ("engine", "workers", "scheduler", "scratch", "stores", PEGASUS)
+    optional = ("engine", "workers", "scheduler", "scratch", "stores", "breaker", PEGASUS)
     problems = document.check_keys((), data, required=("schema", "name"), optional=optional)
     if not isinstance(data, dict):
         return problems
     for key in ("schema", "name", "engine"):
         if key in data:
             problems += document.check_type((key,), data[key], str)
+    problems += breaker_problems(document, data)
     for key in ("scheduler", "scratch"):
         problems += document.check_type((key,), data.get(key), str, type(None))
     workers = data.get("workers")
@@ -206,6 +230,13 @@ def _problems(document: Document) -> list[Problem]:
     for name, uri in stores.items() if isinstance(stores, dict) else ():
         problems += _store_problems(document, name, uri)
     return [*problems, *_pegasus_problems(document, data)]
+
+
+def breaker_problems(document: Document, data: Mapping[str, object]) -> list[Problem]:
+    """Check the key ``breaker`` of a document."""
+    if "breaker" not in data or share_of(data["breaker"]) is not None:
+        return []
+    return [document.problem("PST-C013", ("breaker",), f"is {data['breaker']!r}, not a share", SHARES)]
 
 
 def _store_problems(document: Document, name: str, value: object) -> list[Problem]:

@@ -42,6 +42,8 @@ COMMANDS = {
     "emit": ("prestow.cli.emit:emit", "Write a plan for another system: Pegasus."),
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
     "account": ("prestow.cli.account:account", "Hold what was planned and what is there against each other."),
+    "retry": ("prestow.cli.retry:retry", "Put failed jobs back, with other memory, hosts or site."),
+    "repair": ("prestow.cli.repair:repair", "Make good what was lost, in a child run."),
     "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
     "compare": (
         "prestow.cli.compare:compare",
@@ -50,7 +52,9 @@ COMMANDS = {
     "convert": ("prestow.cli.convert:convert", "Write one product in another format, if it can be the same."),
     "why": ("prestow.cli.why:why", "Say why a job, a dataset or a file is as it is."),
     "trace": ("prestow.cli.trace:trace", "Show what a product came from, and what it went into."),
+    "fsck": ("prestow.cli.fsck:fsck", "Hold registry and disk against each other."),
     "rebuild": ("prestow.cli.rebuild:rebuild", "Make the registry again from files, records and receipts."),
+    "retire": ("prestow.cli.retire:retire", "Delete intermediates that nobody will read any more."),
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
     "drop": ("prestow.cli.drop:drop", "Give a plan up, and free the names that it holds."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),

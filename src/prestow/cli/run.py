@@ -53,6 +53,11 @@ SHOWN = 5  # failures printed after the end; all of them were printed as they ca
     metavar="TASK",
     help="What a parent lost of this task stays lost; in a child run. Repeatable.",
 )
+@click.option(
+    "--breaker",
+    metavar="SHARE|off",
+    help="Begin no more jobs of a task when one cause fails more than this share of them; default 20%.",
+)
 @shared_options
 def run(
     plan: str | None,
@@ -63,6 +68,7 @@ def run(
     reuse: tuple[str, ...],
     force: tuple[str, ...],
     keep: tuple[str, ...],
+    breaker: str | None,
     output: Output,
     directory: Path,
 ) -> int:
@@ -86,6 +92,7 @@ def run(
         reuse=reuse,
         force=force,
         keep=keep,
+        breaker=breaker,
         on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None,
     )
     counts = result.counts
@@ -100,6 +107,9 @@ def run(
     if code is not Exit.OK:
         text += f"     exit {int(code)}"
     text += "".join(f"\n  {note}" for note in result.notes)
+    text += "".join(f"\n  {tripped}" for tripped in result.tripped)
+    if result.avoided:
+        text += f"\n  no more was given to {', '.join(result.avoided)}, where nearly all failed"
     for failure in result.failures[:SHOWN]:
         text += "\n  " + str(failure).replace("\n", "\n  ")
     if len(result.failures) > SHOWN:
@@ -107,7 +117,8 @@ def run(
     facts = {
         "plan": result.plan, "run": result.run, "tasks": {t: dict(c) for t, c in result.tasks.items()}, "counts": counts,
         "jobs": result.jobs, "seconds": round(result.seconds, 3), "stopped": result.stopped, "unasked": dict(result.unasked), "exit_code": int(code),
-        "notes": list(result.notes), "awaited": result.awaited,
+        "notes": list(result.notes), "awaited": result.awaited, "tripped": [one.as_dict() for one in result.tripped],
+        "avoided": list(result.avoided),
         "failures": [failure.as_dict() for failure in result.failures],
     }  # fmt: skip
     output.answer(
@@ -120,12 +131,14 @@ def run(
 
 
 def _following(result: RunResult, plan: str, option: str) -> str:
+    if result.tripped and not result.failures:
+        return f"prestow retry{plan} --failed && prestow run{plan}          or why: prestow why {result.tripped[0].job}{option}"
     if result.failures:
-        return f"prestow debug {result.failures[0].job}{option}"
+        return f"prestow retry{plan} --failed && prestow run{plan}          or why: prestow why {result.failures[0].job}{option}"
     if result.awaited and result.exit_code is Exit.STOPPED and not result.stopped:
         return f"prestow ingest{plan}          then, when what is promised is there: prestow plan --promised"
     if not result.settled:
         return f"prestow run{plan}"
     if result.losses:
-        return f"prestow ingest{plan}          then make good what was lost: prestow plan --child-of {result.run}"
+        return f"prestow ingest{plan}          then make good what was lost: prestow repair{plan}"
     return f"prestow ingest{plan}"

@@ -12,7 +12,11 @@ from prestow.cli import completing
 from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, count_text, duration_text, table
 from prestow.cli.show_forecast import recorded_line
+from prestow.engines.breaker import Tripped
 from prestow.errors import Exit
+from prestow.plan.retrying import read_held, read_retries
+
+SHOWN = 20  # losses for people; -v and --json have them all
 
 if TYPE_CHECKING:
     from prestow.engines.journal import UnderWay
@@ -27,16 +31,21 @@ if TYPE_CHECKING:
 @click.option(
     "--exit-code", is_flag=True, help="Exit 5 if anything failed or is blocked, 10 if something was lost."
 )
+@click.option(
+    "--losses", is_flag=True, help="List what is lost, each with its cause, and what went on without it."
+)
 @shared_options
-def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -> int:
+def status(plan: str | None, exit_code: bool, losses: bool, output: Output, directory: Path) -> int:
     """Show how many quanta of each task of PLAN are in which state; always all of them."""
     project = open_project(directory)
     found = project.find_plan(plan or "latest")
+    if losses:
+        return _losses(project, found, exit_code=exit_code, output=output)
     standing = project.status(found)
     rows = list(standing.tasks.items())
     total = standing.counts
     shown = [state for state in total if state != "unneeded" or total[state]]
-    failures = "".join(
+    failures = _groups(standing) + "".join(
         f"\n  FAILED {f.task} {f.data_id} (job {f.job}, {count_text(f.attempts, 'attempt')}) [{f.code}] "
         + f.message.replace("\n", "\n    ")
         for f in standing.failures
@@ -47,6 +56,8 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         "status",
         {
             **standing.as_dict(),
+            "put_back": _put_back(found, standing),
+            "held": list(read_held(found.directory).values()),
             "run_under_way": now.as_dict() if now else None,
             "forecast": recorded.as_dict() if recorded else None,
         },
@@ -61,6 +72,8 @@ def status(plan: str | None, exit_code: bool, output: Output, directory: Path) -
         )
         + (_under_way(now) if now and now.alive else "")
         + (f"\n  {recorded_line(recorded)}" if recorded else "")
+        + _put_back_words(found, standing)
+        + "".join(f"\n  {Tripped(**facts)}" for facts in read_held(found.directory).values())
         + failures,
         following=f"prestow status{plan_word(project, found)}"
         if now and now.alive
@@ -95,14 +108,60 @@ def _under_way(now: UnderWay) -> str:
 
 
 def _following(project: Project, plan: Plan, standing: Status) -> str:
+    from prestow.results.failing import again
+
     total, other = standing.counts, plan_word(project, plan)
-    if standing.failures and not other:
-        return f"prestow why {standing.failures[0].job}          or again: prestow run"
+    if standing.failures:
+        option = plan_word(project, plan, " --plan ")
+        return f"{again(plan, standing, other)}          or why: prestow why {standing.failures[0].job}{option}"
     if total["failed"] or total["pending"]:
         return f"prestow run{other}"
     settled_here = sum(total.values()) - total["reused"] - total["unneeded"]
-    return (
-        f"prestow ingest{other}"
-        if project.registry.quanta(plan.run).num_rows < settled_here
-        else f"prestow show{other} --files"
-    )
+    if project.registry.quanta(plan.run).num_rows < settled_here:
+        return f"prestow ingest{other}"
+    if total["lost"] or total["blocked"]:
+        return f"prestow repair{other}          or list them: prestow status{other} --losses"
+    return f"prestow show{other} --files"
+
+
+def _groups(standing: Status) -> str:
+    """Tell the failures by cause, where there is more than one to tell."""
+    from prestow.results.failing import group_lines
+
+    if standing.counts["failed"] <= 1:
+        return ""
+    causes = count_text(len(standing.groups), "cause")
+    head = f"\n  {count_text(standing.counts['failed'], 'failure')} of {causes}:"
+    return head + "".join(f"\n  {line}" for line in group_lines(standing.groups))
+
+
+def _put_back(plan: Plan, standing: Status) -> dict[str, int]:
+    """Count the jobs that were put back, how often in all, and those that failed again or were not tried yet."""
+    jobs = read_retries(plan.directory).jobs
+    failed = sum(name in jobs for name in standing.jobs)
+    return {"jobs": len(jobs), "times": sum(change.times for change in jobs.values()), "failed": failed}
+
+
+def _put_back_words(plan: Plan, standing: Status) -> str:
+    counts = _put_back(plan, standing)
+    if not counts["jobs"]:
+        return ""
+    times = f", {counts['times']:,} times in all" if counts["times"] > counts["jobs"] else ""
+    return f"\n  {count_text(counts['jobs'], 'job')} put back{times}: {counts['failed']:,} failed, {counts['jobs'] - counts['failed']:,} went on"
+
+
+def _losses(project: Project, plan: Plan, *, exit_code: bool, output: Output) -> int:
+    found = project.losses(plan)
+    lines = [f"plan {plan.id[:8]}  run {plan.run}", f"  {found.verdict()}"]
+    most = None if output.verbosity > 0 else SHOWN
+    for head, entries in (("", found.losses), ("  went on without:", found.without)):
+        lines += [head] if head and entries else []
+        lines += [f"  {one}" for one in entries[:most]]
+        if most is not None and len(entries) > most:
+            lines.append(f"  and {len(entries) - most:,} more: -v")
+    word = plan_word(project, plan)
+    output.answer(
+        "losses", found.as_dict(), "\n".join(lines),
+        following=f"prestow repair{word}" if found.losses else f"prestow status{word}",
+    )  # fmt: skip
+    return Exit.LOSSES if exit_code and found.losses else Exit.OK

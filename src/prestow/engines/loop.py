@@ -200,6 +200,7 @@ class Loop:
                 "ended",
                 **facts,
                 attempt=result["attempt"],
+                host=result.get("host", ""),
                 states=dict(Counter(result["states"].values())),
                 seconds=result.get("seconds", 0),
             )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from prestow.project.accounting import Accounted
     from prestow.project.forecasting import Outlook
     from prestow.results.account_unread import Unread
+    from prestow.results.retiring import Retiring
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
     from prestow.results.converting import Converted
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from prestow.results.graph import Graph
     from prestow.results.identifying import Identified
     from prestow.results.looking import Look
+    from prestow.results.losses import Losses
     from prestow.results.recorded import Recorded
     from prestow.results.removing import Removal
+    from prestow.results.retrying import PutBack
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
 
@@ -94,6 +97,83 @@ class ProjectWithResults(ProjectWithPlans):
         from prestow.project.accounting import unread
 
         return unread(self, plan, run=run, task=task)
+
+    def losses(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Losses:
+        """List what a plan's run lost, what that blocked, and what went on without it."""
+        from prestow.results.losses import losses
+
+        found = self._plan(plan)
+        return losses(found, self.store, reuse=self.reusable(found), registry=self.registry)
+
+    def retry(
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        jobs: Sequence[str] = (),
+        memory: str = "",
+        site: str | os.PathLike[str] | None = None,
+        avoid: Sequence[str] = (),
+        avoid_bad_hosts: bool = False,
+        tries: int | None = None,
+        dry_run: bool = False,
+    ) -> PutBack:
+        """Put failed jobs back with changes, for the next `run`; nothing that is settled is touched.
+
+        Parameters
+        ----------
+        jobs : sequence of str
+            Names; all that failed, if none is given.
+        memory : str
+            A size such as ``16GB``, or ``x2``: so many times what was asked for last.
+        site : path, optional
+            A site file, for the next run.
+        avoid : sequence of str
+            Hosts; with ``avoid_bad_hosts`` also those that fail far more than others.
+        tries : int, optional
+            How often each is tried in one run.
+        dry_run : bool
+            Only look.
+
+        Raises
+        ------
+        ProjectError
+            PST-E040 to PST-E043, PST-R004; see `prestow.results.retrying.put_back`.
+        """
+        from prestow.project.putting_back import put_back
+
+        return put_back(
+            self, self._plan(plan), jobs=jobs, memory=memory, site=site, avoid=avoid,
+            avoid_bad_hosts=avoid_bad_hosts, tries=tries, dry_run=dry_run,
+        )  # fmt: skip
+
+    def retire(
+        self,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        *,
+        run: str | None = None,
+        dry_run: bool = False,
+        even_so: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Retiring:
+        """Delete what a plan's run need not keep any more, as ``retain`` says; killed, the same call goes on.
+
+        Parameters
+        ----------
+        run : str, optional
+            Which, instead of the newest plan's.
+        dry_run : bool
+            Only say what would go.
+        even_so : bool
+            Also if plans that are not in this project are in flight.
+
+        Raises
+        ------
+        ProjectError
+            PST-A001 if no plan of the run is here, PST-A012 if others' plans are in flight.
+        """
+        from prestow.project.accounting import retire
+
+        return retire(self, plan, run=run, dry_run=dry_run, even_so=even_so, progress=progress)
 
     def forecast(
         self,

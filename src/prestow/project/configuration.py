@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prestow.documents import Document, read_document
 from prestow.errors import Problem, ProjectError, raise_all
+from prestow.site import breaker_problems, share_of
 
 FILE = "prestow.yaml"
 SCHEMA = "prestow.project/1"
@@ -19,7 +20,8 @@ class Configuration:
     """A checked ``prestow.yaml``; paths are absolute.
 
     ``registry`` is a database URL and ``store`` a store's URI. ``universe`` is None for the one
-    that prestow ships. ``unexpected`` is what an account does with unexpected files.
+    that prestow ships. ``unexpected`` is what an account does with unexpected files, ``breaker``
+    the share of a task's jobs that may fail of one cause (1: all).
     """
 
     root: Path
@@ -30,6 +32,7 @@ class Configuration:
     instruments: tuple[Path, ...] = ()
     workers: int = 2
     unexpected: str = "keep"
+    breaker: float | None = None
 
 
 def find_root(start: Path) -> Path:
@@ -79,6 +82,7 @@ def read_configuration(root: Path) -> Configuration:
         universe=None if universe is None else root / universe,
         instruments=tuple(root / path for path in data.get("instruments") or ()),
         workers=data.get("workers", 2),
+        breaker=share_of(data["breaker"]) if "breaker" in data else None,
         unexpected=data.get("unexpected", "keep"),
     )
 
@@ -89,7 +93,7 @@ def _problems(document: Document) -> list[Problem]:
         (),
         data,
         required=("schema", "registry", "store", "pipeline"),
-        optional=("universe", "instruments", "workers", "unexpected"),
+        optional=("universe", "instruments", "workers", "unexpected", "breaker"),
     )
     if not isinstance(data, dict):
         return problems
@@ -106,6 +110,7 @@ def _problems(document: Document) -> list[Problem]:
     if isinstance(instruments, list):
         for i, path in enumerate(instruments):
             problems += document.check_type(("instruments", i), path, str)
+    problems += breaker_problems(document, data)
     workers = data.get("workers", 2)
     wrong = document.check_type(("workers",), workers, int)
     if not wrong and workers < 1:

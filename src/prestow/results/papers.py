@@ -61,7 +61,7 @@ class Papers:
             found: list[Row] = []
             store = self.store
             if store is not None and job:
-                found += _reports(store, job)
+                found += oldest_first(store, job)
             self._reports[job] = tuple(found)
         return self._reports[job]
 
@@ -75,7 +75,7 @@ class Papers:
         return found
 
 
-def _reports(store: Store, job: str) -> list[Row]:
+def oldest_first(store: Store, job: str) -> list[Row]:
     """Give the reports of a job's attempts, the oldest first where the files tell."""
     found: list[tuple[float, Row]] = []
     for name, report in read_reports(store, job):

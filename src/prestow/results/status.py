@@ -15,7 +15,7 @@ from prestow.plan.retaining import not_needed
 from prestow.plan.settled import read_settled
 from prestow.plan.slices import rows_at
 from prestow.plan.states import WORDS, count_states, tasks_of
-from prestow.results.papers import jobs_with_reports, read_reports
+from prestow.results.papers import jobs_with_reports, oldest_first
 from prestow.stores import Store
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from prestow.plan import Plan
     from prestow.plan.settled import Register
+    from prestow.results.failures import FailureGroup
 
 STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused", "unneeded")
 
@@ -40,6 +41,7 @@ class StatusFailure:
     code: str
     message: str
     log_tail: tuple[str, ...] = ()
+    host: str = ""
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give the failure as plain values."""
@@ -56,12 +58,18 @@ class Status:
         In the order of the pipeline; each task has every state, and they sum to the plan.
     failures : tuple of StatusFailure
         The first ones, in the order of the plan.
+    groups : tuple of FailureGroup
+        All failures of unsettled quanta, by cause and host, the most first.
+    jobs : tuple of str
+        The jobs that failed, in the order of the plan.
     """
 
     plan: str
     run: str
     tasks: Mapping[str, Mapping[str, int]]
     failures: tuple[StatusFailure, ...] = field(default=())
+    groups: tuple[FailureGroup, ...] = field(default=())
+    jobs: tuple[str, ...] = field(default=())
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,6 +96,7 @@ class Status:
             "plan": self.plan, "run": self.run, "counts": self.counts, "total": self.total,
             "tasks": {task: dict(counts) for task, counts in self.tasks.items()},
             "failures": [failure.as_dict() for failure in self.failures],
+            "groups": [group.as_dict() for group in self.groups], "failed_jobs": len(self.jobs),
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -130,14 +139,21 @@ def status(
         codes[taken & (codes == 0)] = WORDS.index("reused")
     codes[not_needed(plan, codes == 0)] = WORDS.index("unneeded")
     found: list[StatusFailure] = []
+    jobs: tuple[str, ...] = ()
+    groups: tuple[FailureGroup, ...] = ()
     open_rows = np.flatnonzero(codes == 0)
     if len(open_rows):
         failed = failed_among(plan, store, open_rows)
         codes[list(failed)] = WORDS.index("failed")
         found = [failed[row] for row in sorted(failed)[:failures]]
+        jobs = tuple(dict.fromkeys(failed[row].job for row in sorted(failed)))
+        if failed:
+            from prestow.results.failing import groups_of
+
+            groups = groups_of(plan, failed.values())
     counts = count_states(tasks_of(plan), codes)
     tasks = {task: {state: row[state] for state in STATES} for task, row in counts.items()}
-    return Status(plan.id, plan.run, tasks, tuple(found))
+    return Status(plan.id, plan.run, tasks, tuple(found), groups, jobs)
 
 
 def failed_among(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[int, StatusFailure]:
@@ -149,21 +165,21 @@ def failed_among(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[
     own = part.filter(part["job"].is_in(tried["job"].implode()))
     ids = rows_at(plan.tables, "quanta", own["quantum"].to_numpy().astype(np.int64), ("id",))["id"]
     row_of = {str(uuid.UUID(bytes=raw)): row for row, raw in zip(own["quantum"], ids, strict=True)}
-    entries: dict[int, list[tuple[str, Mapping[str, Any]]]] = {}  # Any: JSON values
+    entries: dict[int, list[tuple[str, str, Mapping[str, Any]]]] = {}  # Any: JSON values
     for job in tried["name"]:
-        for _, report in read_reports(store, job):
+        for report in oldest_first(store, job):
             for entry in report.get("quanta", ()):
                 row = row_of.get(entry.get("quantum"))
                 if row is not None and entry.get("state") == "failed":
-                    entries.setdefault(row, []).append((job, entry))
+                    entries.setdefault(row, []).append((job, str(report.get("host") or ""), entry))
     return {row: _failure(found) for row, found in entries.items()}
 
 
-def _failure(found: list[tuple[str, Mapping[str, Any]]]) -> StatusFailure:  # Any: JSON values
-    job, entry = found[-1]
+def _failure(found: list[tuple[str, str, Mapping[str, Any]]]) -> StatusFailure:  # Any: JSON values
+    job, host, entry = found[-1]
     failure: Mapping[str, Any] = next(iter(entry.get("failures", ())), {})
     return StatusFailure(
         quantum=entry["quantum"], task=entry.get("task", ""), data_id=str(DataId(entry.get("data_id", {}))), job=job,
         attempts=len(found), code=failure.get("code", ""), message=failure.get("message", ""),
-        log_tail=tuple(failure.get("log_tail", ())),
+        log_tail=tuple(failure.get("log_tail", ())), host=host,
     )  # fmt: skip
