@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from prestow.results.account_unread import Unread
 
 SHOWN = 5
-WORDS = ("missing", "unexpected", "misplaced", "faulty", "failed", "pending", "lost", "blocked", "contradictory")
+WORDS = (
+    "missing",
+    "unexpected",
+    "misplaced",
+    "faulty",
+    "failed",
+    "pending",
+    "lost",
+    "blocked",
+    "contradictory",
+)
 
 
 @click.command(short_help="Hold what was planned and what is there against each other.")
@@ -70,10 +80,15 @@ def account(
     project = open_project(directory)
     if unread:
         found = project.unread(plan, run=run, task=task)
-        output.answer("account", {"unread": found.as_dict()}, _unread_text(found, task), following=_next(found))
+        output.answer(
+            "account", {"unread": found.as_dict()}, _unread_text(found, task), following=_next(found)
+        )
         return Exit.OK
     done = project.account(plan, run=run, level=level, unexpected=policy, dry_run=dry_run)
-    facts: dict[str, Any] = {**done.account.as_dict(only), "unexpected": done.unexpected.as_dict()}  # Any: JSON
+    facts: dict[str, Any] = {
+        **done.account.as_dict(only),
+        "unexpected": done.unexpected.as_dict(),
+    }  # Any: JSON
     facts["exit"] = int(done.exit)
     output.answer(
         "account", facts, _text(done, only, dry_run=dry_run), following=_following(project, done, run)
@@ -108,7 +123,9 @@ def _text(done: Accounted, only: tuple[str, ...], *, dry_run: bool) -> str:
     for state in ("contradictory", "failed", "lost", "blocked", "pending"):
         if not only or state in only:
             rows = found.outputs.filter(found.outputs["state"] == state)
-            told = [f"  {state.upper()} {row[0]} ({row[1]})" for row in rows.select("path", "task").iter_rows()]
+            told = [
+                f"  {state.upper()} {row[0]} ({row[1]})" for row in rows.select("path", "task").iter_rows()
+            ]
             lines += _few(told, shown, state)
     if not only or "contradictory" in only:
         lines += _few(
@@ -136,7 +153,10 @@ def _put(done: Accounted, *, dry_run: bool) -> list[str]:
     if put.policy == "tar":
         place = f" in {put.tar}" if put.tar else " in a tar from before"
         return [f"  {would}kept{place}: {files}"]
-    return [f"  {would}dropped: {files}", *_few([f"    {stray.path}" for stray in put.taken], SHOWN, "dropped")]
+    return [
+        f"  {would}dropped: {files}",
+        *_few([f"    {stray.path}" for stray in put.taken], SHOWN, "dropped"),
+    ]
 
 
 def _few(lines: list[str], shown: int, kind: str) -> list[str]:
@@ -188,4 +208,8 @@ def _unread_text(found: Unread, task: str | None) -> str:
 
 def _next(found: Unread) -> str:
     worst = max(found.tasks, key=lambda one: one.size, default=None)
-    return f"prestow account --unread --task {worst.task}" if worst is not None and worst.unread else "prestow account"
+    return (
+        f"prestow account --unread --task {worst.task}"
+        if worst is not None and worst.unread
+        else "prestow account"
+    )

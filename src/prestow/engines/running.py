@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prestow.commit import Promoted, promote
+from prestow.commit import Promoted, deleted_name, promote
 from prestow.engines import Engine
 from prestow.engines.awaiting import awaited_words
 from prestow.engines.breaker import Breaker, Tripped
@@ -121,7 +121,9 @@ def _promote(plan: Plan, store: Store, row: int) -> list[str]:
     if found is None:
         return []
     return [
-        p.output.path for p in promote(store, Receipt.from_json(found)) if p.result is Promoted.TO_RESTORE
+        p.output.path
+        for p in promote(store, Receipt.from_json(found))
+        if p.result is Promoted.TO_RESTORE and store.size(deleted_name(p.output.id)) is None
     ]
 
 

@@ -76,8 +76,8 @@ class Making:
         self._seen, self._taken = seen, set()
         for s in seen:
             if s.state == State.MADE:
-                item = Input(s.item.type, s.item.data_id, Path(self.staged[s.item.id].path), s.item.format)
-                inputs[s.connection].append(WatchedInput.of(item, self._taken, (s.connection, s.item.id)))
+                given = Input(s.item.type, s.item.data_id, Path(self.staged[s.item.id].path), s.item.format)
+                inputs[s.connection].append(WatchedInput.of(given, self._taken, (s.connection, s.item.id)))
             else:
                 absent[s.connection].append(Absent(s.item.type, s.item.data_id, str(s.state), s.code))
         outputs: dict[str, tuple[Output, ...]] = {}

@@ -30,10 +30,11 @@ class WatchedInput(Input):
         taken.add(key)
 
     @property
-    def path(self) -> Path:  # type: ignore[override]  # a field there, and nobody sets it
+    def path(self) -> Path:
         """Where it is in the local repository."""
         self._note()
-        return Path(tuple.__getitem__(self, 2))
+        path: Path = tuple.__getitem__(self, 2)  # type: ignore[assignment]  # the third field of an input
+        return path
 
     def __iter__(self) -> Iterator[Any]:
         self._note()

@@ -38,18 +38,24 @@ class InputConnection:
     prerequisite: bool = False
 
 
+RETAIN = ("until_consumed", "run", "release")
+"""How long files are kept: until all that reads them is settled and taken in; until their run is closed; for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutputConnection:
     """What a task writes under one name.
 
     What is not ``retained`` is made for those that read it: when none of them has to run, it need not be
-    made, see `prestow.plan.retaining`.
+    made, see `prestow.plan.retaining`. ``retain`` says how long its files are kept once they are there: one of
+    `RETAIN`; what goes when it is consumed is not ``retained``.
     """
 
     name: str
     type: str
     optional: bool = False
     retained: bool = True
+    retain: str = RETAIN[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from prestow.pipeline.decorator import KEYS
 from prestow.pipeline.definition import (
     HINTS,
     RESOURCES,
+    RETAIN,
     InputConnection,
     OnFailure,
     OutputConnection,
@@ -268,13 +269,25 @@ def _outputs(reader: Reader, path: Key, value: object) -> Iterable[OutputConnect
         if isinstance(body, str):
             yield OutputConnection(str(name), body)
             continue
-        top = reader.section(here, body, ("type",), ("optional", "retained", *INLINE))
+        top = reader.section(here, body, ("type",), ("optional", "retained", "retain", *INLINE))
         kind = reader.text((*here, "type"), top["type"]) if "type" in top else ""
         optional = top.get("optional", False)
         reader.problems += reader.of(path).check_type((*here, "optional"), optional, bool)
         retained = top.get("retained", True)
         reader.problems += reader.of(path).check_type((*here, "retained"), retained, bool)
-        yield OutputConnection(str(name), kind, optional is True, retained is not False)
+        retain = top.get("retain", RETAIN[-1])
+        if retain not in RETAIN:
+            reader.note("PST-C013", (*here, "retain"), f"is {retain!r}", f"write one of {', '.join(RETAIN)}")
+            retain = RETAIN[-1]
+        consumed = retain == RETAIN[0]
+        if consumed and top.get("retained") is True:
+            what = "what goes once it is consumed is not retained for itself"
+            reader.note(
+                "PST-C013", (*here, "retained"), what, f"leave 'retained' out, or write retain: {RETAIN[1]}"
+            )
+        yield OutputConnection(
+            str(name), kind, optional is True, retained is not False and not consumed, retain
+        )
 
 
 def _minimum(reader: Reader, path: Key, value: object) -> str | int | float:

@@ -11,6 +11,7 @@ from prestow.model.universe import Dimension, Relation, Universe
 from prestow.pipeline.definition import (
     HINTS,
     RESOURCES,
+    RETAIN,
     Cluster,
     InputConnection,
     OnFailure,
@@ -28,6 +29,7 @@ _POLICY = (
     "resources",
     "hints",
     "unretained",
+    "retain",
 )  # of a task: how it is run, not what it makes
 
 
@@ -62,6 +64,7 @@ def _type_to_plain(kind: DatasetType) -> Plain:
 
 def _task_to_plain(task: TaskDefinition) -> Plain:
     unretained = [c.name for c in task.outputs if not c.retained]
+    retain = {c.name: c.retain for c in task.outputs if c.retain != RETAIN[-1]}
     return {
         "label": task.label,
         "dimensions": list(task.dimensions),
@@ -81,6 +84,7 @@ def _task_to_plain(task: TaskDefinition) -> Plain:
         **({"preflight": task.preflight} if task.preflight else {}),
         **({"barrier": True} if task.barrier else {}),
         **({"unretained": unretained} if unretained else {}),
+        **({"retain": retain} if retain else {}),
     }
 
 
@@ -123,15 +127,18 @@ def pipeline_from_plain(plain: Mapping[str, Any]) -> Pipeline:
 
 
 def _task_from_plain(plain: Mapping[str, Any]) -> TaskDefinition:
-    unretained = plain.get("unretained", ())
+    unretained, retain = plain.get("unretained", ()), plain.get("retain", {})
     return TaskDefinition(
         **{
-            **{key: value for key, value in plain.items() if key != "unretained"},
+            **{key: value for key, value in plain.items() if key not in ("unretained", "retain")},
             "dimensions": tuple(plain["dimensions"]),
             "command": None if plain["command"] is None else tuple(plain["command"]),
             "inputs": tuple(InputConnection(**c) for c in plain["inputs"]),
             "outputs": tuple(
-                OutputConnection(**c, retained=c["name"] not in unretained) for c in plain["outputs"]
+                OutputConnection(
+                    **c, retained=c["name"] not in unretained, retain=retain.get(c["name"], RETAIN[-1])
+                )
+                for c in plain["outputs"]
             ),
             "on_failure": OnFailure(plain["on_failure"]),
             "ignore": tuple(plain["ignore"]),

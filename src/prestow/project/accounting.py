@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prestow.registry import Registry
     from prestow.results.account import Account
     from prestow.results.account_unread import Unread
+    from prestow.results.retiring import Progress, Retiring
     from prestow.results.unexpected import Put
 
 
@@ -43,8 +44,8 @@ def account(
     dry_run: bool = False,
 ) -> Accounted:
     """Account for a plan (the newest), or for all that a run's receipts say; see `Project.account`."""
-    from prestow.results.account import Depth
     from prestow.results.account import account as take
+    from prestow.results.account_levels import Depth
     from prestow.results.status import failed_among
     from prestow.results.unexpected import put_away
 
@@ -81,7 +82,8 @@ def _meant(
     """Give the plan that is meant, if there is one, its run, and every plan of that run."""
     found = None
     if run is None:
-        found = project._plan(plan or plan_files.LATEST)
+        named = plan or plan_files.LATEST
+        found = project.find_plan(named) if isinstance(named, str | os.PathLike) else named
         run = found.run
     paths = plan_files.plan_directories(project.plans_directory)
     names = [path.name for path in paths if plan_files.run_of(path) == run]
@@ -91,7 +93,9 @@ def _meant(
     return found, run, plans
 
 
-def _refuse_unknown_plans(project: ProjectWithResults, run: str, plans: tuple[Plan, ...], policy: str) -> None:
+def _refuse_unknown_plans(
+    project: ProjectWithResults, run: str, plans: tuple[Plan, ...], policy: str
+) -> None:
     """Refuse to take files away where a plan that is not here may yet write at their names."""
     here = {plan.id for plan in plans}
     others = [held for held in project.reserved(run) if held.plan not in here]
@@ -127,3 +131,35 @@ def unread(
             known = ", ".join(labels)
             raise ProjectError(Problem("PST-G003", f"there is no task '{task}'", "--task", f"tasks: {known}"))
     return find(run_, project.store, _registry(project), plan=named, task=task, store_name=STORE)
+
+
+def retire(
+    project: ProjectWithResults,
+    plan: Plan | str | os.PathLike[str] | None = None,
+    *,
+    run: str | None = None,
+    dry_run: bool = False,
+    even_so: bool = False,
+    progress: Progress | None = None,
+) -> Retiring:
+    """Delete what of a run need not be kept any more; see `Project.retire`."""
+    from prestow.results import retiring
+
+    found, run_, own = _meant(project, plan, run)
+    newest = plan_files.newest_of(project.plans_directory, run_)
+    if not own or newest is None:
+        fix = "its plans say what is kept how long: bring them back, or remove the run: prestow remove"
+        raise ProjectError(Problem("PST-A001", f"there is no plan of run '{run_}' here", "--run", fix))
+    plans = [project.find_plan(name) for name in project.plans()]
+    here = {one.id for one in plans}
+    others = [held for held in project.reserved() if held.plan not in here]
+    if others and not even_so:
+        what = "is in flight, and not in this project: what it reads is not known"
+        fix = "retire from the project that has it, or, if it reads nothing of this run: --even-so"
+        raise ProjectError(
+            *(Problem("PST-A012", f"plan {h.plan[:8]} of run {h.run} {what}", h.claim, fix) for h in others)
+        )
+    return retiring.retire(
+        found or project.find_plan(newest.name), plans, project.registry, project.store, store_name=STORE, reuse=project.reusable, dry_run=dry_run,
+        progress=progress or (lambda _done, _total: None),
+    )  # fmt: skip

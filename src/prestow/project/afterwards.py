@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prestow.project.accounting import Accounted
     from prestow.project.forecasting import Outlook
     from prestow.results.account_unread import Unread
-    from prestow.results.retiring import Retiring
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
     from prestow.results.converting import Converted
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from prestow.results.losses import Losses
     from prestow.results.recorded import Recorded
     from prestow.results.removing import Removal
+    from prestow.results.report import Report
+    from prestow.results.retiring import Retiring
     from prestow.results.retrying import PutBack
     from prestow.results.status import Status
     from prestow.results.tracing import Trace
@@ -97,6 +98,34 @@ class ProjectWithResults(ProjectWithPlans):
         from prestow.project.accounting import unread
 
         return unread(self, plan, run=run, task=task)
+
+    def report(
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        pictures: int = 0,
+        account: bool = True,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Report:
+        """Say what a plan came to, also while it runs: causes of failure, states, times; `prestow.results.report.page` draws it.
+
+        Parameters
+        ----------
+        pictures : int
+            Quick looks at so many of what was made in the end.
+        account : bool
+            Also hold files against the plan; not while it runs.
+        tell : callable
+            Told what goes on now.
+
+        Raises
+        ------
+        ProjectError
+            PST-P008 if there is no such plan.
+        """
+        from prestow.project.reporting import report
+
+        return report(self, plan, pictures=pictures, account=account, tell=tell)
 
     def losses(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Losses:
         """List what a plan's run lost, what that blocked, and what went on without it."""

@@ -66,7 +66,7 @@ class Account:
     to_promote : int
         Made outputs that are committed, and still aside. *made* counts them.
     deleted : int
-        Made products of the run that were deleted on purpose.
+        Made outputs that were deleted on purpose since. *made* counts them, too.
     notes : tuple of Note
         Files that are not as expected, and what is missing; by class and path.
     outputs : DataFrame
@@ -226,16 +226,17 @@ def account(
     with FileLook(store, depth) as look:
         files = sort_files(listing, known, look, lambda name: look_again(store, name, roots))
     if plan is None:
-        tasks, outputs = _as_receipts_say(committed)
+        labels, rows = _as_receipts_say(committed)
     else:
-        tasks, outputs = _as_planned(plan, committed, reuse, store, failed)
+        labels, rows = _as_planned(plan, committed, reuse, store, failed)
+    gone = rows.filter((pl.col("state") == "made") & pl.col("id").is_in(committed.deleted.implode()))
     classes = Counter({EXPECTED: files.expected}) + Counter(note.kind for note in files.notes)
     return Account(
-        run=run, plan=plan.id if plan is not None else "", level=depth, tasks=tasks,
+        run=run, plan=plan.id if plan is not None else "", level=depth, tasks=_counted(rows, labels),
         classes={kind: classes[kind] for kind in CLASSES}, found=files.found, size=files.size,
-        to_promote=files.to_promote, deleted=files.deleted,
+        to_promote=files.to_promote, deleted=gone.height,
         notes=tuple(sorted(files.notes, key=lambda note: (CLASSES.index(note.kind), note.path))),
-        outputs=outputs, contradictions=committed.contradictions,
+        outputs=_open(rows), contradictions=committed.contradictions,
         remarks=tuple(_remarks(plan, registry, apart)), roots=roots,
     )  # fmt: skip
 
@@ -243,7 +244,9 @@ def account(
 def _remarks(plan: Plan | None, registry: Registry | None, apart: pl.Series) -> list[str]:
     remarks = []
     if plan is None:
-        remarks.append("there is no plan: this is what receipts say; what was planned and left none is not known")
+        remarks.append(
+            "there is no plan: this is what receipts say; what was planned and left none is not known"
+        )
     if registry is None:
         remarks.append("the registry cannot be asked: all is from receipts and files")
     if apart.len():
@@ -275,7 +278,7 @@ def _planned_names(plans: Sequence[Plan]) -> pl.DataFrame:
 
 def _as_planned(
     plan: Plan, committed: Committed, reuse: pl.DataFrame | None, store: Store, failed: Any
-) -> tuple[dict[str, dict[str, int]], pl.DataFrame]:  # Any: as `account` takes it
+) -> tuple[list[str], pl.DataFrame]:  # Any: as `account` takes it
     """Give every planned output its one state."""
     quanta = plan.tables.scan("quanta").select("task", "id", "recipe").collect()
     quanta = quanta.with_columns(
@@ -306,15 +309,15 @@ def _as_planned(
     there = pl.col("id").is_in(committed.products["id"].implode()) | pl.col("id").is_in(
         committed.deleted.implode()
     )
-    state = (
+    told = (
         pl.when(pl.col("id").is_in(disputed.implode())).then(pl.lit("contradictory"))
         .when(pl.col("state") != "made").then(pl.col("state"))
         .when(there).then(pl.lit("made"))
         .when(pl.col("optional") | pl.col("id").is_in(declined.implode())).then(pl.lit("declined"))
         .otherwise(pl.lit("contradictory"))
     )  # fmt: skip
-    rows = rows.with_columns(state=state)
-    return _counted(rows, [task.label for task in plan.definition.tasks]), _open(rows)
+    rows = rows.with_columns(state=told)
+    return [task.label for task in plan.definition.tasks], rows
 
 
 def _unsettled(
@@ -335,7 +338,7 @@ def _unsettled(
     return list(result.items())
 
 
-def _as_receipts_say(committed: Committed) -> tuple[dict[str, dict[str, int]], pl.DataFrame]:
+def _as_receipts_say(committed: Committed) -> tuple[list[str], pl.DataFrame]:
     """Give every output that the receipts of a run name its state; without them, what the registry has."""
     tasks = committed.quanta.select(quantum="id", task="task")
     made = committed.products.join(tasks, on="quantum", how="left")
@@ -352,7 +355,7 @@ def _as_receipts_say(committed: Committed) -> tuple[dict[str, dict[str, int]], p
         .otherwise(pl.col("state"))
     )
     rows = rows.with_columns(pl.col("task").fill_null("?"), data_id=pl.lit(""), state=state)
-    return _counted(rows, sorted(rows["task"].unique())), _open(rows)
+    return sorted(rows["task"].unique()), rows
 
 
 def _counted(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -368,4 +371,3 @@ def _open(rows: pl.DataFrame) -> pl.DataFrame:
         .select("state", "task", "type", "data_id", "path")
         .sort("state", "path")
     )
-

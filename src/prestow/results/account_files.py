@@ -236,8 +236,6 @@ class Sorted:
     expected: int = 0
     size: int = 0
     to_promote: int = 0
-    deleted: int = 0
-    at_name: list[bytes] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
 
@@ -255,7 +253,6 @@ def sort_files(listing: pl.DataFrame, known: Known, look: FileLook, again: Calla
     _at_their_names(listing, products, look, again, result)
     _not_listed(listing, products, look, again, result)
     _others(listing, known, products, look, result)
-    result.deleted = int(gone.sum())
     return result
 
 
@@ -270,7 +267,8 @@ def _at_their_names(
     ).sort("path")
     # Each file is opened here: what that costs is far above the cost of a row.
     for row in found.select(*_COLUMNS, "there", "kind", "target").iter_rows():
-        _one(Product(*row[: len(_COLUMNS)]), *row[len(_COLUMNS) :], look, again, result)
+        size, kind, target = row[len(_COLUMNS) :]
+        _one(Product(*row[: len(_COLUMNS)]), size, kind, target, look, again, result)
 
 
 def _one(
@@ -308,12 +306,9 @@ def _absent(product: Product, look: FileLook, result: Sorted) -> None:
         result.to_promote += 1
         return
     if look.store.size(deleted_name(str(uuid.UUID(bytes=product.id)))) is not None:
-        result.deleted += 1
         return
     what = "committed, and neither at its name nor aside"
-    result.notes.append(
-        Note(MISSING, product.path, "gone", what, product.path, product.size, planned=True)
-    )
+    result.notes.append(Note(MISSING, product.path, "gone", what, product.path, product.size, planned=True))
 
 
 def _not_listed(
@@ -352,7 +347,10 @@ def _others(
         elif name in planned:
             why, what = "debris", "nothing committed it; what is committed later is put in its place"
             if planned[name] in gone:
-                why, what = "deleted", "deleted on purpose, and still here: whoever deleted it was interrupted"
+                why, what = (
+                    "deleted",
+                    "deleted on purpose, and still here: whoever deleted it was interrupted",
+                )
             result.notes.append(Note(UNEXPECTED, name, why, what, "", size, planned=True))
         elif name.startswith("_unexpected/"):
             what = "no record vouches for it: who put files away was interrupted, and deleted none"

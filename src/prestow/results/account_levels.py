@@ -51,4 +51,6 @@ class Depth:
         return int.from_bytes(key[-4:]) < self.share * _LARGEST
 
     def __str__(self) -> str:
-        return f"sample:{self.share:.4%}".rstrip("0%").rstrip(".") + "%" if self.name == "sample" else self.name
+        return (
+            f"sample:{self.share:.4%}".rstrip("0%").rstrip(".") + "%" if self.name == "sample" else self.name
+        )

@@ -96,7 +96,9 @@ def roots_of(run: str, paths: pl.Series) -> tuple[tuple[str, ...], pl.Series]:
 
 
 def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in ".+" else c for c in text)  # a run's name has nothing else that is special
+    return "".join(
+        f"\\{c}" if c in ".+" else c for c in text
+    )  # a run's name has nothing else that is special
 
 
 def look_again(store: Store, name: str, roots: Iterable[str]) -> _Entry | None:

@@ -127,7 +127,7 @@ def unread(
         quanta = quanta.filter(pl.col("task") == task)
     wanted = {uuid.UUID(bytes=key) for key in quanta["id"]}
     sums: dict[tuple[str, str], list[int]] = {}
-    counts: dict[str, int] = {name: 0 for name in sorted(quanta["task"].unique())}
+    counts: dict[str, int] = dict.fromkeys(sorted(quanta["task"].unique()), 0)
     found: list[tuple[str, str, str, str, int]] = []
     silent = 0
     for entry in _entries(store, quanta):
@@ -147,7 +147,9 @@ def unread(
     tasks = []
     for label, count in counts.items():
         rows = [total for (name, _), total in sums.items() if name == label]
-        staged, staged_size, number, size = (sum(column) for column in zip(*rows, strict=True)) if rows else (0,) * 4
+        staged, staged_size, number, size = (
+            (sum(column) for column in zip(*rows, strict=True)) if rows else (0,) * 4
+        )
         tasks.append(UnreadOfTask(label, count, staged, number, staged_size, size))
     connections = [
         UnreadOfConnection(label, name, staged, number, size)

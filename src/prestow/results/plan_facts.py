@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
 
 # how a task is run, not what it makes
-POLICY = ("on_failure", "tries", "resources", "hints", "ignore", "unretained")
+POLICY = ("on_failure", "tries", "resources", "hints", "ignore", "unretained", "retain")
 MAKING = ("entry", "command", "config_class", "dimensions", "where", "inputs", "outputs", "prototypes")
 
 

@@ -157,7 +157,9 @@ def _finished(store: Store, run: str, strays: Sequence[Stray], policy: str) -> l
     saved = set[tuple[str, str]]()
     for facts in _records(store, run):
         tar = facts.get("tar")
-        if facts["policy"] == policy and (not tar or store.digest(tar["path"]) == (tar["size"], tar["sha256"])):
+        if facts["policy"] == policy and (
+            not tar or store.digest(tar["path"]) == (tar["size"], tar["sha256"])
+        ):
             saved |= {(one["path"], one["sha256"]) for one in facts["files"]}
     for stray in strays:
         if (stray.path, stray.sha256) in saved:

@@ -16,7 +16,7 @@ MODULUS = 1 << 128
 CHUNK = 1 << 16
 
 # of a task: how it is run, not what it makes
-POLICY = ("on_failure", "tries", "resources", "hints", "unretained")
+POLICY = ("on_failure", "tries", "resources", "hints", "unretained", "retain")
 
 LOGICAL = {
     "datasets": ("type", "data_id", "id", "run", "root", "format", "recipe"),
