@@ -8,14 +8,15 @@ they are gone. Nothing in the store is changed. The order in which records are r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from prestow.errors import Problem, StoreError
-from prestow.ingest.rebuilding_receipts import Found, find_receipts, load_receipts
+from prestow.ingest.rebuilding_receipts import Found, find_receipts, load_named, load_receipts
 from prestow.ingest.rebuilding_records import AFTER_RECEIPTS, LOADERS, Into, load_kind
 from prestow.registry import Registry, StoreKind
+from prestow.registry.records import record_name
 from prestow.stores import Store, Walkable
 
 Progress = Callable[[str, int, int], None]
@@ -129,3 +130,32 @@ def rebuild(
     return Rebuilt(
         dict(counts), total, tuple(found.receipts.runs), registry.counts(), tuple(into.problems)
     )  # fmt: skip
+
+
+def put_back(
+    registry: Registry,
+    store: Store,
+    datasets: Iterable[str] = (),
+    receipts: Iterable[str] = (),
+    *,
+    store_name: str = "archive",
+) -> tuple[Problem, ...]:
+    """Put in what some records and receipts say, and nothing else; give what is wrong with them.
+
+    Parameters
+    ----------
+    datasets : iterable of str
+        Ids of raw and foreign datasets.
+    receipts : iterable of str
+        Names of receipts; their files were looked at by the caller.
+    """
+    into = Into(registry, store, store_name)
+    registry.register_store(store_name, store.uri, StoreKind.OUTPUT)
+    named = [record_name("registered", dataset) for dataset in datasets]
+    if named:
+        records = find_sources(store).records
+        for kind in ("store", "dataset-type", "run", "dimension"):
+            load_kind(into, kind, records[kind])
+        load_kind(into, "registered", named)
+    load_named(into, sorted(receipts))
+    return tuple(into.problems)

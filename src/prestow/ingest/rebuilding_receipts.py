@@ -56,34 +56,49 @@ def find_receipts(store: Store) -> Found:
 def load_receipts(into: Into, found: Found, progress: Callable[[int], None]) -> None:
     """Put in what all receipts say, those of tasks that are read before those of tasks that read them."""
     into.registry.register_runs(found.runs)
-    deleted = into.registry.deleted()
     done = 0
     for run, task in _parents_first(into.store, found):
-        receipts = _packed(into, run) if run in found.packed else _single(into, run, task)
-        while group := tuple(islice(receipts, BATCH)):
-            good = [receipt for name, receipt in group if _fits(into, name, receipt)]
-            measured = {
-                output.id: metrics
-                for receipt in good
-                for output in receipt.outputs
-                if output.state == "made" and output.id not in deleted and (metrics := _metrics(into.store, output))
-            }  # fmt: skip
-            batch, _ = batch_of(good, into.store_name, deleted, measured)
-            inserted = into.registry.insert_datasets(batch)
-            names = {receipt.quantum: name for name, receipt in group}
-            names |= {output.id: name for name, receipt in group for output in receipt.outputs}
-            for one in inserted.contradictory:
-                key = uuid_text(one.id)
-                fix = "compare the receipts: one of two was not written by prestow"
-                into.problems.append(Problem("PST-I006", one.what, names.get(key, key), fix))
-            done += len(group)
+        receipts = _packed(into, run) if run in found.packed else _single(into, _names(into.store, run, task))
+        for count in _load(into, receipts):
+            done += count
             progress(done)
 
 
-def _single(into: Into, run: str, task: str) -> Iterator[Named]:
-    assert isinstance(into.store, Walkable)
-    names = (n for n, _ in into.store.walk(f"{RECEIPTS}/{run}/{task}") if n.endswith(".json"))
+def load_named(into: Into, names: Iterable[str]) -> None:
+    """Put in what some receipts say, by their names."""
+    into.registry.register_runs(sorted({name.split("/")[1] for name in names}))
+    for _ in _load(into, _single(into, names)):
+        pass
 
+
+def _load(into: Into, receipts: Iterator[Named]) -> Iterator[int]:
+    """Put receipts in, batch by batch; give how many each time."""
+    deleted = into.registry.deleted()
+    while group := tuple(islice(receipts, BATCH)):
+        good = [receipt for name, receipt in group if _fits(into, name, receipt)]
+        measured = {
+            output.id: metrics
+            for receipt in good
+            for output in receipt.outputs
+            if output.state == "made" and output.id not in deleted and (metrics := _metrics(into.store, output))
+        }  # fmt: skip
+        batch, _ = batch_of(good, into.store_name, deleted, measured)
+        inserted = into.registry.insert_datasets(batch)
+        names = {receipt.quantum: name for name, receipt in group}
+        names |= {output.id: name for name, receipt in group for output in receipt.outputs}
+        for one in inserted.contradictory:
+            key = uuid_text(one.id)
+            fix = "compare the receipts: one of two was not written by prestow"
+            into.problems.append(Problem("PST-I006", one.what, names.get(key, key), fix))
+        yield len(group)
+
+
+def _names(store: Store, run: str, task: str) -> Iterator[str]:
+    assert isinstance(store, Walkable)
+    return (name for name, _ in store.walk(f"{RECEIPTS}/{run}/{task}") if name.endswith(".json"))
+
+
+def _single(into: Into, names: Iterable[str]) -> Iterator[Named]:
     def read(name: str) -> Receipt | StoreError | None:
         try:
             return read_receipt(into.store, name)

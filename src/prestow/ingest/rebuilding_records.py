@@ -221,6 +221,7 @@ LOADERS: dict[str, Kind] = {
     "pixels": Kind(_no_rows),
     "closed": Kind(_no_rows),
     "unexpected": Kind(_no_rows),
+    "sandbox": Kind(_no_rows),
     CERTIFIED: Kind(_certified, ("collection", "type", "datasets", "data_id", "known_begin")),
     "taint": Kind(_tainted, ("dataset", "tainted", "because")),
     "finding": Kind(_findings, ("kind",)),

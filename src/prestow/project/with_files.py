@@ -9,6 +9,7 @@ from prestow.project.on_sky import ProjectWithSky
 
 if TYPE_CHECKING:
     from prestow.project.rebuilding import Rebuilding
+    from prestow.results.fsck import Checked as FsckReport
 
 
 class ProjectWithFiles(ProjectWithSky):
@@ -46,3 +47,25 @@ class ProjectWithFiles(ProjectWithSky):
         return rebuild_registry(
             self, into=into, compare=compare, resume=resume, dry_run=dry_run, progress=progress
         )
+
+    def fsck(
+        self,
+        *,
+        sums: str = "none",
+        fix: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> FsckReport:
+        """Hold the registry against the disk, both ways; see `prestow.results.fsck`.
+
+        Parameters
+        ----------
+        sums : str
+            Of which files the digest is taken anew: ``none``, ``full``, or a share by lot, ``sample:5%``.
+        fix : bool
+            Follow the files: places of vanished ones are taken out, moved ones get their new name, what is
+            committed and not registered is taken in. Nothing on disk is changed.
+        """
+        from prestow.project.following_files import check_and_follow
+        from prestow.results.fsck import Sums
+
+        return check_and_follow(self, Sums.parse(sums), fix=fix, progress=progress)

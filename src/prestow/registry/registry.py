@@ -20,6 +20,7 @@ from prestow.registry.artifacts import Artifacts
 from prestow.registry.batches import DatasetBatch, Inserted
 from prestow.registry.calibrations import Calibrations
 from prestow.registry.database import Database, Mode, connect, whole
+from prestow.registry.events import Events
 from prestow.registry.findings import Findings
 from prestow.registry.following import Following
 from prestow.registry.frozen import Frozen
@@ -717,6 +718,11 @@ class Registry:
         return Findings(self._db)
 
     @property
+    def events(self) -> Events:
+        """What was committed, in order; see `prestow.registry.events`."""
+        return Events(self._db, self.following)
+
+    @property
     def history(self) -> History:
         """What past runs came to; see `prestow.registry.history`."""
         return History(self._db)
@@ -879,6 +885,7 @@ def _make(database: Database, universe: Universe) -> None:
         facts = {"schema": schema.SCHEMA_VERSION, "universe": universe.canonical_text(), "sequence": "0"}
         for key, value in facts.items():
             database.execute("INSERT INTO meta VALUES ($1, $2)", key, value)
+        database.execute("INSERT INTO alembic_version VALUES ($1)", schema.revision())
 
 
 def _has_meta(database: Database) -> bool:
