@@ -22,14 +22,15 @@ from prestow.packs import RECEIPTS, Packed, is_packed
 from prestow.stores import Put, Store, Walkable
 
 __all__ = [
-    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean", "code_name",
-    "deleted_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
+    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean",
+    "code_name", "deleted_name", "difference_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
     "report_name", "settle", "verifies",
 ]  # fmt: skip
 
 ASIDE = "_aside"
 ATTEMPTS = "_attempts"
 CODE = "_code"
+DIFFERENCES = "_differences"
 DELETED = "_records/deleted"
 
 _WAITS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -55,6 +56,11 @@ def aside_name(quantum: str, attempt: str, n: int) -> str:
 def report_name(job: str, attempt: str) -> str:
     """Give the name of an attempt's report."""
     return f"{ATTEMPTS}/{job}/{attempt}.json"
+
+
+def difference_name(run: str, quantum: str, attempt: str) -> str:
+    """Give the name of what an attempt notes that came to other content than the committed one."""
+    return f"{DIFFERENCES}/{run}/{quantum}.{attempt}.json"
 
 
 def code_name(sha256: str) -> str:

@@ -20,6 +20,7 @@ from prestow.formats import Measuring, Stamped, Story, StoryInput, StoryRoot, op
 from prestow.manifest import Manifest, ManifestOutput, ManifestQuantum, Receipt, ReceiptInput, ReceiptOutput
 from prestow.model import State
 from prestow.model.hashing import canonical_json
+from prestow.node.differing import put_difference
 from prestow.node.inputs import Seen, other_recipe, roots_of
 from prestow.node.outcome import Failure, failure_of, in_words
 from prestow.stores import Store
@@ -184,6 +185,8 @@ class Commits:
                 f"PST-N010 {in_words(quantum.task, quantum.data_id)}: attempt {receipt.attempt} came to {receipt.state} "
                 f"with other bytes than {winner.state} of {winner.attempt or winner.sealer}, which was committed"
             )
+            if winner.sealer is None:  # against a seal any attempt is late, and none is another's twin
+                put_difference(self.store, receipt, winner, mine)
 
     def _environments(self, quantum: ManifestQuantum) -> frozenset[str]:
         """Give the outputs that say where they were made: they may well have other bytes elsewhere."""
@@ -229,6 +232,8 @@ class Commits:
                 if o.id not in environments
             ]  # fmt: skip
             if problems:
+                wrong = [o for o in again.outputs if o.id in lost and o.id not in environments]
+                put_difference(self.store, again, committed, wrong)
                 raise TaskError(*problems)
             self._keep(quantum, committed)
         finally:

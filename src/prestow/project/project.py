@@ -21,8 +21,8 @@ from prestow.errors import (
     raise_all,
 )
 from prestow.project import plans as plan_files
+from prestow.project.archiving import ProjectWithArchive
 from prestow.project.opened import STORE
-from prestow.project.with_files import ProjectWithFiles
 from prestow.stores import Walkable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Checked:
     values: tuple[tuple[str, str, object, str], ...] = ()  # task, key, value, and where it is from
 
 
-class Project(ProjectWithFiles):
+class Project(ProjectWithArchive):
     """One project. Whatever it opens stays open until `close`.
 
     Parameters

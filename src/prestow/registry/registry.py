@@ -14,7 +14,7 @@ from prestow.model import DatasetType
 from prestow.model.hashing import canonical_json
 from prestow.model.universe import Universe
 from prestow.registry import columns as col
-from prestow.registry import gathering, loading, schema, visits
+from prestow.registry import gathering, loading, opening, visits
 from prestow.registry.accounting import Accounting
 from prestow.registry.artifacts import Artifacts
 from prestow.registry.batches import DatasetBatch, Inserted
@@ -99,8 +99,8 @@ class Registry:
         database = connect(url, mode)
         try:
             if mode is Mode.CREATE:
-                _make(database, universe)
-            _check(database, universe)
+                opening.make(database, universe)
+            opening.check(database, universe)
         except BaseException:
             database.close()
             raise
@@ -872,46 +872,6 @@ class Registry:
                 self._flatten(inner, member, (*above, name)) if kind == CollectionKind.CHAIN else [member]
             )
         return result
-
-
-def _make(database: Database, universe: Universe) -> None:
-    if _has_meta(database):  # the common case takes no write lock
-        return
-    with database.transaction():
-        if _has_meta(database):
-            return
-        for statement in schema.statements(universe, database.dialect):
-            database.execute(statement)
-        facts = {"schema": schema.SCHEMA_VERSION, "universe": universe.canonical_text(), "sequence": "0"}
-        for key, value in facts.items():
-            database.execute("INSERT INTO meta VALUES ($1, $2)", key, value)
-        database.execute("INSERT INTO alembic_version VALUES ($1)", schema.revision())
-
-
-def _has_meta(database: Database) -> bool:
-    return "meta" in database.tables()
-
-
-def _check(database: Database, universe: Universe) -> None:
-    facts: dict[str, str] = {}
-    if _has_meta(database):
-        with contextlib.suppress(ProjectError):  # another program's table of that name
-            facts = dict(database.rows("SELECT key, value FROM meta"))
-    what, fix = "", ""
-    if "schema" not in facts:
-        what, fix = "the database is not a registry", "check the path, or make a new one with: prestow init"
-    elif facts["schema"] != schema.SCHEMA_VERSION:
-        what = (
-            f"the registry has schema version {facts['schema']}, this prestow reads {schema.SCHEMA_VERSION}"
-        )
-        fix = "move the file away and take everything in again: prestow ingest --raw …, then prestow ingest"
-    elif facts["universe"] != universe.canonical_text():
-        what = (
-            f"the registry was made with another universe than '{universe.name}' version {universe.version}"
-        )
-        fix = "open it with the universe it was made with, or make a new registry"
-    if what:
-        raise ProjectError(Problem("PST-G002", what, database.where, fix))
 
 
 def _digits(table: pa.Table) -> pa.Table:
