@@ -47,6 +47,12 @@ def _text(found: PlanDifferences, output: Output) -> str:
     lines.append(table(header, shown, total=True))
     if found.a[0] == found.b[0]:
         return "\n".join([*lines, "  this is one plan"])
+    if found.superseded:
+        quanta = count_text(len(found.superseded), "quantum is", "quanta are")
+        lines.append(f"  {quanta} superseded: B settled again what losses touched in A")
+        lines += [f"    {one}" for one in found.superseded[:most]]
+        if most is not None and len(found.superseded) > most:
+            lines.append(f"    and {len(found.superseded) - most:,} more: -v")
     lines += [f"  {fact.text}" for fact in found.facts[:most]]
     if most is not None and len(found.facts) > most:
         lines.append(f"  and {len(found.facts) - most:,} more: -v")

@@ -352,7 +352,7 @@ class Loop:
         self._count_bad(job, label, host, cause)
 
     def _judge_lost(self, job: int) -> None:
-        """The same of a try of which the node told nothing."""
+        """Do the same for a try of which the node told nothing."""
         rows = (row for row in self.submission.quanta_of(job) if row in self.tally.failures)
         row = next(rows, None)
         if self.breaker is not None and row is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,12 @@ class ProjectWithPlans(OpenedProject):
         for plan in plans:
             facts = binding.standing(self.registry, self.store, plan.run) or {}
             overrides[plan.run] = tuple(facts.get("overrides", ()))
-        return differences(plans[0], plans[1], overrides=overrides)
+        found = differences(plans[0], plans[1], overrides=overrides)
+        if plans[0].run not in binding.ancestors(self.registry, plans[1].run):
+            return found
+        from prestow.results.superseding import superseded
+
+        return replace(found, superseded=superseded(*plans, self.store, self.registry))
 
     def _plan_or_newest(self, plan: Plan | str | os.PathLike[str]) -> Plan:
         if isinstance(plan, str):

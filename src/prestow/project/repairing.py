@@ -13,7 +13,8 @@ from prestow.errors import PlanRefusedError, Problem
 from prestow.model.dataset import ROOT_RUNS
 from prestow.plan.retaining import not_needed
 from prestow.plan.settled import read_settled
-from prestow.plan.states import WORDS, tasks_of
+from prestow.plan.states import tasks_of
+from prestow.results.superseding import pairs_of, touched
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from prestow.project.project import Project
 
     Mask = npt.NDArray[np.bool_]
-
-KINDS = ("lost", "blocked", "without")
-"""Why a quantum is made again: it was lost, blocked, or settled without something that was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,8 @@ class Repair:
     plan : Plan or None
         The child's; None where nothing is to be repaired.
     tasks : mapping of task to mapping of kind to count
-        Quanta that are made again, by why: `KINDS`, and ``unkept`` for those that another needs and nobody keeps.
+        Quanta that are made again, by why: ``lost``, ``blocked``, ``without`` (settled without
+        something that was lost), and ``unkept`` for those that another needs and nobody keeps.
     kept : int
         Quanta that are taken from the parents.
     done : int
@@ -78,51 +77,40 @@ def repair(project: Project, parent: Plan, *, dry_run: bool = False) -> Repair:
         If quanta of the plan are not settled or not taken in yet (PST-E044), or if the same request is not the
         same any more: other inputs, calibrations, code (PST-E045); else as `Project.plan`.
     """
-    touched = _touched(project, parent)
-    if not any(mask.any() for mask in touched.values()):
+    marks = _touched(project, parent)
+    if not any(mask.any() for mask in marks.values()):
         return Repair(parent, None)
     request = _request_of(project, parent)
     looked = project.plan(**request, dry_run=True)
     _refuse_other(parent, looked)
-    tasks, kept, done = _made_again(project, parent, looked, touched)
+    tasks, kept, done = _made_again(project, parent, looked, marks)
     return Repair(parent, looked if dry_run else project.plan(**request), tasks, kept, done)
 
 
 def _touched(project: Project, plan: Plan) -> dict[str, Mask]:
     """Say which quanta of a plan are lost, blocked, or settled otherwise than planned."""
-    settled = read_settled(plan, project.store, registry=project.registry).states.codes
-    words = np.array(WORDS)[settled]
-    open_ = settled == 0
+    settled = read_settled(plan, project.store, registry=project.registry)
+    open_ = settled.states.codes == 0
     reuse = project.reusable(plan)
-    taken = np.zeros(len(settled), np.bool_)
+    left = open_.copy()
     if reuse is not None:
-        taken[reuse["quantum"].to_numpy()] = True
-    left = open_ & ~taken
+        left[reuse["quantum"].to_numpy()] = False
     left &= ~not_needed(plan, left)
     short = plan.id[:8]
     if left.any():
         what = f"{int(left.sum()):,} quanta of run {plan.run} are not settled yet: they are no losses"
         fix = f"let them end first: prestow retry {short} --failed && prestow run {short}"
         raise PlanRefusedError(Problem("PST-E044", what, f"plan {short}", fix))
-    ids = plan.tables.scan("quanta").select(
-        "quantum", id=pl.col("id").cast(pl.Binary), planned=pl.col("recipe").cast(pl.Binary)
-    )
-    there = pl.from_arrow(project.registry.settled(plan.run, "actual_recipe"))
-    assert isinstance(there, pl.DataFrame)
-    known = there.select(id=pl.col("id").cast(pl.Binary), actual=pl.col("actual_recipe").cast(pl.Binary))
-    both = ids.collect().join(known, on="id", how="left", maintain_order="left")
-    registered = ids.collect()["id"].is_in(known["id"].implode()).to_numpy()
-    missing = ~open_ & ~registered
+    marks = touched(plan, settled, project.registry, reuse)
+    if not any(mask.any() for mask in marks.values()) and open_.all():
+        return marks
+    known = pl.DataFrame(project.registry.settled(plan.run))["id"].cast(pl.Binary)
+    ids = plan.tables.scan("quanta").select(pl.col("id").cast(pl.Binary)).collect()["id"]
+    missing = ~open_ & ~ids.is_in(known.implode()).to_numpy()
     if missing.any():
         what = f"{int(missing.sum()):,} settled quanta of run {plan.run} are not taken in, and would be made again"
         raise PlanRefusedError(Problem("PST-E044", what, f"plan {short}", f"prestow ingest {short}"))
-    other = both.select((pl.col("actual").is_null() | (pl.col("actual") != pl.col("planned"))).alias("other"))
-    lost, blocked = words == "lost", words == "blocked"
-    if reuse is not None:
-        for word, mask in (("lost", lost), ("blocked", blocked)):
-            mask[reuse.filter(pl.col("state") == word)["quantum"].to_numpy()] = True
-    without = other["other"].to_numpy() & ~open_ & ~lost & ~blocked
-    return {"lost": lost, "blocked": blocked, "without": without}
+    return marks
 
 
 def _request_of(project: Project, plan: Plan) -> dict[str, Any]:  # Any: arguments
@@ -158,18 +146,12 @@ def _request_of(project: Project, plan: Plan) -> dict[str, Any]:  # Any: argumen
     return request
 
 
-def _keys(plan: Plan) -> pl.DataFrame:
-    columns = pl.col("task").cast(pl.String), "data_id", pl.col("recipe").cast(pl.Binary), "quantum"
-    return plan.tables.scan("quanta").select(*columns).collect()
-
-
 def _refuse_other(parent: Plan, child: Plan) -> None:
     """Refuse a child that is not the same request: it would make more, or other things."""
-    mine, theirs = _keys(parent), _keys(child)
-    on = ["task", "data_id"]
-    both = mine.join(theirs, on=on, how="inner")
-    otherwise = both.filter(pl.col("recipe") != pl.col("recipe_right")).height
-    added, gone = theirs.height - both.height, mine.height - both.height
+    both = pairs_of(parent, child)
+    otherwise = int((~both["same"]).sum())
+    mine, theirs = (plan.document["totals"]["quanta"] for plan in (parent, child))
+    added, gone = theirs - both.height, mine - both.height
     if not (otherwise or added or gone):
         return
     parts = ((otherwise, "would be made otherwise"), (added, "would be new"), (gone, "would not be there"))
@@ -184,7 +166,7 @@ def _refuse_other(parent: Plan, child: Plan) -> None:
 
 
 def _made_again(
-    project: Project, parent: Plan, child: Plan, touched: Mapping[str, Mask]
+    project: Project, parent: Plan, child: Plan, marks: Mapping[str, Mask]
 ) -> tuple[dict[str, dict[str, int]], int, int]:
     """Count what a child makes again, by task and why; refuse what no loss touched."""
     reuse = project.reusable(child)
@@ -195,10 +177,10 @@ def _made_again(
     open_ = ~taken & ~there
     open_ &= ~not_needed(child, open_)
     why = np.full(len(taken), "unkept", dtype="<U8")
-    pairs = _keys(parent).join(_keys(child), on=["task", "data_id"], how="inner")
-    rows, others = pairs["quantum"].to_numpy(), pairs["quantum_right"].to_numpy()
+    pairs = pairs_of(parent, child)
+    rows, others = pairs["parent"].to_numpy(), pairs["child"].to_numpy()
     hit = np.zeros(len(taken), np.bool_)
-    for kind, mask in touched.items():
+    for kind, mask in marks.items():
         mine = others[mask[rows]]
         why[mine] = kind
         hit[mine] = True

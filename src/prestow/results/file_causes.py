@@ -86,6 +86,10 @@ def _debris(recorded: Recorded, found: Found, file: Path) -> Reason:
         )
     elif point is None:
         lines.append("  it carries no story, so prestow did not make it; no plan or registry knows its name")
+    its = point is not None and point.there and found.story is not None and found.story.id == point.id
+    if name:
+        facts["file"]["class"] = "misplaced" if its else "unexpected"
+        lines.append(f"  in the account it is {facts['file']['class']}")
     lines.append("  a file without a receipt is never taken in; remove it if nobody needs it")
     facts["point"] = point.as_dict() if point is not None else {}
     return Reason(subject, "debris", lines, facts, following)

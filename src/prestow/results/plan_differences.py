@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from prestow.plan import Plan
+    from prestow.results.superseding import Superseded
 
 SHOWN = 3
 SAME, CHANGED, ADDED, REMOVED = range(4)  # states of a quantum of either plan
@@ -85,6 +86,8 @@ class PlanDifferences:
         Outputs of equal data ID with another name, but for the run.
     shared_otherwise : int
         Names that both plans write, under different recipes.
+    superseded : tuple of Superseded
+        Where B is of a child run of A's: what losses touched there and B settled again.
     """
 
     a: tuple[str, str]
@@ -95,6 +98,7 @@ class PlanDifferences:
     examples: Mapping[str, tuple[str, ...]] | None = None
     renamed: int = 0
     shared_otherwise: int = 0
+    superseded: tuple[Superseded, ...] = ()
 
     @property
     def same(self) -> bool:

@@ -110,6 +110,7 @@ def _bytes(recorded: Recorded, point: Point, reason: Reason) -> bool:
         return False
     reason.facts["bytes"] = "changed" if got is not None else "gone"
     reason.state = str(reason.facts["bytes"])
+    reason.facts["class"] = "faulty" if got is not None else "missing"
     what = f"CHANGED: sha256 {got[1][:12]}…, committed {point.sha256[:12]}…" if got is not None else "GONE"
     reason.lines.append(f"  its file is {what}  {place(point)}")
     if point.state != ROOT:
@@ -170,7 +171,7 @@ def _absent(recorded: Recorded, point: Point, reason: Reason) -> None:
         )
     if point.state in ("lost", "blocked"):
         reason.lines.append(
-            f"  what was lost is made good in a child run: prestow plan --child-of {point.run}"
+            f"  what was lost is made good in a child run: prestow repair{recorded.plan_word()}"
         )
 
 
@@ -242,6 +243,12 @@ def _next(recorded: Recorded, point: Point, cause: Point, *, own: bool) -> str:
         return f"prestow run{recorded.plan_word()}"
     if not own:
         return f"prestow why {recorded.typed(cause)}"
+    debug = f"prestow debug {point.job}{recorded.plan_word(' --plan ')}"
+    if point.state == "failed" and recorded.plan is not None:
+        plan = recorded.plan_word()
+        return f"prestow retry{plan} {point.job} && prestow run{plan}          or look into it: {debug}"
+    if point.state == "lost" and recorded.plan is not None:
+        return f"prestow repair{recorded.plan_word()}          or look into it: {debug}"
     if point.state in ("failed", "lost"):
-        return f"prestow debug {point.job}{recorded.plan_word(' --plan ')}"
+        return debug
     return f"prestow trace {recorded.typed(point)} --down" if point.type else "prestow status"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,11 @@ import polars as pl
 from prestow.results.lineage import Point
 
 if TYPE_CHECKING:
+    from prestow.results.failures import FailureGroup
     from prestow.results.recorded import Recorded
 
 LOG_LINES = 20
 FEW = 5
-
-_NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(slots=True, repr=False)
@@ -92,36 +90,44 @@ def tell_failure(recorded: Recorded, point: Point, reason: Reason) -> None:
         "tries": len(found), "host": report.get("host"), "versions": report.get("versions"), "error": failure.get("code"),
         "message": failure.get("message"), "log_tail": tail, "seconds": failure.get("seconds"),
     }  # fmt: skip
-    same = _same_error(recorded, point, failure)
+    same = _same_error(recorded, point)
     if same is not None:
-        reason.lines.append(f"  the same error in {same[0]:,} of {same[1]:,} {point.task} quanta")
-        reason.facts["same_error"] = {"count": same[0], "of": same[1]}
+        group, of = same
+        count = len(group.quanta)
+        reason.lines.append(f"  the same error in {count:,} of {of:,} {point.task} quanta")
+        others = [job for job in group.jobs if job != point.job]
+        if others:
+            hosts = ", ".join(f"{host} ({n:,})" for host, n in group.hosts.items())
+            reason.lines.append(
+                f"    {group.title}: also {first_few(others)}" + (f"; on {hosts}" if hosts else "")
+            )
+        reason.facts["same_error"] = {"count": count, "of": of}
+        reason.facts["group"] = group.as_dict() | {"others": others[:MEMBERS]}
 
 
-def _same_error(recorded: Recorded, point: Point, failure: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Count the quanta of the task whose last failure says the same, numbers aside, and that are not made."""
+MEMBERS = 100
+"""Jobs of a group that an answer names."""
+
+
+def _same_error(recorded: Recorded, point: Point) -> tuple[FailureGroup, int] | None:
+    """Group the last failures of the quanta of a task that are not made; give the group of one, and how many quanta there are."""
+    from prestow.results.failures import grouped, tries_of
+    from prestow.results.papers import jobs_with_reports
+
     if recorded.plan is None:
         recorded.note("without the plan, how many quanta have the same error is not known")
         return None
     quanta = recorded.plan.tables.scan("quanta").filter(pl.col("task") == point.task).select("quantum", "job")
     jobs = recorded.plan.tables.scan("jobs").select("job", "name")
     rows = quanta.join(jobs, on="job").collect()
-    wanted, count = _signature(failure), 0
-    for job in rows["name"].unique(maintain_order=True):  # a directory of reports for each that was tried
-        last: dict[str, Mapping[str, Any]] = {}
-        for report in recorded.reports(job):
-            if report.get("run", recorded.plan.run) != recorded.plan.run:
-                continue  # jobs of equal names in other runs
-            for entry in report.get("quanta", ()):
-                if entry.get("task") != point.task:
-                    continue
-                for one in entry.get("failures", ()):
-                    last[entry["quantum"]] = one
-                if entry.get("state") == "made":
-                    last.pop(entry["quantum"], None)
-        count += sum(_signature(one) == wanted for one in last.values())
-    return count, rows.height
-
-
-def _signature(failure: Mapping[str, Any]) -> tuple[str, str]:
-    return str(failure.get("code", "")), _NUMBERS.sub("0", str(failure.get("message", "")))
+    names = rows["name"].unique(maintain_order=True)
+    tried = names if recorded.store is None else jobs_with_reports(recorded.store, names)
+    reports = [
+        r
+        for job in tried
+        for r in recorded.reports(job)
+        if r.get("run", recorded.plan.run) == recorded.plan.run
+    ]
+    tries = tries_of(reports).filter(pl.col("task") == point.task)
+    last = tries.unique("quantum", keep="last", maintain_order=True).filter(pl.col("state") != "made")
+    return next(((g, rows.height) for g in grouped(last) if point.quantum in g.quanta), None)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-_FACTOR = re.compile(r"[x×*]([0-9]+(?:\.[0-9]+)?)")
+_FACTOR = re.compile(r"[x*]([0-9]+(?:\.[0-9]+)?)")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)")
 _UNITS = {"": "B", "k": "kB", "K": "kB", "M": "MB", "G": "GB", "T": "TB"}
 _SEALED = ("lost", "blocked")

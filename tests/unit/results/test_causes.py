@@ -80,13 +80,19 @@ def test_a_failure_tells_error_log_tries_and_what_it_holds_up(ask: Callable[...,
     assert "looking for stars" in text(reason)
     assert "the same error in 1 of 3 shift quanta" in text(reason)
     assert "blocks gather (and nothing else)" in text(reason)
-    assert reason.following == f"prestow debug {reason.facts['point']['job']}"
+    job = reason.facts["point"]["job"]
+    assert reason.following == f"prestow retry {job} && prestow run          or look into it: prestow debug {job}"
     assert (reason.facts["tries"], reason.facts["same_error"]) == (2, {"count": 1, "of": 3})
 
 
 def test_the_same_error_is_counted_with_its_numbers_aside(ask: Callable[..., Ask]) -> None:
     question = ask({1: {"shift": FAIL}, 3: {"shift": FAIL}}, visits=4)
-    assert question("shifted", "visit=1").facts["same_error"] == {"count": 2, "of": 4}
+    reason = question("shifted", "visit=1")
+    assert reason.facts["same_error"] == {"count": 2, "of": 4}
+    assert reason.facts["group"]["cause"] == "ValueError: no stars above <n> sigma"
+    (other,) = reason.facts["group"]["others"]
+    assert other == question("shifted", "visit=3").facts["point"]["job"]
+    assert f"also {other}; on " in text(reason)
 
 
 @pytest.mark.parametrize("words", [["gather"], ["total", "instrument=toy"], ["toy/total/total-toy.json"]])
@@ -129,7 +135,7 @@ def test_a_loss_is_told_with_its_reason_whatever_is_left(
         blocked = question("shifted", "visit=2")
         assert blocked.state == "blocked"
         assert blocked.facts["first_cause"]["state"] == "lost"
-        assert "--child-of toy" in text(blocked)
+        assert "prestow repair" in text(blocked)
     total = question("total", "instrument=toy", **left)
     assert total.state == "made"
     assert "2 of 3 planned inputs (blocked)" in text(total)
@@ -168,7 +174,7 @@ def test_a_job_of_several_quanta_tells_each(ask: Callable[..., Ask]) -> None:
     reason = question(job)
     assert reason.state == "made,failed"
     assert [q["state"] for q in reason.facts["quanta"]] == ["made", "failed"]
-    assert reason.following == f"prestow debug {job}"
+    assert reason.following.startswith(f"prestow retry {job} && prestow run ")
 
 
 def test_what_is_made_tells_how_it_stands(ask: Callable[..., Ask]) -> None:
