@@ -140,6 +140,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-B001": ("the registry cannot be made there", Exit.USAGE),
     "PST-B002": ("somebody else is doing this now", Exit.ENVIRONMENT),
     "PST-B003": ("a record cannot be read", Exit.ACCOUNT),
+    "PST-I020": ("a process that verifies files ended", Exit.ENVIRONMENT),
+    "PST-I021": ("a product was made from other bytes of an input than those committed", Exit.ACCOUNT),
     "PST-I030": ("the collection is frozen", Exit.REFUSED),
     "PST-I031": ("the run is closed", Exit.REFUSED),
     "PST-I032": ("the run cannot be closed yet", Exit.REFUSED),
@@ -169,6 +171,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G022": ("something still depends on it", Exit.REFUSED),
     "PST-G023": ("this run cannot be removed", Exit.REFUSED),
     "PST-G024": ("it cannot be shown here", Exit.USAGE),
+    "PST-G025": ("the registry cannot be upgraded", Exit.ENVIRONMENT),
     # converting things
     # a dataset brought elsewhere, and made again
     "PST-T001": ("a sandbox cannot stand here", Exit.USAGE),
@@ -183,6 +186,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-G031": ("converted, it would not be the same", Exit.REFUSED),
     "PST-G032": ("a converted file cannot stand here", Exit.USAGE),
     # handing a plan to another system
+    "PST-W001": ("something that is no report is there", Exit.USAGE),
+    "PST-W002": ("the report cannot be written", Exit.ENVIRONMENT),
     "PST-E001": ("the directory holds something else", Exit.USAGE),
     "PST-E002": ("the site file does not say what is needed", Exit.USAGE),
     "PST-E003": ("plans cannot be written for this system", Exit.USAGE),

@@ -41,6 +41,7 @@ SCHEMA = pl.Schema({
     "quantum": pl.String(), "job": pl.String(), "attempt": pl.String(), "task": pl.String(), "data_id": pl.String(),
     "host": pl.String(), "state": pl.String(), "code": pl.String(), "exception": pl.String(), "message": pl.String(),
     "log_tail": pl.String(), "seconds": pl.Float64(), "cpu_seconds": pl.Float64(), "peak_memory": pl.Int64(),
+    "pid": pl.Int64(), "end": pl.Float64(),
 })  # fmt: skip
 """Columns of tries: a row for each quantum of each attempt. A row with a ``code`` or ``message`` is a failure."""
 
@@ -128,7 +129,7 @@ def tries_of(reports: Iterable[Values]) -> pl.DataFrame:
                 _in_words(entry.get("data_id") or {}), host, str(entry.get("state", "")),
                 failure.get("code") or "", failure.get("exception") or "", failure.get("message") or "",
                 "\n".join(map(str, failure.get("log_tail") or ())),
-                entry.get("seconds"), entry.get("cpu_seconds"), report.get("peak_memory"),
+                entry.get("seconds"), entry.get("cpu_seconds"), report.get("peak_memory"), report.get("pid"), report.get("end"),
             )  # fmt: skip
             for append, value in zip(add, values, strict=True):
                 append(value)
