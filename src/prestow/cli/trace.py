@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from prestow.cli import completing
+from prestow.cli.depth import Depth
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.output import Output, count_text
 from prestow.errors import Exit, PrestowError, Problem, ProjectError
+
+MOST = 400  # as `prestow.results.tracing`, which is not imported for a list of options
 
 if TYPE_CHECKING:
     from prestow.project import Project
@@ -25,8 +29,17 @@ if TYPE_CHECKING:
 )
 @click.option("--up", is_flag=True, help="What it came from; so without any option.")
 @click.option("--down", is_flag=True, help="What it went into.")
+@click.option("--depth", type=Depth(), metavar="N|all", help="At most so many steps; all, if not given.")
 @click.option(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="At most so many steps; all, if not given."
+    "--with-components",
+    "components",
+    multiple=True,
+    metavar="TYPE",
+    help="Also what was made with an ancestor, of this type; down: what is of this type leads to what was made with it.",
+)
+@click.option("--mermaid", is_flag=True, help="As a flow chart in Mermaid.")
+@click.option(
+    "--lines", type=click.IntRange(min=1), default=MOST, metavar="N", help=f"Lines of a tree, at most; {MOST}, if not given."
 )
 @completing.of_run
 @click.option(
@@ -38,8 +51,8 @@ if TYPE_CHECKING:
 )
 @shared_options
 def trace(
-    words: tuple[str, ...], up: bool, down: bool, depth: int | None, run: str | None, plan: str | None, output: Output,
-    directory: Path,
+    words: tuple[str, ...], up: bool, down: bool, depth: int | None, components: tuple[str, ...], mermaid: bool, lines: int,
+    run: str | None, plan: str | None, output: Output, directory: Path,
 ) -> int:  # fmt: skip
     """Follow DATASET: a file, a planned name, an id, 'type{k=v,…}', or words such as: coadd band=r.
 
@@ -52,11 +65,24 @@ def trace(
         path = Path(words[0])
         if error.problems[0].code != "PST-G001" or len(words) > 1 or not path.is_file():
             raise
-        return _file_alone(path, output, down=down)
-    return _in_project(project, words, output, up=up or not down, down=down, depth=depth, run=run, plan=plan)
+        return _file_alone(path, output, down=down, mermaid=mermaid)
+    shown = Shown(up or not down, down, depth, components, mermaid, lines)
+    return _in_project(project, words, output, shown, run=run, plan=plan)
 
 
-def _file_alone(path: Path, output: Output, *, down: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is asked for, and how it is shown."""
+
+    up: bool
+    down: bool
+    depth: int | None
+    components: tuple[str, ...]
+    mermaid: bool
+    lines: int
+
+
+def _file_alone(path: Path, output: Output, *, down: bool, mermaid: bool) -> int:
     from prestow.results.embedded import no_story, roots_told, story_of, told_by
     from prestow.results.tracing import tree_lines
 
@@ -72,6 +98,9 @@ def _file_alone(path: Path, output: Output, *, down: bool) -> int:
     if story is None:
         raise no_story(path)
     found = told_by(story, path)
+    if mermaid and not output.json:
+        output.answer("trace", {}, found.mermaid())
+        return Exit.OK
     lines = [*tree_lines(found), *(f"goes back to {root}" for root in roots_told(story))]
     lines.append("note: this is what the file says of itself; there is no project here to compare it with")
     facts = {"file": str(path), "up": found.as_dict(), "roots": [r.as_dict() for r in roots_told(story)]}
@@ -80,14 +109,15 @@ def _file_alone(path: Path, output: Output, *, down: bool) -> int:
 
 
 def _in_project(
-    project: Project, words: tuple[str, ...], output: Output, *, up: bool, down: bool, depth: int | None, run: str | None,
-    plan: str | None,
-) -> int:  # fmt: skip
+    project: Project, words: tuple[str, ...], output: Output, shown: Shown, *, run: str | None, plan: str | None
+) -> int:
     from prestow.results.embedded import changed, compare, no_story, problem_lines, worst
     from prestow.results.resolving import find_dataset
-    from prestow.results.tracing import trace, tree_lines
+    from prestow.results.tracing import shown_lines, trace
 
     recorded = project.recorded(plan, run=run)
+    for name in shown.components:
+        recorded.sources.type_of(name)
     found = find_dataset(recorded, words, run=run)
     if found.point is None and found.story is None:
         raise no_story(found.file or Path(words[0]))
@@ -110,10 +140,16 @@ def _in_project(
         elif found.point.quantum:
             problems = changed(recorded, found.point, found.sha256, str(found.file))
         directions = [
-            trace(recorded, found.point, down=d, depth=depth) for d in (False, True) if (down if d else up)
+            trace(recorded, found.point, down=d, depth=shown.depth, components=shown.components)
+            for d in (False, True)
+            if (shown.down if d else shown.up)
         ]
+        if shown.mermaid and not output.json:
+            output.answer("trace", {}, "\n".join(one.mermaid() for one in directions))
+            return worst(problems)
         for one in directions:
-            lines += [*(["went into:"] if one.direction == "down" and up else []), *tree_lines(one)]
+            both = ["went into:"] if one.direction == "down" and shown.up else []
+            lines += [*both, *shown_lines(one, shown.lines)]
             facts[one.direction] = one.as_dict()
         lines += _endings(directions[0])
         following = _following(recorded, directions[0])

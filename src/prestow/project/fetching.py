@@ -112,7 +112,7 @@ def fetch(
     """Bring datasets and their ancestors into a sandbox; see `prestow.project.Project.fetch`."""
     from prestow.results.resolving import find_dataset, known_point
 
-    into = into.absolute()
+    into = Path(os.path.abspath(into))
     refuse_place(project, into)
     standing = read_sandbox(into)
     _refuse_other(project, into, standing)
@@ -264,6 +264,7 @@ def _begin(
     sandbox = standing or Sandbox(key, source)
     sandbox.ancestry.join(known)
     sandbox.runs |= recipes
+    sandbox.spent |= found.spent
     gone = {one.dataset.id: one.why for one in found.absent if not one.rightful}
     sandbox.gone = {k: why for k, why in (sandbox.gone | gone).items() if k not in found.present}
     roots = [one for one in known.datasets.values() if not one.quantum and one.id not in found.present]

@@ -96,7 +96,7 @@ def regenerate(
         known = sandbox.ancestry
         hindered = {str(known.datasets[key]): why for key, why in found.hindered.items()}
         quanta = Counter((known.quanta[key].run, known.quanta[key].task) for key in found.quanta)
-        cost = Costs(known, project.store).of(found.quanta)
+        cost = Costs(known, project.store, sandbox.spent).of(found.quanta)
         if dry_run or not found.quanta:
             if asked and hindered and not found.quanta:
                 raise ProjectError(*(Problem("PST-T007", f"{name}: {why}", str(root), "") for name, why in hindered.items()))

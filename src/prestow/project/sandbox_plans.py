@@ -17,6 +17,7 @@ from prestow.plan.given import Given, GivenDataset, GivenQuantum, build_given
 from prestow.plan.stages import at_stage, stages_in
 from prestow.plan.state import outputs_of
 from prestow.project import plans as plan_files
+from prestow.project.binding import chain_name
 from prestow.project.opened import STORE
 from prestow.project.sandboxes import place_of
 
@@ -70,7 +71,7 @@ def run_plans(sandbox: Sandbox, recipe: RunRecipe, universe: Universe, root: Pat
         run=recipe.run,
         pipeline=recipe.pipeline,
         universe=universe,
-        chain=(recipe.run,),
+        chain=(chain_name((recipe.run, *recipe.parents)[-1]),),
         child_of=next(iter(recipe.parents), None),
         store=STORE,
     )

@@ -55,6 +55,8 @@ class Sandbox:
         What does not exist there, and why.
     hindered : mapping of dataset id to str
         What nothing makes, and why it is not to be had.
+    spent : mapping of quantum id to float
+        CPU seconds that making something cost there.
     records : mapping of dimension to list of rows
         Records of the dimensions that plans need.
     ancestry : Ancestry
@@ -66,6 +68,7 @@ class Sandbox:
     runs: dict[str, RunRecipe] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     hindered: dict[str, str] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # Any: values of a record
     ancestry: Ancestry = field(default_factory=Ancestry)
 
@@ -96,7 +99,8 @@ def read_sandbox(root: Path, store: Store | None = None) -> Sandbox | None:
         raise ProjectError(Problem("PST-T002", what, str(root), "fetch into another directory"))
     runs = {run: _recipe(run, told, store) for run, told in plain["runs"].items()}
     return Sandbox(
-        plain["id"], plain["source"], runs, plain["gone"], plain["hindered"], plain["records"], Ancestry.from_plain(known)
+        plain["id"], plain["source"], runs, plain["gone"], plain["hindered"], plain["spent"], plain["records"],
+        Ancestry.from_plain(known),
     )
 
 
@@ -117,7 +121,7 @@ def write_sandbox(root: Path, sandbox: Sandbox) -> None:
     (root / DIRECTORY).mkdir(parents=True, exist_ok=True)
     plain = {
         "schema": SCHEMA, "id": sandbox.id, "source": dict(sandbox.source), "gone": sandbox.gone, "hindered": sandbox.hindered,
-        "records": sandbox.records,
+        "spent": sandbox.spent, "records": sandbox.records,
         "runs": {
             run: {
                 "facts": dict(one.facts), "parents": list(one.parents), "why": one.why,

@@ -69,6 +69,8 @@ class Reach:
         What is not there within the depth, by level.
     whole : Cost
         Of all that is absent and can be made, together.
+    spent : mapping of quantum id to float
+        CPU seconds that are on record, of what may be made again.
     """
 
     ancestry: Ancestry
@@ -76,6 +78,7 @@ class Reach:
     files: tuple[KnownDataset, ...]
     absent: tuple[Absent, ...]
     whole: Cost = field(default_factory=Cost)
+    spent: Mapping[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
@@ -128,7 +131,7 @@ def reach(
         if cost is not None:
             every.append(one.id)
     whole = costs.of(needed(ancestry, present, every, stopped=stopped, lacking=lacking).quanta)
-    return Reach(ancestry, present, files, tuple(absent), whole)
+    return Reach(ancestry, present, files, tuple(absent), whole, costs.spent)
 
 
 def _is_there(one: KnownDataset, stores: Mapping[str, Store]) -> bool:

@@ -190,17 +190,29 @@ class Costs:
     ----------
     store : Store
         Where the reports are.
+    spent : mapping of quantum id to float, optional
+        CPU seconds that are known already.
     """
 
-    def __init__(self, ancestry: Ancestry, store: Store) -> None:
+    def __init__(self, ancestry: Ancestry, store: Store, spent: Mapping[str, float] | None = None) -> None:
         self._known = ancestry
         self._store = store
         self._seconds: dict[str, float | None] = {}
         self._of_task: dict[tuple[str, str], list[float]] = {}
+        for key, seconds in (spent or {}).items():
+            if key in ancestry.quanta:
+                quantum = ancestry.quanta[key]
+                self._seconds[key] = seconds
+                self._of_task.setdefault((quantum.run, quantum.task), []).append(seconds)
         self._sizes: dict[str, list[int]] = {}
         for one in ancestry.datasets.values():
             if one.size is not None and one.quantum:
                 self._sizes.setdefault(one.type, []).append(one.size)
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """CPU seconds of the quanta that were looked at."""
+        return {key: seconds for key, seconds in self._seconds.items() if seconds is not None}
 
     def of(self, quanta: Collection[str]) -> Cost:
         """Give what some quanta come to."""

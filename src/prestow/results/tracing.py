@@ -7,7 +7,7 @@ connection, the one whose measures stand out is marked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 LINES = 40
 """Inputs of one connection that are shown as text; JSON has them all, and what stands out always shows."""
 
+MOST = 400
+"""Lines of a tree that are shown as text; the rest is counted."""
+
 SHORT = 8  # digits of a digest or recipe that people need
+
+COMPONENT = "component"
+"""Connection of a step to another product of the quantum that made an ancestor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,10 @@ class Trace:
     def __repr__(self) -> str:
         return f"<Trace {self.direction} from {self.start}: {len(self.points):,} datasets>"
 
+    def mermaid(self) -> str:
+        """Give it as a flow chart in Mermaid, from what was read to what was made."""
+        return "\n".join(mermaid_lines(self))
+
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""
         return {
@@ -90,8 +100,15 @@ class Trace:
         }
 
 
-def trace(recorded: Recorded, start: Point, *, down: bool = False, depth: int | None = None) -> Trace:
-    """Follow a dataset up, or down, level by level.
+def trace(
+    recorded: Recorded,
+    start: Point,
+    *,
+    down: bool = False,
+    depth: int | None = None,
+    components: Collection[str] = (),
+) -> Trace:
+    """Follow a dataset up, or down, level by level: a fixed number of questions for each.
 
     Parameters
     ----------
@@ -103,17 +120,26 @@ def trace(recorded: Recorded, start: Point, *, down: bool = False, depth: int | 
         To what was made from it, instead of to what it was made from.
     depth : int or None
         How many steps; all, if None.
+    components : collection of str
+        Dataset types whose products are parts of what was made with them: up, each ancestor has a step to those
+        that its quantum made besides; down, what is of such a type leads to all that its quantum made.
     """
     points: dict[str, Point] = {start.id: start}
     steps: dict[Step, None] = {}
     level, done = [start], 0
+    beside: set[str] = set()
     while level and (depth is None or done < depth):
+        if components and down:
+            level += _made_with(recorded, level, points, steps, components)
         found, told = recorded.uses([p.id for p in level]) if down else recorded.reads(level)
         steps.update(dict.fromkeys(found))
-        new = {s.reader if down else s.input for s in found} - points.keys()
+        new = {s.reader if down else s.input for s in found} - (points.keys() - beside)
         known = recorded.points(new, told)
         level = [known[i] for i in dict.fromkeys(s.reader if down else s.input for s in found) if i in new]
         points.update((point.id, point) for point in level)
+        beside -= points.keys() & new
+        if components and not down:
+            beside |= _parts_of(recorded, level, points, steps, components)
         done += 1
     cut = sum(bool(point.quantum) or down for point in level)
     marks = {} if down else marks_of(recorded, points, steps)
@@ -128,13 +154,60 @@ def trace(recorded: Recorded, start: Point, *, down: bool = False, depth: int | 
     )
 
 
+def _parts_of(
+    recorded: Recorded,
+    level: Sequence[Point],
+    points: dict[str, Point],
+    steps: dict[Step, None],
+    components: Collection[str],
+) -> set[str]:
+    """Add steps from what was made to the components that were made with it; give those that are new."""
+    own: dict[str, list[Point]] = {}
+    for point in level:
+        if point.quantum and point.type not in components:
+            own.setdefault(point.quantum, []).append(point)
+    found = set()
+    for part in recorded.products(level) if own else ():
+        if part.type in components:
+            for point in own.get(part.quantum, ()):
+                steps[Step(point.id, COMPONENT, part.id, part.state, part.code, part.sha256)] = None
+            if part.id not in points:
+                points[part.id] = part
+                found.add(part.id)
+    return found
+
+
+def _made_with(
+    recorded: Recorded,
+    level: Sequence[Point],
+    points: dict[str, Point],
+    steps: dict[Step, None],
+    components: Collection[str],
+) -> list[Point]:
+    """Add steps from components to what was made with them; give what is new."""
+    parts: dict[str, list[Point]] = {}
+    for point in level:
+        if point.quantum and point.type in components:
+            parts.setdefault(point.quantum, []).append(point)
+    found = []
+    for whole in recorded.products(level) if parts else ():
+        if whole.type in components:
+            continue
+        for part in parts.get(whole.quantum, ()):
+            steps[Step(whole.id, COMPONENT, part.id, part.state, part.code, part.sha256)] = None
+        if whole.id not in points and whole.quantum in parts:
+            points[whole.id] = whole
+            found.append(whole)
+    return found
+
+
 def marks_of(
     recorded: Recorded, points: Mapping[str, Point], steps: Iterable[Step]
 ) -> dict[str, tuple[Standing, ...]]:
     """Give for each input how its measures stand among those beside it; the furthest of all its places."""
     groups: dict[tuple[str, str], list[Point]] = {}
     for step in steps:
-        if points[step.input].there:
+        if points[step.input].there and step.connection != COMPONENT:
             groups.setdefault((step.reader, step.connection), []).append(points[step.input])
     members = {p.id: p for group in groups.values() if len(group) > 1 for p in group}
     measures = measures_of(recorded, members.values())
@@ -196,6 +269,38 @@ def own_roots(
 
 
 # --- as text ---------------------------------------------------------------------------------
+
+
+def shown_lines(found: Trace, most: int = MOST) -> Iterator[str]:
+    """Give the first lines of a trace as a tree, and a line that counts the rest."""
+    rest = 0
+    for number, line in enumerate(tree_lines(found)):
+        if number < most:
+            yield line
+        else:
+            rest += 1
+    if rest:
+        yield f"and {rest:,} more lines: --lines {most + rest} shows them, --json has all"
+
+
+def mermaid_lines(found: Trace) -> Iterator[str]:
+    """Give a trace as a flow chart in Mermaid: an arrow from each input to what was made from it."""
+    names = {key: f"d{number}" for number, key in enumerate(found.points)}
+    yield "flowchart LR" if found.direction == "down" else "flowchart RL"
+    for key, point in found.points.items():
+        words = [str(point), point.state_words]
+        if point.recipe and point.state != ROOT:
+            words.append(f"recipe {point.recipe[:SHORT]}")
+        if point.sha256:
+            words.append(f"sha256 {point.sha256[:SHORT]}")
+        text = "<br/>".join(words).replace('"', "#quot;")
+        yield f'  {names[key]}["{text}"]' + (":::odd" if any(o.point.id == key for o in found.odd) else "" if point.there else ":::absent")
+    for step in found.steps:
+        line = "-.->" if step.connection == COMPONENT else "-->"
+        label = "" if step.connection in (found.points[step.input].type, COMPONENT) else f"|{step.connection}|"
+        yield f"  {names[step.input]} {line}{label} {names[step.reader]}"
+    yield "  classDef absent stroke-dasharray: 4 4,color:#888"
+    yield "  classDef odd stroke:#c00,stroke-width:3px"
 
 
 def tree_lines(found: Trace) -> Iterator[str]:
@@ -263,11 +368,17 @@ def point_line(point: Point, found: Trace, inputs: Sequence[Step] = ()) -> str:
         words.append(f"sha256 {point.sha256[:SHORT]}")
     if point.path and (point.state == ROOT or point is found.start):
         words.append(f"{point.store}:{point.path}" if point.store else point.path)
-    absent = [_absence(step, found) for step in inputs if not found.points[step.input].there]
+    planned = [step for step in inputs if step.connection != COMPONENT]
+    absent = [_absence(step, found) for step in planned if not _was_used(step, point, found)]
     if absent:
-        words.append(f"planned {len(inputs)}, used {len(inputs) - len(absent)}: {counted(absent)}")
+        words.append(f"planned {len(planned)}, used {len(planned) - len(absent)}: {counted(absent)}")
     words += [str(standing) for standing in found.marks.get(point.id, ()) if standing.stands_out]
     return "  ".join(words)
+
+
+def _was_used(step: Step, reader: Point, found: Trace) -> bool:
+    """Say whether an input was read; what has gone since was, if its reader was made from it."""
+    return found.points[step.input].there or (reader.there and step.state == "made")
 
 
 def _absence(step: Step, found: Trace) -> str:
