@@ -16,11 +16,16 @@ settings.register_profile("prestow", deadline=None)
 settings.load_profile("prestow")
 
 
-@pytest.fixture(scope="module", params=DIALECTS)
+def pytest_terminal_summary(terminalreporter):
+    """Say aloud, and once, what was not tested."""
+    if not testable("postgresql"):
+        terminalreporter.section("not tested", yellow=True)
+        terminalreporter.line(NO_POSTGRES)
+
+
+@pytest.fixture(scope="module", params=[name for name in DIALECTS if testable(name)])
 def dialect(request):
     """Each database in turn, as far as there is one."""
-    if not testable(request.param):
-        pytest.skip(NO_POSTGRES)
     return request.param
 
 

@@ -140,6 +140,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-B001": ("the registry cannot be made there", Exit.USAGE),
     "PST-B002": ("somebody else is doing this now", Exit.ENVIRONMENT),
     "PST-B003": ("a record cannot be read", Exit.ACCOUNT),
+    "PST-B004": ("these cannot be merged", Exit.USAGE),
+    "PST-B005": ("a file changed while it was copied", Exit.INGEST),
     "PST-I020": ("a process that verifies files ended", Exit.ENVIRONMENT),
     "PST-I021": ("a product was made from other bytes of an input than those committed", Exit.ACCOUNT),
     "PST-I030": ("the collection is frozen", Exit.REFUSED),

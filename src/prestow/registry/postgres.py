@@ -22,7 +22,9 @@ from prestow.registry.database import BUSY_MS, Dialect, GivenUp, Mode
 PATIENCE = 10
 """How long a server is waited for, in seconds, unless PGCONNECT_TIMEOUT or the URL says otherwise."""
 
-_LOCK = 1_886_545_780  # this program's advisory locks; the second number is the schema's
+TURN = "SELECT 1 FROM pg_advisory_xact_lock(1886545780, hashtext(current_schema()))"
+"""Takes a writer's turn until its transaction ends; the first number is this program's, the second the schema's."""
+
 _ANALYZED = 1000  # staged rows from which on the planner of queries is told how many there are
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 _AGAIN = ("40001", "40P01")  # serialization failure, deadlock
@@ -75,10 +77,11 @@ class Postgres:
 
     Examples
     --------
-    >>> Postgres("postgresql://me:secret@127.0.0.1:1/none", Mode.READ)
-    Traceback (most recent call last):
-    ...
-    prestow.errors.ProjectError: PST-G002: connection to server at "127.0.0.1", port 1 failed: Connection refused
+    >>> try:
+    ...     Postgres("postgresql://me:secret@127.0.0.1:1/none", Mode.READ)
+    ... except ProjectError as error:
+    ...     print(error)
+    error[PST-G002]: connection to server at "127.0.0.1", port 1 failed: Connection refused
       --> postgresql://me:***@127.0.0.1:1/none
       = help: start the server, or check host and port in prestow.yaml
     """
@@ -217,7 +220,7 @@ class Postgres:
         """
         with self._lock:
             self.execute("BEGIN")
-            self._first = f"SELECT 1 FROM pg_advisory_xact_lock({_LOCK}, hashtext(current_schema()))"
+            self._first = TURN
             try:
                 yield
                 self._first = ""
@@ -262,7 +265,7 @@ class Postgres:
 
 @functools.lru_cache(maxsize=512)
 def _numbered(sql: str) -> str:
-    """Give a statement with ``?`` as ``$1``, ``$2``, …
+    """Give a statement with ``?`` as ``$1``, ``$2`` and so on.
 
     Examples
     --------

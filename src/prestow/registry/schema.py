@@ -12,11 +12,31 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 SCHEMA_VERSION = "4"
-"""Raised with every change of the tables. An older registry is refused, and made again from its files."""
+"""Raised with every change of the tables, with a revision in `prestow.registry.migrations` for it."""
+
+
+VERSION_TABLE = "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+"""The table in which alembic keeps where a registry stands; registries older than it have none."""
+
+
+def revision(version: str = SCHEMA_VERSION) -> str:
+    """Give the name of the revision that makes a schema version.
+
+    Examples
+    --------
+    >>> revision("4")
+    '0004'
+    """
+    return version.zfill(4)
 
 
 def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
     """Give the statements that make an empty registry for a universe."""
+    return [statement for several in tables(universe, dialect).values() for statement in several]
+
+
+def tables(universe: Universe, dialect: str = "sqlite") -> dict[str, list[str]]:
+    """Give the statements that make each table of an empty registry, in an order in which they can be made."""
     import sqlalchemy as sa
 
     metadata = sa.MetaData()
@@ -38,7 +58,25 @@ def statements(universe: Universe, dialect: str = "sqlite") -> list[str]:
             universe,
             relation.metadata,
         )
-    return _render(metadata.sorted_tables, dialect)
+    return {table.name: _render([table], dialect) for table in metadata.sorted_tables}
+
+
+def new_column(table: str, name: str, kind: ValueType, dialect: str = "sqlite") -> str:
+    """Give the statement that adds a column of metadata to a table.
+
+    Examples
+    --------
+    >>> new_column("dimension_visit", "seeing", "float")
+    'ALTER TABLE dimension_visit ADD COLUMN seeing DOUBLE'
+    """
+    import sqlalchemy as sa
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.schema import CreateColumn
+
+    column = sa.Column(name, _type(kind))
+    sa.Table(table, sa.MetaData(), column)
+    rendered = CreateColumn(column).compile(dialect=make_url(f"{dialect}://").get_dialect()())
+    return f"ALTER TABLE {table} ADD COLUMN {rendered}"
 
 
 def data_id_statements(
@@ -121,6 +159,7 @@ def _fixed(metadata: MetaData) -> None:
     def key(table: str) -> sa.ForeignKey:
         return sa.ForeignKey(f"{table}.id")
 
+    sa.Table("alembic_version", metadata, sa.Column("version_num", sa.String(32), primary_key=True))
     sa.Table("meta", metadata, text("key", primary_key=True), text("value"))
     sa.Table(
         "dataset_type", metadata, serial(), text("name", unique=True), text("dimensions"), text("format")
