@@ -244,9 +244,8 @@ def account(
 def _remarks(plan: Plan | None, registry: Registry | None, apart: pl.Series) -> list[str]:
     remarks = []
     if plan is None:
-        remarks.append(
-            "there is no plan: this is what receipts say; what was planned and left none is not known"
-        )
+        what = "what was planned and left none is not known, and a quantum that was not made counts as one output"
+        remarks.append(f"there is no plan: this is what receipts say; {what}")
     if registry is None:
         remarks.append("the registry cannot be asked: all is from receipts and files")
     if apart.len():

@@ -12,6 +12,7 @@ import polars as pl
 
 from prestow.commit import DELETED, each_receipt, read_receipt, receipt_name, receipt_names
 from prestow.errors import StoreError
+from prestow.model import DataId
 from prestow.model.hashing import quantum_id
 from prestow.stores import Walkable
 
@@ -56,7 +57,8 @@ class Committed:
     quanta : DataFrame
         Settled quanta.
     outputs : DataFrame
-        All outputs of the receipts that were read, with their states.
+        All outputs of the receipts that were read, with their states; for a quantum that names none one row,
+        with its own id and what it is as ``path``.
     deleted : Series
         Ids of datasets deleted on purpose, of any run.
     contradictions : tuple of Contradiction
@@ -124,6 +126,9 @@ class _Found:
         planned = bytes.fromhex(receipt.planned_recipe)
         recipe = None if receipt.actual_recipe is None else bytes.fromhex(receipt.actual_recipe)
         self.quanta.append((quantum, receipt.task, receipt.job, receipt.state, receipt.attempt, planned))
+        if not receipt.outputs:  # of what was not made, receipts name no outputs
+            shown = f"{receipt.task}{{{DataId(dict(receipt.data_id))}}}"
+            self.outputs.append((quantum, "", shown, receipt.task, receipt.state))
         for o in receipt.outputs:
             state = o.state if receipt.state == "made" else receipt.state
             self.outputs.append((_bytes(o.id), o.type, o.path, receipt.task, state))

@@ -59,6 +59,9 @@ def _walk(directory: str, prefix: str) -> Iterator[_Entry]:
         _refuse(error, prefix)
     for entry in entries:
         name = f"{prefix}/{entry.name}"
+        if not name.isprintable() and _shown(name) != name:
+            yield _shown(name), 0, OTHER, "its name is no text in UTF-8: no name in a store"
+            continue
         try:
             if entry.is_symlink():
                 yield name, 0, LINK, os.readlink(entry.path)
@@ -71,6 +74,10 @@ def _walk(directory: str, prefix: str) -> Iterator[_Entry]:
             continue
         except OSError as error:
             _refuse(error, name)
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _refuse(error: OSError, name: str) -> NoReturn:

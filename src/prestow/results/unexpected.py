@@ -204,9 +204,8 @@ def _targets(store: Store, notes: Iterable[Note]) -> set[str]:
         return set()
     root = os.path.realpath(store.local_path("x").parent)
     found = set()
-    for note in notes:
-        path = _local(store, note.path)
-        if note.why == "link" and path is not None and path.is_symlink():
+    for path in (_local(store, note.path) for note in notes if note.why == "link"):
+        if path is not None and path.is_symlink():
             target = os.path.realpath(path)
             if target.startswith(f"{root}/"):
                 found.add(target[len(root) + 1 :])
