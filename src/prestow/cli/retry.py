@@ -115,7 +115,11 @@ def _following(project: Project, plan: Plan, found: PutBack, *, dry_run: bool) -
         return f"prestow status{word}"
     if dry_run:
         return f"prestow retry{word} --failed"
-    if found.retries.site and project.site_engine(found.retries.site) not in ("local", "dask"):
-        engine = project.site_engine(found.retries.site)
-        return f"prestow emit {engine}{word} --site {found.retries.site} --into DIR"
+    if found.retries.site:
+        from prestow.plugins import names
+        from prestow.site import read_site
+
+        engine = read_site(Path(found.retries.site)).engine
+        if engine in names("emitters"):
+            return f"prestow emit {engine}{word} --site {found.retries.site} --into DIR"
     return f"prestow run{word}"

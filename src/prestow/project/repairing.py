@@ -102,8 +102,8 @@ def _touched(project: Project, plan: Plan) -> dict[str, Mask]:
         fix = f"let them end first: prestow retry {short} --failed && prestow run {short}"
         raise PlanRefusedError(Problem("PST-E044", what, f"plan {short}", fix))
     marks = touched(plan, settled, project.registry, reuse)
-    if not any(mask.any() for mask in marks.values()) and open_.all():
-        return marks
+    if not (marks["lost"].any() or marks["blocked"].any()):
+        return {}
     known = pl.DataFrame(project.registry.settled(plan.run))["id"].cast(pl.Binary)
     ids = plan.tables.scan("quanta").select(pl.col("id").cast(pl.Binary)).collect()["id"]
     missing = ~open_ & ~ids.is_in(known.implode()).to_numpy()

@@ -26,6 +26,7 @@ from prestow.engines.pegasus.workflow import (
 from prestow.errors import PlanRefusedError, Problem, ProjectError
 from prestow.plan import Plan
 from prestow.plan.manifests import manifests
+from prestow.plan.retrying import read_retries
 from prestow.site import PEGASUS, Site
 
 MANY_JOBS = 20_000
@@ -160,14 +161,17 @@ def _write(
         edges = edges.filter(pl.col("parent").is_in(wanted) & pl.col("child").is_in(wanted))
     facts, replicas, packs = Facts(), dict[str, Replica](), Packs(directory)
     name = workflow_name(plan.run, plan.id)
+    retries = read_retries(plan.directory)
 
     def entries() -> Iterator[object]:
         # One job at a time: each is a document of its own, and its manifest goes to a pack as it comes.
-        make = Entries(plan, settings)
+        make = Entries(plan, settings, retries)
         numbers = chosen.to_list()
         told = manifests(plan, numbers, store=store, stores=site.stores, reuse=reuse)
         for number, manifest in zip(numbers, told, strict=True):
-            job = make.entry(manifest, ids[number], labels[number], packs.name, known[number])
+            job = make.entry(
+                retries.applied(manifest), ids[number], labels[number], packs.name, known[number]
+            )
             packs.add(job.manifest)
             replicas.update(job.replicas)
             facts.add(ids[number], manifest.job, job.reads, job.makes)

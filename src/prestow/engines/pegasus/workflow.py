@@ -14,6 +14,7 @@ from prestow.engines.pegasus.manifests import Replica, for_carrying, parents_rec
 from prestow.manifest import Manifest, Values
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan import Plan
+from prestow.plan.retrying import Change, Retries
 from prestow.site import PegasusSettings
 
 NAMESPACE, TRANSFORMATION = "prestow", "node"
@@ -101,12 +102,14 @@ def facts_of(jobs: pl.DataFrame) -> list[JobFacts]:
 class Entries:
     """Makes the entries of jobs; one for a plan and a site."""
 
-    def __init__(self, plan: Plan, settings: PegasusSettings) -> None:
+    def __init__(self, plan: Plan, settings: PegasusSettings, retries: Retries | None = None) -> None:
         self._tasks: dict[str, TaskDefinition] = {task.label: task for task in plan.definition.tasks}
         self._settings = settings
+        self._retries = retries or Retries()
 
     def entry(self, manifest: Manifest, job: str, cluster: str, pack: str, facts: JobFacts) -> JobEntry:
         """Give one job; ``pack`` is the logical name of the pack that its manifest is in."""
+        change = self._retries.jobs.get(manifest.job, Change(0))
         ready, replicas = for_carrying(manifest)
         reads = sorted({pack, *replicas, *parents_receipts(manifest)})
         tasks = [self._tasks[quantum.task] for quantum in manifest.quanta]
@@ -117,10 +120,13 @@ class Entries:
             "name": TRANSFORMATION,
             "id": job,
             "nodeLabel": manifest.job,
-            "arguments": _arguments(manifest, tasks, pack),
+            "arguments": _arguments(manifest, tasks, pack, change.tries),
             "uses": [*({"lfn": name, "type": "input"} for name in reads), *made],
             "profiles": self._profiles(manifest, tasks, cluster, facts),
         }
+        if change.avoid:  # HTCondor's own words for the machine that a slot is on
+            words = " && ".join(f'(TARGET.Machine =!= "{_machine(host)}")' for host in change.avoid)
+            entry["profiles"]["condor"] = {"requirements": words}
         return JobEntry(entry, reads, [use["lfn"] for use in made], replicas, ready)
 
     def _profiles(
@@ -131,6 +137,7 @@ class Entries:
         seconds = resources.get("walltime", SLACK * (facts.cpu_seconds or 0.0))
         disk = resources.get("disk", self._bytes(manifest, facts.output_bytes or 0.0))
         tries = max((t.tries for t in tasks if t.on_failure is not OnFailure.TOLERATE), default=1)
+        tries = self._retries.jobs.get(manifest.job, Change(0)).tries or tries
         return {
             "dagman": {"PRIORITY": facts.priority, "RETRY": max(tries - 1, self._settings.retries)},
             "pegasus": {
@@ -153,11 +160,18 @@ class Entries:
         return SLACK * (known + planned + made)
 
 
-def _arguments(manifest: Manifest, tasks: Sequence[TaskDefinition], pack: str) -> list[str]:
+def _machine(host: str) -> str:
+    """Give a host's name as it may stand in a ClassAd."""
+    return re.sub(r"[^A-Za-z0-9._-]", "", host)
+
+
+def _arguments(
+    manifest: Manifest, tasks: Sequence[TaskDefinition], pack: str, asked: int | None = None
+) -> list[str]:
     words = ["-m", "prestow.node", pack, "--job", manifest.job, "--carry", "."]
     tries = [task.tries for task in tasks if task.on_failure is OnFailure.TOLERATE]
     if tries:  # what Pegasus starts again is not known to be the last try, so all tries are in here
-        words += ["--tries", str(max(tries)), "--final"]
+        words += ["--tries", str(asked or max(tries)), "--final"]
     return words
 
 
