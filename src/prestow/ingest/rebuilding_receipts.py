@@ -57,17 +57,27 @@ def load_receipts(into: Into, found: Found, progress: Callable[[int], None]) -> 
     """Put in what all receipts say, those of tasks that are read before those of tasks that read them."""
     into.registry.register_runs(found.runs)
     done = 0
-    for run, task in _parents_first(into.store, found):
-        receipts = _packed(into, run) if run in found.packed else _single(into, _names(into.store, run, task))
-        for count in _load(into, receipts):
-            done += count
-            progress(done)
+    for count in _load(into, each_in_order(into.store, found, into.problems.append)):
+        done += count
+        progress(done)
+
+
+def each_in_order(store: Store, found: Found, refuse: Callable[[Problem], object]) -> Iterator[Named]:
+    """Give name and receipt of all quanta, those of tasks that are read before those of tasks that read them.
+
+    What is no receipt is told to ``refuse`` and passed over.
+    """
+    for run, task in _parents_first(store, found):
+        if run in found.packed:
+            yield from each_receipt(store, run, wrong=lambda name, error: refuse(_problem(name, error)))
+        else:
+            yield from _single(store, _names(store, run, task), refuse)
 
 
 def load_named(into: Into, names: Iterable[str]) -> None:
     """Put in what some receipts say, by their names."""
     into.registry.register_runs(sorted({name.split("/")[1] for name in names}))
-    for _ in _load(into, _single(into, names)):
+    for _ in _load(into, _single(into.store, names, into.problems.append)):
         pass
 
 
@@ -98,27 +108,23 @@ def _names(store: Store, run: str, task: str) -> Iterator[str]:
     return (name for name, _ in store.walk(f"{RECEIPTS}/{run}/{task}") if name.endswith(".json"))
 
 
-def _single(into: Into, names: Iterable[str]) -> Iterator[Named]:
-    def read(name: str) -> Receipt | StoreError | None:
+def _single(store: Store, names: Iterable[str], refuse: Callable[[Problem], object]) -> Iterator[Named]:
+    def read(name: str) -> tuple[str, Receipt | Problem]:
         try:
-            return read_receipt(into.store, name)
+            return name, read_receipt(store, name) or _problem(name, None)
         except StoreError as error:
-            return error
+            return name, _problem(name, error)
 
-    for name, receipt in ahead(lambda name: (name, read(name)), names):
-        if isinstance(receipt, Receipt):
-            yield name, receipt
+    for name, receipt in ahead(read, names):
+        if isinstance(receipt, Problem):
+            refuse(receipt)
         else:
-            _refuse(into, name, receipt)
+            yield name, receipt
 
 
-def _packed(into: Into, run: str) -> Iterator[Named]:
-    return each_receipt(into.store, run, wrong=lambda name, error: _refuse(into, name, error))
-
-
-def _refuse(into: Into, name: str, error: StoreError | None) -> None:
+def _problem(name: str, error: StoreError | None) -> Problem:
     what = error.problems[0].what if error else "a receipt vanished while it was read"
-    into.problems.append(Problem("PST-I006", what, name, "find out who wrote it; prestow never does"))
+    return Problem("PST-I006", what, name, "find out who wrote it; prestow never does")
 
 
 def _fits(into: Into, name: str, receipt: Receipt) -> bool:

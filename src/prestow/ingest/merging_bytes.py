@@ -1,0 +1,55 @@
+"""The bytes of one object from one store to another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from prestow.stores import Linkable, Store
+
+
+def copy_object(source: Store, name: str, into: Store, target: str, *, link: bool = False) -> None:
+    """Make a name of a store hold the bytes of an object of another one; what stood there is replaced.
+
+    Parameters
+    ----------
+    link : bool
+        Give a file that nobody can write a second name instead, where the file system allows it.
+    """
+    if link and _link(source, name, into, target):
+        return
+    if isinstance(source, Linkable):
+        _copy(source.local_path(name), into, target)
+        return
+    with tempfile.TemporaryDirectory(prefix="prestow-merge-") as directory:
+        path = Path(directory, "object")
+        source.fetch(name, path)
+        _copy(path, into, target)
+
+
+def _copy(path: Path, into: Store, target: str) -> None:
+    with path.open("rb") as stream, into.create(target) as sink:
+        shutil.copyfileobj(stream, sink, 1 << 20)
+
+
+def _link(source: Store, name: str, into: Store, target: str) -> bool:
+    if not (isinstance(source, Linkable) and isinstance(into, Linkable)):
+        return False
+    path, at = source.local_path(name), into.local_path(target)
+    if path.stat().st_mode & 0o222:  # whoever can write one name would change both
+        return False
+    with contextlib.suppress(OSError):  # another file system, or one without links: it is copied
+        os.makedirs(at.parent, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            at.unlink()
+        os.link(path, at)
+        descriptor = os.open(at.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
+    return False
