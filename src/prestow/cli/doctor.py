@@ -13,6 +13,7 @@ from prestow.cli.output import Output
 from prestow.errors import CODES, Exit, PrestowError
 
 if TYPE_CHECKING:
+    from prestow.project import Project
     from prestow.results.environment import Line
 
 _MEANING = {
@@ -106,10 +107,26 @@ def _project(directory: Path) -> list[Line]:
         if problem.code == "PST-G001":
             return [Line("project", "none", "no project here")]
         return [Line("project", "fail", f"{problem.what} ({problem.where})", problem.fix)]
-    here = Line("project", "ok", str(project.root))
+    lines = [Line("project", "ok", str(project.root))]
     try:
         project.store.probe()
+        lines.append(Line("store", "ok", project.configuration.store))
     except PrestowError as error:
         problem = error.problems[0]
-        return [here, Line("store", "fail", problem.what, problem.fix)]
-    return [here, Line("store", "ok", project.configuration.store)]
+        lines.append(Line("store", "fail", problem.what, problem.fix))
+    return [*lines, _registry(project)]
+
+
+def _registry(project: Project) -> Line:
+    from prestow.registry.standing import is_absent
+    from prestow.results.environment import Line
+
+    try:
+        found = project.registry_standing()
+    except PrestowError as error:
+        problem = error.problems[0]
+        state = "none" if is_absent(error) else "fail"
+        return Line("registry", state, f"{problem.what} ({problem.where})", problem.fix)
+    if found.problem is not None:
+        return Line("registry", "fail", f"{found.problem.what} ({found.where})", found.problem.fix)
+    return Line("registry", "ok", f"{found.name}, schema {found.schema}: {found.where}")

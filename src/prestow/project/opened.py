@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan
     from prestow.registry import Registry
+    from prestow.registry.standing import Standing
+    from prestow.registry.upgrading import Upgrade
     from prestow.stores import Store
 
 STORE = "archive"
@@ -116,6 +118,19 @@ class OpenedProject:
         if "registry" not in self.__dict__:
             self.registry = self._open_registry(create=True)
         return self.registry
+
+    def registry_standing(self) -> Standing:
+        """Say which database the registry is and how it stands; PST-G002 if there is none, or it does not answer."""
+        from prestow.registry.standing import standing
+
+        return standing(self.configuration.registry, self.universe)
+
+    def upgrade_registry(self, *, dry_run: bool = False) -> Upgrade:
+        """Make an old registry one of today's schema and universe, or say what that would be."""
+        from prestow.registry.upgrading import upgrade
+
+        self.close()
+        return upgrade(self.configuration.registry, self.universe, dry_run=dry_run)
 
     @property
     def plans_directory(self) -> Path:

@@ -24,6 +24,9 @@ BUSY_MS = 120_000
 CACHE_KB = 131_072
 """Pages kept in memory at most, in kB: ids are random, so each look-up is somewhere else."""
 
+NONE_THERE = "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME"
+"""What to do where there is no registry yet."""
+
 _ALL_ROWS = str(1 << 30)  # column types are inferred from the first batch: so take one batch
 _INDEX = 1 << 17  # bytes; the shared index of a write-ahead log begins with 32 kB
 _MAGIC = b"SQLite format 3\x00"
@@ -201,10 +204,7 @@ def check_file(path: str, mode: Mode) -> None:
         what, fix = f"there is no directory {parent}", "make it, or check the path"
     elif not os.path.exists(path):
         if mode is not Mode.CREATE:
-            what, fix = (
-                "there is no registry",
-                "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME",
-            )
+            what, fix = "there is no registry", NONE_THERE
         elif not os.access(parent, os.W_OK):
             what, fix = "the directory is not writable", "check its permissions"
     elif not os.access(path, os.R_OK):

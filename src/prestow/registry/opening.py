@@ -7,11 +7,9 @@ import contextlib
 from prestow.errors import Problem, ProjectError
 from prestow.model.universe import Universe
 from prestow.registry import schema
-from prestow.registry.database import Database
+from prestow.registry.database import NONE_THERE, Database
 
 UPGRADE = "prestow registry upgrade"
-
-NONE_THERE = "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME"
 
 
 def make(database: Database, universe: Universe) -> None:

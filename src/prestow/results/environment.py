@@ -20,6 +20,7 @@ REQUIRED = (
     "polars-hash",
     "pyarrow",
     "SQLAlchemy",
+    "alembic",
     "adbc-driver-sqlite",
     "PyYAML",
     "click",
@@ -30,6 +31,7 @@ REQUIRED = (
 EXTRAS = {
     "dask": "the engine 'dask', which 'prestow run' uses unless told otherwise; without it: prestow run --engine local",
     "fits": "FITS tables and images as astropy objects",
+    "postgres": "PostgreSQL as the registry; SQLite needs nothing more",
     "progress": "bars at a terminal; without it there are lines",
     "workflows": "the workflows that come with the source",
 }
