@@ -21,7 +21,7 @@ _STRIDE: Final = 1 << 15  # of the sum: a multiple of 4 that stays in the neares
 _END: Final = b"END".ljust(CARD)
 _KEY: Final = 8
 _ROOM: Final = 67  # for the escaped text of one card of a long string, before the ``&``
-_BITPIX: Final = (8, 16, 32, 64, -32, -64)
+BITPIX: Final = (8, 16, 32, 64, -32, -64)
 _OPEN: Final = "\n"  # no keyword: the one whose text a CONTINUE would go on with
 _CARD: Final = re.compile(
     # What nearly all cards are, in one match: a keyword, and a text without quotes or a word.
@@ -54,9 +54,9 @@ def cards_of(header: bytes) -> Iterator[bytes]:
 
 def end_of(header: bytes) -> int:
     """Give where the END of a header stands, or -1."""
-    start = header.find(b"END     ")
-    while start > 0 and start % CARD:
-        start = header.find(b"END     ", start + 1)
+    start = header.find(b"END")  # without the blanks, of which a header is full: that is found much faster
+    while start >= 0 and (start % CARD or header[start + 3 : start + _KEY] != b"     "):
+        start = header.find(b"END", start + 1)
     return start
 
 
@@ -155,7 +155,7 @@ def data_size(values: dict[str, Value], where: str) -> int:
         return value
 
     bits, axes = number("BITPIX"), number("NAXIS")
-    if bits not in _BITPIX:
+    if bits not in BITPIX:
         raise damaged(f"not a FITS header: BITPIX is {bits}", where)
     sizes = [number(f"NAXIS{axis}") for axis in range(1, axes + 1)]
     if not sizes:

@@ -73,21 +73,34 @@ def story_cards(story: Story) -> bytes:
 
 def story_table(story: Story) -> bytes:
     """Give the extension that lists the inputs, whole: header, rows, padding."""
+    rows, widths, count = table_rows(story)
+    data = rows.ljust(padded(len(rows)), b"\0")
+    return finish_header(table_head(widths, count), ones_sum(data)) + data
+
+
+def table_rows(story: Story) -> tuple[bytes, tuple[int, ...], int]:
+    """Give the rows of the table, the widths of its columns, and how many rows there are."""
     rows = [
         ("parent", i.connection, i.type, _ascii_json(i.data_id), i.id, i.state, i.code, i.sha256, i.recipe)
         for i in story.inputs
     ] + [("root", "", r.type, _ascii_json(r.data_id), r.id, "", "", "", "") for r in story.roots]
-    widths = [max([1, *(len(row[column]) for row in rows)]) for column in range(len(_COLUMNS))]
-    data = b"".join(
-        _ascii(text).ljust(width, b"\0") for row in rows for text, width in zip(row, widths, strict=True)
+    widths = tuple(
+        [max([1, *map(len, column)]) for column in zip(*rows, strict=True)] if rows else [1] * len(_COLUMNS)
     )
-    data = data.ljust(padded(len(data)), b"\0")
+    for row in rows:
+        _printable("".join(row))
+    text = "".join([text.ljust(width, "\0") for row in rows for text, width in zip(row, widths, strict=True)])
+    return text.encode("ascii"), widths, len(rows)
+
+
+def table_head(widths: Sequence[int], count: int) -> bytes:
+    """Give the header of the table up to its checksums."""
     header = [
         card("XTENSION", "BINTABLE", "binary table"),
         card("BITPIX", 8, "bytes"),
         card("NAXIS", 2, "a table"),
         card("NAXIS1", sum(widths), "bytes in a row"),
-        card("NAXIS2", len(rows), "rows"),
+        card("NAXIS2", count, "rows"),
         card("PCOUNT", 0, "no heap"),
         card("GCOUNT", 1, "one table"),
         card("TFIELDS", len(_COLUMNS), "columns"),
@@ -95,7 +108,7 @@ def story_table(story: Story) -> bytes:
     ]
     for number, (name, width) in enumerate(zip(_COLUMNS, widths, strict=True), 1):
         header += [card(f"TTYPE{number}", name), card(f"TFORM{number}", f"{width}A")]
-    return finish_header(b"".join(header), ones_sum(data)) + data
+    return b"".join(header)
 
 
 def read_cards_of_story(values: dict[str, Value], rows: Sequence[dict[str, str]], where: str) -> Story:
@@ -177,8 +190,3 @@ def _printable(value: str | int) -> str | int:
     if isinstance(value, str) and not (value.isascii() and value.isprintable()):
         raise ValueError(f"FITS cannot hold {value!r}")
     return value
-
-
-def _ascii(text: str) -> bytes:
-    _printable(text)
-    return text.encode("ascii")

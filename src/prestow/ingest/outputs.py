@@ -7,96 +7,95 @@ outputs go in, or none. Whatever interrupts it, or runs beside it, the end is th
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from prestow.commit import DELETED, RECEIPTS, Promoted, promote, read_receipt
+from prestow.commit import ASIDE, DELETED, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
+from prestow.ingest.judging import Row
+from prestow.ingest.known import Known, left_over, unexpected
+from prestow.ingest.levels import Checking, Level
+from prestow.ingest.ordering import Order, runs_of
+from prestow.ingest.portions import Portion, Reader, quantum_of
 from prestow.ingest.registered import learn_type
-from prestow.ingest.rows import batch_of
-from prestow.ingest.verifying import Level, Verifier, says_what_its_name_says
-from prestow.manifest import Receipt
+from prestow.ingest.report import IngestReport
+from prestow.ingest.rows import batch_of_portions
+from prestow.ingest.shards import Shard
+from prestow.ingest.workers import Pool, Work, can_travel
 from prestow.model import DatasetType
-from prestow.notebook import counted, html_table
 from prestow.registry import Registry, StoreKind, put_record
+from prestow.registry.batches import Inserted
 from prestow.registry.columns import uuid_text
+from prestow.registry.digests import OTHER_BYTES
 from prestow.stores import Store, Walkable
 
-__all__ = ["IngestReport", "Level", "ingest_outputs"]
+__all__ = ["IngestReport", "Level", "Taking", "ingest_outputs"]
 
 BATCH = 2000
 """Quanta of one transaction."""
 
-SHOWN = 10
-"""Problems that a notebook shows."""
+PORTION: Final = 250
+"""Quanta that are handed to a process at once."""
+
+MANY: Final = 600
+"""Quanta from which on other processes are worth their start."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What taking outputs in came to.
+def ingest_outputs(
+    registry: Registry,
+    store: Store,
+    *,
+    runs: Sequence[str] | None = None,
+    level: Level | str = Level.RECEIPT,
+    store_name: str = "archive",
+    progress: Callable[[int, int], None] | None = None,
+    processes: int | None = None,
+    shard: Shard | None = None,
+    reverify: bool = False,
+) -> IngestReport:
+    """Promote, verify and register what the receipts of some runs commit, or of all.
+
+    What is registered already, with its files at their names in their sizes, is not looked at again.
 
     Parameters
     ----------
-    runs : tuple of str
-        The runs that were looked at.
-    level : Level
-        What was checked.
-    added, present, deleted : int
-        Datasets that are new; that were registered before; and deleted on purpose, which stay so.
-    quanta : int
-        Settled quanta that are new.
-    promoted : int
-        Files that had been committed but were not yet at their names.
-    size : int
-        Bytes of all outputs that were found good.
-    states : mapping of state to int
-        How the quanta of these runs were settled.
-    faulty : tuple of Problem
-        Outputs whose content is not what their receipt says (PST-I003); not taken in.
-    contradictory : tuple of Problem
-        Committed facts that disagree (PST-I006); nothing was changed for them.
-    unexpected : tuple of str
-        Files in the directories of these runs that no receipt commits; kept.
+    registry, store : Registry, Store
+        Where the facts go, and where receipts and files are; the store must be able to list.
+    runs : sequence of str, optional
+        All that have receipts, if not given. A run without receipts is fine.
+    level : Level or str
+        ``receipt``: size and story of each file are its receipt's. ``full``: also its SHA-256 is
+        taken anew. ``sample`` or ``sample:5%``: of such a share ``full``, of the others ``receipt``.
+    store_name : str
+        The name of the store in the registry.
+    progress : callable, optional
+        Told how many receipts of how many are done.
+    processes : int, optional
+        Of how many processes to make use beside this one; by default as many as there are processors,
+        where there is enough to do, else none. 1 is none.
+    shard : Shard, optional
+        Only this part of the quanta; then unexpected files are not told.
+    reverify : bool
+        Look also at what is registered already.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be listed or read. What was taken in until then stays.
+    ProjectError
+        PST-G005 for a level that there is none of.
     """
-
-    runs: tuple[str, ...]
-    level: Level
-    added: int = 0
-    present: int = 0
-    deleted: int = 0
-    quanta: int = 0
-    promoted: int = 0
-    size: int = 0
-    states: dict[str, int] = field(default_factory=dict)
-    faulty: tuple[Problem, ...] = ()
-    contradictory: tuple[Problem, ...] = ()
-    unexpected: tuple[str, ...] = ()
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """All that is wrong."""
-        return (*self.faulty, *self.contradictory)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many datasets, quanta and files came to what."""
-        return {
-            "added": self.added, "present": self.present, "deleted": self.deleted, "quanta": self.quanta,
-            "promoted": self.promoted, "faulty": len(self.faulty), "contradictory": len(self.contradictory),
-            "unexpected": len(self.unexpected),
-        }  # fmt: skip
-
-    def __repr__(self) -> str:
-        return f"<IngestReport of {', '.join(self.runs) or 'no run'}: {counted(self.counts)}>"
-
-    def _repr_html_(self) -> str:
-        caption = f"taken in from {', '.join(self.runs) or 'no run'}, checked by {self.level}"
-        notes = [f"[{problem.code}] {problem.what}" for problem in self.problems[:SHOWN]]
-        rows = [[name, count] for name, count in {**self.counts, "bytes": self.size}.items()]
-        return html_table(["what", "count"], rows, caption=caption, notes=notes)
+    taking = Taking(
+        registry, store, level=level, store_name=store_name, processes=processes, progress=progress
+    )
+    with taking:
+        taking.take(runs, shard=shard, reverify=reverify)
+        return taking.report()
 
 
 @dataclass(slots=True)
@@ -107,210 +106,231 @@ class _Tally:
     states: Counter[str] = field(default_factory=Counter)
     faulty: list[Problem] = field(default_factory=list)
     contradictory: list[Problem] = field(default_factory=list)
-    committed: set[str] = field(default_factory=set)
-    measured: dict[str, Mapping[str, float]] = field(default_factory=dict)  # by dataset; of one batch
+    unexpected: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)  # committed paths that are not in the registry
 
 
-def ingest_outputs(
-    registry: Registry,
-    store: Store,
-    *,
-    runs: Sequence[str] | None = None,
-    level: Level = Level.RECEIPT,
-    store_name: str = "archive",
-    progress: Callable[[int, int], None] | None = None,
-) -> IngestReport:
-    """Promote, verify and register what the receipts of some runs commit, or of all.
+class Taking:
+    """Taking in, once or again and again with the same processes; a context.
 
-    Parameters
-    ----------
-    registry, store : Registry, Store
-        Where the facts go, and where receipts and files are; the store must be able to list.
-    runs : sequence of str, optional
-        All that have receipts, if not given. A run without receipts is fine.
-    level : Level
-        `Level.RECEIPT`: size and story of each file are its receipt's. `Level.FULL`: also both
-        digests are taken anew.
-    store_name : str
-        The name of the store in the registry.
-    progress : callable, optional
-        Told how many receipts of how many are done.
-
-    Raises
-    ------
-    StoreError
-        If the store cannot be listed or read. What was taken in until then stays.
+    Parameters are those of `ingest_outputs`.
     """
-    if not isinstance(store, Walkable):
-        raise StoreError(Problem("PST-R001", "the store cannot list its names", store.uri))
-    if runs is None:
-        runs = sorted({name.split("/")[1] for name, _ in store.walk(RECEIPTS)})
-    runs = tuple(dict.fromkeys(runs))
-    files = [name for run in runs for name, _ in store.walk(run)]
-    names = [name for run in runs for name, _ in store.walk(f"{RECEIPTS}/{run}") if name.endswith(".json")]
-    tally = _Tally()
-    registry.register_store(store_name, store.uri, StoreKind.OUTPUT)
-    registry.register_runs(runs)
-    for run in runs:
-        put_record(store, "run", run, {"run": run})
-    deleted = registry.deleted() | {name.rsplit("/", 1)[-1][:-5] for name, _ in store.walk(DELETED)}
-    done = 0
-    with Verifier(store, level) as verifier:
-        ordered = _parents_first(store, names, tally)
-        while group := tuple(islice(ordered, BATCH)):
-            good = [r for r in (_receipt(store, name, tally) for name in group) if r is not None]
-            good = [r for r in good if _types_agree(r, registry, store, tally)]
-            good = [r for r in good if _brought_home(r, store, verifier, deleted, tally)]
-            _load(registry, good, store_name, deleted, tally)
-            done += len(group)
-            if progress is not None:
-                progress(done, len(names))
-    count = tally.counts
-    return IngestReport(
-        runs=runs, level=level, added=count["added"], present=count["present"], deleted=count["deleted"],
-        quanta=count["quanta"], promoted=count["promoted"], size=count["size"], states=dict(sorted(tally.states.items())),
-        faulty=tuple(tally.faulty), contradictory=tuple(tally.contradictory),
-        unexpected=tuple(name for name in files if name not in tally.committed),
-    )  # fmt: skip
 
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        *,
+        level: Level | str = Level.RECEIPT,
+        store_name: str = "archive",
+        processes: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if not isinstance(store, Walkable):
+            raise StoreError(Problem("PST-R001", "the store cannot list its names", store.uri))
+        self._registry = registry
+        self._store: Store = store
+        self._walk = store.walk
+        self._checking = Checking.of(level)
+        self._store_name = store_name
+        self._processes = processes
+        self._progress = progress
+        self._numbers = {name: d.type == "int" for name, d in registry.universe.dimensions.items()}
+        self._kinds: dict[Row, str] = {}  # what the registry says against a dataset type, or nothing
+        self._tally = _Tally()
+        self._runs: tuple[str, ...] = ()
+        self._stack = ExitStack()
+        self._pool: Pool | None = None
+        self._known_runs: set[str] = set()
 
-def _parents_first(store: Store, names: Iterable[str], tally: _Tally) -> Iterator[str]:
-    """Give the names of receipts so that tasks stand after those whose products they read.
+    def __enter__(self) -> Taking:
+        return self
 
-    By task and not by quantum: then nothing of a receipt need be kept until its turn.
-    """
-    groups: dict[tuple[str, str], list[str]] = {}
-    makers: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    reads: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for name in names:
-        receipt = _read(store, name, tally)
-        if receipt is None:
-            continue
-        key = (receipt.run, receipt.task)
-        groups.setdefault(key, []).append(name)
-        for output in receipt.outputs:
-            makers.setdefault((receipt.run, output.type), set()).add(key)
-        reads.setdefault(key, set()).update((i.run, i.type) for i in receipt.inputs)
-    waiting = {key: {m for what in reads[key] for m in makers.get(what, ())} - {key} for key in groups}
-    while waiting:
-        ready = sorted(key for key, parents in waiting.items() if not parents & waiting.keys())
-        for key in ready or sorted(waiting):  # a cycle of tasks is no pipeline's; it is taken as it comes
-            del waiting[key]
-            yield from groups[key]
+    def __exit__(self, *error: Any) -> None:  # Any: as contexts are told
+        self._stack.__exit__(*error)
 
+    def take(
+        self,
+        runs: Sequence[str] | None,
+        *,
+        shard: Shard | None = None,
+        reverify: bool = False,
+        files: bool = True,
+    ) -> int:
+        """Take in what is there now; give how many receipts were looked at.
 
-def _read(store: Store, name: str, tally: _Tally) -> Receipt | None:
-    try:
-        return read_receipt(store, name)
-    except StoreError as error:
-        tally.contradictory += [
-            Problem("PST-I006", p.what, name, "find out who wrote it; prestow never does")
-            for p in error.problems
+        Without ``files`` no file is listed: what is unexpected is not told, and what is registered is
+        not held to its size.
+        """
+        self._runs = runs = tuple(dict.fromkeys(runs_of(self._store) if runs is None else runs))
+        self._tally = tally = _Tally()
+        listed = {name: size for run in runs for name, size in self._walk(run)} if files else None
+        names = [
+            name
+            for run in runs
+            for name in receipt_names(self._store, run)
+            if shard is None or quantum_of(name) in shard
         ]
-        return None
+        waiting = {
+            name.split("/", 2)[1] for name, _ in self._walk(ASIDE)
+        }  # after receipts: see `Reader.read`
+        self._begin(runs)
+        known = Known(names)
+        if not reverify:
+            known = left_over(self._registry, runs, self._store_name, names, listed)
+        tally.states.update(known.states)
+        tally.counts["present"] += known.present
+        self._tell(len(names) - len(known.names), len(names))
+        if known.names:
+            self._take(known.names, waiting, len(names))
+        if listed is not None and shard is None:
+            tally.unexpected = self._unexpected(runs, listed, names, known)
+        return len(known.names)
 
+    def report(self) -> IngestReport:
+        """Give what the last `take` came to."""
+        tally = self._tally
+        count = tally.counts
+        return IngestReport(
+            runs=self._runs, level=self._checking.level,
+            verified={name: count[name] for name in ("receipt", "full") if count[name]},
+            added=count["added"], present=count["present"], deleted=count["deleted"], quanta=count["quanta"],
+            promoted=count["promoted"], size=count["size"], states=dict(sorted(tally.states.items())),
+            faulty=tuple(tally.faulty), contradictory=tuple(tally.contradictory), unexpected=tuple(tally.unexpected),
+        )  # fmt: skip
 
-def _receipt(store: Store, name: str, tally: _Tally) -> Receipt | None:
-    receipt = read_receipt(store, name)
-    if receipt is None:  # it was there when names were listed, and none is ever deleted
-        raise StoreError(Problem("PST-R001", "a receipt vanished while it was read", f"{store.uri}: {name}"))
-    wrong = says_what_its_name_says(receipt, name)
-    if wrong:
-        tally.contradictory.append(
-            Problem("PST-I006", wrong, name, "a receipt is never changed: find out who wrote it")
-        )
-        return None
-    tally.states[receipt.state] += 1
-    tally.committed.update(output.path for output in receipt.outputs if output.state == "made")
-    return receipt
+    # --- inside ------------------------------------------------------------------------------
 
+    def _begin(self, runs: Sequence[str]) -> None:
+        """Make store and runs known, each once."""
+        new = [run for run in runs if run not in self._known_runs]
+        if not self._known_runs:
+            self._registry.register_store(self._store_name, self._store.uri, StoreKind.OUTPUT)
+        self._registry.register_runs(new)
+        for run in new:
+            put_record(self._store, "run", run, {"run": run})
+        self._known_runs.update(new)
 
-def _types_agree(receipt: Receipt, registry: Registry, store: Store, tally: _Tally) -> bool:
-    """Learn the dataset types of a receipt; a type known otherwise is told."""
-    for output in receipt.outputs:
-        strange = [
-            name for name, value in output.data_id.items()
-            if name not in registry.universe.dimensions
-            or not isinstance(value, int if registry.universe.dimensions[name].type == "int" else str)
-        ]  # fmt: skip
-        kind = DatasetType(output.type, tuple(sorted(output.data_id)), output.format)
-        what = f"its data ID does not fit the universe: {', '.join(strange)}" if strange else ""
-        known = None if what else registry.known_type(kind.name)
-        if not what and (known is None or known.dimensions != kind.dimensions):
-            try:
-                learn_type(registry, store, kind)
-            except ProjectError as error:
-                what = error.problems[0].what
-        if what:
-            tally.contradictory.append(
-                Problem(
-                    "PST-I006",
-                    what,
-                    f"{output.type} of task {receipt.task}, run {receipt.run}",
-                    "use one pipeline per registry, or other names",
-                )
+    def _deleted(self) -> frozenset[str]:
+        recorded = {name.rsplit("/", 1)[-1][:-5] for name, _ in self._walk(DELETED)}
+        return self._registry.deleted() | recorded
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None and total:
+            self._progress(done, total)
+
+    def _take(self, names: Sequence[str], waiting: set[str], total: int) -> None:
+        """Judge and load some receipts."""
+        order = Order(self._store, names)
+        work = Work(self._store, self._checking, self._deleted(), self._numbers)
+        reader = work.reader()
+        self._stack.callback(reader.close)
+        done = total - len(names)
+        batch: list[tuple[Sequence[str], Portion]] = []
+        held: list[tuple[Sequence[str], Portion]] = []
+        for portion in self._judged(order.names(), len(names), waiting, work, reader):
+            judged = self._agreed(*portion, waiting, reader)
+            if order.too_early(judged[1].reads, judged[0]):
+                held.append(judged)
+                continue
+            batch.append(judged)
+            order.passed(judged[0])
+            if sum(len(part) for part, _ in batch) >= BATCH:
+                done += self._load(batch)
+                batch = []
+                self._tell(done, total)
+        for judged in held:
+            batch.append(judged)
+            if sum(len(part) for part, _ in batch) >= BATCH:
+                done += self._load(batch)
+                batch = []
+        done += self._load(batch)
+        self._tell(done, total)
+
+    def _judged(
+        self, names: Iterator[str], count: int, waiting: set[str], work: Work, reader: Reader
+    ) -> Iterator[tuple[Sequence[str], Portion]]:
+        """Give names and outcome of portion after portion, in order."""
+        size = min(PORTION, BATCH)
+        portions = iter(lambda: tuple(islice(names, size)), ())
+        processes = self._processes or os.cpu_count() or 1
+        if processes > 1 and (count >= MANY or self._processes) and can_travel(self._store):
+            with Pool(work, processes) as pool:
+                yield from pool.judged(portions, waiting)
+        else:
+            for portion in portions:
+                yield portion, reader.read(portion, waiting)
+
+    def _agreed(
+        self, names: Sequence[str], portion: Portion, waiting: set[str], reader: Reader
+    ) -> tuple[Sequence[str], Portion]:
+        """Learn the dataset types of a portion; where one is refused, judge it again without its quanta."""
+        for kind in portion.kinds:
+            if kind not in self._kinds:
+                self._kinds[kind] = self._learnt(DatasetType(*kind))
+        refused = {kind: what for kind in portion.kinds if (what := self._kinds[kind])}
+        return names, reader.read(names, waiting, refused) if refused else portion
+
+    def _learnt(self, kind: DatasetType) -> str:
+        known = self._registry.known_type(kind.name)
+        if known is not None and known.dimensions == kind.dimensions:
+            return ""
+        try:
+            learn_type(self._registry, self._store, kind)
+        except ProjectError as error:
+            return error.problems[0].what
+        return ""
+
+    def _load(self, judged: Sequence[tuple[Sequence[str], Portion]]) -> int:
+        """Load some portions in one transaction, and count; give how many receipts they are of."""
+        portions = [portion for _, portion in judged]
+        tally = self._tally
+        if any(portion.quanta for portion in portions):
+            batch = batch_of_portions(portions, self._store_name, self._numbers)
+            inserted = self._registry.insert_datasets(batch)
+            tally.counts.update(
+                added=inserted.datasets,
+                present=inserted.present,
+                deleted=inserted.deleted,
+                quanta=inserted.quanta,
             )
-            return False
-    return True
+            tally.contradictory += _contradictory(inserted, portions)
+            bad = {c.id for c in inserted.contradictory}
+            tally.elsewhere += (
+                [row[1] for p in portions for row in p.artifacts] if bad or inserted.deleted else []
+            )
+        for portion in portions:
+            tally.counts.update(portion.counts)
+            tally.states.update(portion.states)
+            tally.faulty += [Problem("PST-I003", *told) for told in portion.faulty]
+            tally.contradictory += [Problem("PST-I006", *told) for told in portion.contradictory]
+            tally.elsewhere += portion.paths
+        return sum(len(names) for names, _ in judged)
+
+    def _unexpected(
+        self, runs: Sequence[str], files: Mapping[str, int], names: Sequence[str], known: Known
+    ) -> list[str]:
+        """Give the files that no receipt commits."""
+        strange = unexpected(self._registry, runs, self._store_name, files, self._tally.elsewhere)
+        if not strange or len(names) == len(known.names):
+            return strange
+        # What was deleted on purpose and is still there has a receipt that was not read again.
+        work = Work(self._store, self._checking, self._deleted(), self._numbers)
+        if not work.deleted:
+            return strange
+        left = set(known.names)
+        paths = work.reader().paths(name for name in names if name not in left)
+        return [name for name in strange if name not in paths]
 
 
-def _brought_home(
-    receipt: Receipt, store: Store, verifier: Verifier, deleted: frozenset[str] | set[str], tally: _Tally
-) -> bool:
-    """Promote what is not promoted, and verify it all; tell what is wrong."""
-    outputs = [o for o in receipt.outputs if o.state == "made" and o.id not in deleted]
-    if receipt.state != "made" or not outputs:
-        return True
-    wrong: list[Problem] = []
-    if not all(verifier.looks_promoted(output) for output in outputs):
-        for promotion in promote(store, receipt, deleted=deleted):
-            if promotion.result is Promoted.MOVED:
-                tally.counts["promoted"] += 1
-            elif promotion.result is Promoted.TO_RESTORE:
-                wrong.append(
-                    Problem(
-                        "PST-I003", "the committed bytes are neither at their name nor aside", promotion.output.path,
-                        f"how they come back: prestow why {promotion.output.path}",
-                    )
-                )  # fmt: skip
-    if not wrong:
-        checked = {output.id: verifier.check(receipt, output) for output in outputs}
-        wrong = [problem for one in checked.values() for problem in one.problems]
-        tally.measured.update({key: one.metrics for key, one in checked.items() if one.metrics and not wrong})
-    tally.faulty += wrong
-    if not wrong:
-        tally.counts["size"] += sum(output.size or 0 for output in outputs)
-    return not wrong
-
-
-def _load(
-    registry: Registry,
-    receipts: list[Receipt],
-    store_name: str,
-    deleted: frozenset[str] | set[str],
-    tally: _Tally,
-) -> None:
-    if not receipts:
-        return
-    batch, left_out = batch_of(receipts, store_name, deleted, tally.measured)
-    tally.measured = {}
-    inserted = registry.insert_datasets(batch)
-    tally.counts.update(
-        added=inserted.datasets,
-        present=inserted.present,
-        deleted=inserted.deleted + left_out,
-        quanta=inserted.quanta,
-    )
-    where: dict[str, Any] = {}  # Any: what to call it
-    for receipt in receipts if inserted.contradictory else ():
-        where[receipt.quantum] = f"task {receipt.task}, run {receipt.run}"
-        where.update({output.id: output.path for output in receipt.outputs})
-    tally.contradictory += [
-        Problem(
-            "PST-I006",
-            c.what,
-            where.get(uuid_text(c.id), uuid_text(c.id)),
-            "compare receipt, file and registry",
-        )
+def _contradictory(inserted: Inserted, portions: Sequence[Portion]) -> list[Problem]:
+    """Give what the registry found contradictory, as problems."""
+    where: dict[bytes, str] = {}
+    for portion in portions if inserted.contradictory else ():
+        where.update({row[0]: f"task {row[2]}, run {row[1]}, data ID {row[3]}" for row in portion.quanta})
+        where.update({row[0]: row[1] for row in portion.artifacts})
+    return [
+        Problem("PST-I021" if c.what == OTHER_BYTES else "PST-I006", c.what, where.get(c.id, uuid_text(c.id)),
+                "compare receipt, file and registry")
         for c in inserted.contradictory
-    ]
+    ]  # fmt: skip

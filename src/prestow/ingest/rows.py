@@ -8,12 +8,85 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from prestow.commit import receipt_name
+from prestow.ingest.portions import Portion
 from prestow.manifest import Receipt
 from prestow.model.hashing import canonical_json
 from prestow.registry import DatasetBatch
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_QUANTUM = (
+    "id", "run", "task", "data_id", "job", "state", "code", "planned_recipe", "actual_recipe", "attempt", "sealer", "version",
+    "receipt",
+)  # fmt: skip
+_INPUT = ("quantum", "connection", "input", "state", "code", "sha256", "planned_recipe", "actual_recipe")
+_ARTIFACT = ("dataset", "path", "size", "sha256", "content", "format")
+_DATASET = ("id", "run", "recipe", "planned_recipe", "quantum")
+_METRIC = ("dataset", "name", "value")
+_ELSEWHERE = ("dataset", "sha256")
+_BYTES = {
+    "id": 16, "planned_recipe": 16, "actual_recipe": 16, "quantum": 16, "input": 16, "recipe": 16, "dataset": 16,
+    "sha256": 32, "content": 32,
+}  # fmt: skip
+_NUMBERS = ("size",)
+
+
+def batch_of_portions(portions: Sequence[Portion], store: str, numbers: Mapping[str, bool]) -> DatasetBatch:
+    """Give the rows of some portions as columns.
+
+    Parameters
+    ----------
+    portions : sequence of Portion
+        In the order in which they are taken in.
+    store : str
+        The name of the store of their files.
+    numbers : mapping of str to bool
+        The dimensions of the universe, and whether their values are numbers.
+    """
+    import pyarrow as pa
+
+    datasets: dict[str, list[tuple[tuple[str, ...], list[tuple[Any, ...]]]]] = {}  # Any: values of a row
+    for portion in portions:
+        for (name, dimensions, _), rows in portion.datasets.items():
+            datasets.setdefault(name, []).append((dimensions, rows))
+    tables = {
+        name: _columns([row for _, rows in parts for row in rows], (*_DATASET, *parts[0][0]), numbers)
+        for name, parts in datasets.items()
+    }
+    artifacts = _columns([row for p in portions for row in p.artifacts], _ARTIFACT, {})
+    if artifacts.num_rows:
+        artifacts = artifacts.append_column("store", pa.array([store] * artifacts.num_rows, pa.string()))
+    return DatasetBatch(
+        tables,
+        artifacts,
+        _columns([row for p in portions for row in p.quanta], _QUANTUM, {}),
+        _columns([row for p in portions for row in p.inputs], _INPUT, {}),
+        _columns([row for p in portions for row in p.metrics], _METRIC, {}),
+        _columns([row for p in portions for row in p.elsewhere], _ELSEWHERE, {}),
+    )
+
+
+def _columns(
+    rows: Sequence[Sequence[Any]], names: Sequence[str], numbers: Mapping[str, bool]
+) -> pa.Table:  # Any: values of a row
+    import pyarrow as pa
+
+    if not rows:
+        return pa.table({})
+
+    def kind(name: str) -> pa.DataType:
+        if name in numbers or name in _NUMBERS:
+            return pa.int64() if numbers.get(name, True) else pa.string()
+        if name == "value":
+            return pa.float64()
+        return pa.binary(_BYTES[name]) if name in _BYTES else pa.string()
+
+    columns = zip(*rows, strict=True)
+    return pa.table(
+        [pa.array(column, kind(name)) for name, column in zip(names, columns, strict=True)], names
+    )
 
 
 def batch_of(

@@ -29,6 +29,9 @@ class DatasetBatch:
         ``quantum, connection, input, state, code, sha256, planned_recipe, actual_recipe``.
     metrics : table, optional
         ``dataset, name, value``, of datasets of this batch; they come and go with these.
+    elsewhere : table, optional
+        ``dataset, sha256`` of what is committed and has no row here: deleted, or found faulty. What was
+        made from other bytes of it is contradictory.
     """
 
     datasets: Mapping[str, pa.Table]
@@ -36,6 +39,7 @@ class DatasetBatch:
     quanta: pa.Table | None = None
     quantum_inputs: pa.Table | None = None
     metrics: pa.Table | None = None
+    elsewhere: pa.Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from prestow.registry import columns as col
 from prestow.registry import schema
 from prestow.registry.batches import Contradiction, DatasetBatch, Inserted
 from prestow.registry.database import Database
+from prestow.registry.digests import mark_readers_of_other_bytes, read_otherwise
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,7 @@ _INPUT = {
     "planned_recipe": col.ID, "actual_recipe": col.ID,
 }  # fmt: skip
 _METRIC = {"dataset": col.ID, "name": "str", "value": "float"}
+_ELSEWHERE = {"dataset": col.ID, "sha256": col.DIGEST}
 
 
 def insert_keyed(
@@ -123,6 +125,7 @@ def insert_datasets(
         "s_all",
         "s_artifact",
         "s_metric",
+        "s_elsewhere",
         "s_quantum",
         "s_input",
         "s_bad",
@@ -180,6 +183,7 @@ def _stage(
         ("s_quantum", batch.quanta, _QUANTUM),
         ("s_input", batch.quantum_inputs, _INPUT),
         ("s_metric", batch.metrics, _METRIC),
+        ("s_elsewhere", batch.elsewhere, _ELSEWHERE),
     ):
         rows = pa.table({}) if given is None else given
         for digest in ("sha256", "content"):
@@ -240,6 +244,7 @@ def _contradictions(db: Database) -> tuple[Contradiction, ...]:
         f"JOIN collection c ON c.id = q.run WHERE c.name <> s.run OR {differs}"
     )
     db.execute(quantum + "SELECT id, 'given twice' FROM s_quantum GROUP BY id HAVING count(*) > 1")
+    mark_readers_of_other_bytes(db, "s_bad_quantum")
     db.execute(
         quantum + "SELECT DISTINCT s.quantum, 'an output of it is contradictory' FROM s_all s "
         "JOIN s_bad b ON b.id = s.id WHERE s.quantum IS NOT NULL"
@@ -251,6 +256,7 @@ def _contradictions(db: Database) -> tuple[Contradiction, ...]:
         for row in db.rows("SELECT id, min(what) FROM s_bad_quantum GROUP BY id ORDER BY id")
         if row[0] not in known
     ]
+    found += [row for row in read_otherwise(db) if row[0] not in known]
     db.execute(
         bad + "SELECT s.id, 'an output of a contradictory quantum' FROM s_all s "
         "WHERE s.quantum IN (SELECT id FROM s_bad_quantum)"
