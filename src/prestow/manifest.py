@@ -224,6 +224,8 @@ def _connection(c: dict[str, Any]) -> Connection:  # Any: parsed JSON
 def _text(paper: Manifest | Receipt, schema: str) -> str:
     """Give canonical JSON, as `canonical_json` of the same plain values; the encoder asks for the rest."""
     values = {name: getattr(paper, name) for name in paper.__dataclass_fields__}
+    if isinstance(paper, Receipt) and not paper.adopted:
+        del values["adopted"]
     return _ENCODER.encode({"schema": schema, **values})
 
 
@@ -298,7 +300,8 @@ class Receipt:
 
     ``attempt`` is the execution that won, or None where a ``sealer`` (``engine``) settled it.
     ``reason`` is free text for people and stands nowhere else. ``version`` is the digest of the
-    code. ``roots`` are those of the inputs really used.
+    code. ``roots`` are those of the inputs really used. ``adopted`` says that it was written from the
+    stories of files that had no receipt; it stands in the document only where it is true.
     """
 
     quantum: str
@@ -318,6 +321,7 @@ class Receipt:
     outputs: tuple[ReceiptOutput, ...] = ()
     roots: tuple[Root, ...] = ()
     measures: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    adopted: bool = False
 
     def to_json(self) -> str:
         """Give the canonical JSON; `from_json` reads it back."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from prestow.cli.group import open_project, shared_options
+from prestow.cli.ingest_adopt import ingest_adopted, looked_after
 from prestow.cli.output import Output, count_text, is_terminal, size_text
 from prestow.errors import CODES, Exit, Problem, ProjectError
 
@@ -42,6 +43,27 @@ SHOWN = 5
     show_default=True,
     help="What is checked: sizes and stories against receipts, or every byte.",
 )
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Give receipts to files that have only their stories: of a RUN, or in a DIR.",
+)
+@click.option(
+    "--from", "--from-files", "from_", metavar="DIR", type=click.Path(), help="Adopt the files in DIR."
+)
+@click.option(
+    "-n",
+    "--dry-run",
+    is_flag=True,
+    help="With --adopt or --from: only list what would be adopted, and what not.",
+)
+@click.option(
+    "--events",
+    "events_",
+    metavar="FILE",
+    type=click.Path(),
+    help="Then append a line for each new dataset to FILE.",
+)
 @shared_options
 def ingest(
     words: tuple[str, ...],
@@ -53,6 +75,10 @@ def ingest(
     format_: str | None,
     run_: str | None,
     level: str,
+    adopt: bool,
+    from_: str | None,
+    dry_run: bool,
+    events_: str | None,
     output: Output,
     directory: Path,
 ) -> int:
@@ -74,6 +100,14 @@ def ingest(
                 )
             )
         return _ingest_raw(words, instrument, transfer, skip_bad, output, directory)
+    if adopt or from_:
+        link = transfer == "link"
+        return ingest_adopted(
+            words, run_, from_, link=link, dry_run=dry_run, events=events_, output=output, directory=directory
+        )
+    if dry_run:
+        what = "-n is for --adopt and --from: taking a run in twice is once, and changes no file"
+        raise ProjectError(Problem("PST-G005", what, fix="leave out -n"))
     if len(words) > 1 or (words and run_):
         raise ProjectError(
             Problem(
@@ -86,7 +120,7 @@ def ingest(
         what = f"a file, and not the plan whose outputs are taken in: {words[0]}"
         fix = "prestow ingest --as TYPE FILE k=v …, or of raw files prestow ingest --raw FILES --instrument NAME"
         raise ProjectError(Problem("PST-G005", what, words[0], fix))
-    return _ingest_outputs(words[0] if words else None, run_, level, output, directory)
+    return _ingest_outputs(words[0] if words else None, run_, level, events_, output, directory)
 
 
 def _ingest_raw(
@@ -163,7 +197,9 @@ def _ingest_files(
     return Exit.OK
 
 
-def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Output, directory: Path) -> int:
+def _ingest_outputs(
+    plan: str | None, run: str | None, level: str, events: str | None, output: Output, directory: Path
+) -> int:
     project = open_project(directory)
     report = project.ingest(plan, run=run, level=level)
     runs = ", ".join(report.runs) or "(none: nothing has run yet)"
@@ -179,13 +215,19 @@ def _ingest_outputs(plan: str | None, run: str | None, level: str, output: Outpu
     if report.unexpected:
         shown = report.unexpected[:SHOWN]
         text += f"\n  {count_text(len(report.unexpected), 'file')} that no receipt commits, kept: {' '.join(shown)}"
+    text += looked_after(report)
+    if events is not None:
+        count, last = project.write_events(events)
+        text += f"\n  {count_text(count, 'event')} appended to {events}, the last is {last}"
     facts = {
+        "findings": report.findings, "mended": report.mended,
+        "unprotected": [problem.as_dict() for problem in report.unprotected],
         "runs": list(report.runs), "level": str(report.level), "added": report.added, "present": report.present,
         "deleted": report.deleted, "quanta": report.quanta, "promoted": report.promoted, "size": report.size,
         "states": report.states, "unexpected": list(report.unexpected),
         "problems": [problem.as_dict() for problem in report.problems],
     }  # fmt: skip
-    for problem in report.problems:
+    for problem in (*report.problems, *report.unprotected):
         output.note(str(problem))
     output.answer("ingest", facts, text, following="prestow status")
     if report.problems:

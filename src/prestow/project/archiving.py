@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prestow.commit import RECEIPTS
 from prestow.errors import IngestError, Problem, ProjectError
 from prestow.project import plans as plan_files
+from prestow.project.opened import STORE
 from prestow.project.with_files import ProjectWithFiles
+from prestow.stores import Walkable
 
 if TYPE_CHECKING:
+    from prestow.ingest import IngestReport
+    from prestow.ingest.adopting import Adoption
     from prestow.ingest.packing import Closed
     from prestow.registry.events import Event
     from prestow.registry.findings import Finding
@@ -82,6 +88,66 @@ class ProjectWithArchive(ProjectWithFiles):
                 )
         if problems:
             raise IngestError(*problems)
+
+    def adopt(
+        self,
+        where: str | os.PathLike[str] | None = None,
+        *,
+        run: str | None = None,
+        link: bool = False,
+        dry_run: bool = False,
+    ) -> Adoption:
+        """Give receipts to files that have only their stories; `ingest` takes them in then.
+
+        Parameters
+        ----------
+        where : path, optional
+            A directory; without it the directory of ``run`` in the store.
+        run : str, optional
+            Only files of this run.
+        link : bool
+            Give files that nobody can write a second name instead of copying them.
+        dry_run : bool
+            Only say what would be adopted, and what not.
+        """
+        from prestow.project.adopting import adopt_files
+
+        self._make_registry()
+        path = None if where is None else Path(where)
+        return adopt_files(self, path, run=run, link=link, dry_run=dry_run)
+
+    def _thawed(self, runs: list[str] | None) -> list[str] | None:
+        """Refuse runs that are named and frozen; where none is named, leave frozen ones out."""
+        frozen = self._make_registry().frozen
+        if runs is not None:
+            frozen.refuse(runs, "nothing is taken in")
+            return runs
+        if not frozen.names() or not isinstance(self.store, Walkable):
+            return None
+        found = sorted({name.split("/")[1] for name, _ in self.store.walk(RECEIPTS)})
+        standing = frozen.among(found)
+        return [name for name in found if name not in standing]
+
+    def _looked_after(self, report: IngestReport) -> IngestReport:
+        """Note findings, and see that archived files have their modes and group."""
+        from prestow.ingest.disagreeing import note_findings
+        from prestow.ingest.protecting import Protection, protect
+
+        found = note_findings(self.registry, self.store, report.runs, report.contradictory)
+        archive = self.configuration.archive
+        wanted = Protection(archive.mode, archive.directory_mode, archive.group)
+        names = (
+            path
+            for run in report.runs
+            for store, path in zip(*self._places(run), strict=True)
+            if store == STORE
+        )
+        done = protect(self.store, names, wanted)
+        return replace(report, findings=found, mended=done.mended, unprotected=done.problems)
+
+    def _places(self, run: str) -> tuple[list[str], list[str]]:
+        products = self.registry.holdings.products(run)
+        return products["store"].to_pylist(), products["path"].to_pylist()
 
     def freeze(self, collection: str, *, dry_run: bool = False) -> tuple[str, ...]:
         """Freeze a collection for ever, a chain with all its members; give those that are frozen by it now.

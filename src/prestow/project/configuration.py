@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prestow.documents import Document, read_document
 from prestow.errors import Problem, ProjectError, raise_all
+from prestow.project.modes import KEY, Archive, archive_problems, read_archive
 from prestow.site import breaker_problems, share_of
 
 FILE = "prestow.yaml"
@@ -33,6 +34,7 @@ class Configuration:
     workers: int = 2
     unexpected: str = "keep"
     breaker: float | None = None
+    archive: Archive = field(default_factory=Archive)
 
 
 def find_root(start: Path) -> Path:
@@ -82,6 +84,7 @@ def read_configuration(root: Path) -> Configuration:
         universe=None if universe is None else root / universe,
         instruments=tuple(root / path for path in data.get("instruments") or ()),
         workers=data.get("workers", 2),
+        archive=read_archive(data.get(KEY)),
         breaker=share_of(data["breaker"]) if "breaker" in data else None,
         unexpected=data.get("unexpected", "keep"),
     )
@@ -93,7 +96,7 @@ def _problems(document: Document) -> list[Problem]:
         (),
         data,
         required=("schema", "registry", "store", "pipeline"),
-        optional=("universe", "instruments", "workers", "unexpected", "breaker"),
+        optional=("universe", "instruments", "workers", "unexpected", "breaker", KEY),
     )
     if not isinstance(data, dict):
         return problems
@@ -121,7 +124,7 @@ def _problems(document: Document) -> list[Problem]:
     if policy not in UNEXPECTED:
         fix = f"write one of {', '.join(UNEXPECTED)}"
         wrong.append(document.problem("PST-C013", ("unexpected",), f"is {policy!r}, and no policy", fix))
-    return problems + wrong
+    return problems + wrong + archive_problems(document, data.get(KEY))
 
 
 def _registry_url(root: Path, url: str) -> str:

@@ -628,7 +628,7 @@ class Project(ProjectWithArchive):
         refuse_sandbox(self.store, self.root)
         if run:
             self._check_run(run)
-        runs = [run] if run else self._runs(plan)
+        runs = self._thawed([run] if run else self._runs(plan))
         report = ingest_outputs(
             self._make_registry(),
             self.store,
@@ -639,7 +639,7 @@ class Project(ProjectWithArchive):
         )
         for name in {held.run for held in self.reserved()} if runs is None else runs:
             self._release_settled(name)
-        return report
+        return self._looked_after(report)
 
     def _check_run(self, run: str) -> None:
         """Refuse a run that no plan, receipt or registry knows: it is a typing error (PST-G003)."""

@@ -81,6 +81,16 @@ class Linkable(Protocol):
         """Give the path of a name on this machine's file system."""
 
 
+@runtime_checkable
+class Protecting(Protocol):
+    """A store whose files have modes and a group."""
+
+    def protect(
+        self, name: str, *, mode: int, directory_mode: int | None = None, group: int | None = None
+    ) -> bool:
+        """See that a file has this mode and group, and the directories of its name theirs; say if one had not."""
+
+
 def open_store(uri: str) -> Store:
     """Open a store by its URI: ``file:///dir``, ``memory://name``."""
     scheme, separator, _ = uri.partition("://")

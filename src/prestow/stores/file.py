@@ -61,6 +61,9 @@ class FileStore:
         if self._root.startswith("//"):  # POSIX lets normpath keep two slashes
             self._root = self._root[1:]
         self.uri = f"file://{self._root}"
+        self._seen: dict[
+            str, tuple[int | None, int | None]
+        ] = {}  # directories that have their mode and group
 
     def __repr__(self) -> str:
         return f"FileStore({self.uri!r})"
@@ -215,6 +218,29 @@ class FileStore:
     def local_path(self, name: str) -> Path:
         """Give the path of a name on this machine's file system."""
         return Path(self._path(name))
+
+    def protect(
+        self, name: str, *, mode: int, directory_mode: int | None = None, group: int | None = None
+    ) -> bool:
+        """See that a file has this mode and group, and the directories of its name theirs; say if one had not.
+
+        What is absent, and a link, is left alone. A file that is linked from elsewhere has its mode there, too.
+        """
+        path = self._path(name)
+        try:
+            changed = _set(path, mode, group)
+            if directory_mode is not None or group is not None:
+                wanted = directory_mode, group
+                directory = os.path.dirname(path)
+                while len(directory) > len(self._root) and self._seen.get(directory) != wanted:
+                    changed = _set(directory, directory_mode, group) or changed
+                    self._seen[directory] = wanted
+                    directory = os.path.dirname(directory)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return False
+            raise _problem(error, name, self.uri) from error
+        return changed
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -427,6 +453,21 @@ def _problem(error: OSError, name: str, where: str) -> StoreError:
 def _local(error: OSError, target: Path) -> StoreError:
     """Give the error for a trouble with the local copy, not with the store."""
     return _problem(error, str(target), "the local disk")
+
+
+def _set(path: str, mode: int | None, group: int | None) -> bool:
+    """Give a path its mode and group where it has others; say whether it had."""
+    status = os.stat(path, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        return False
+    changed = False
+    if group is not None and status.st_gid != group:
+        os.chown(path, -1, group)
+        changed = True
+    if mode is not None and stat.S_IMODE(status.st_mode) & ~stat.S_ISGID != mode:
+        os.chmod(path, mode | (status.st_mode & stat.S_ISGID))
+        changed = True
+    return changed
 
 
 def _temporary() -> str:
