@@ -105,14 +105,16 @@ def retire(
     Parameters
     ----------
     plan : Plan
-        It says how long what is kept, for all of its run: an earlier plan may have said otherwise.
+        It says how long what is kept, for all of its run: an earlier plan may have said otherwise. Of types that
+        it does not write other plans of the run say it.
     plans : sequence of Plan
         Every plan there is, of any run: what they will read stays.
     reuse : callable
         Gives what a plan takes from other runs, as `prestow.plan.reuse.reusable`.
     """
     run = plan.run
-    candidates = _candidates(plan, registry, store_name)
+    own = [one for one in plans if one.run == run]
+    candidates = _candidates(run, _policy(plan, own), registry, store_name)
     closed = store.size(record_name("closed", run)) is not None
     alive, lost, read = [], [], []
     for one in plans if candidates.height else ():
@@ -120,7 +122,7 @@ def retire(
         alive.append(of_plan[0])
         lost.append(of_plan[1])
         read.append(of_plan[2])
-    incomplete = _stages_to_come([plan for plan in plans if plan.run == run])
+    incomplete = _stages_to_come(own)
     deleted = pl.Series([uuid.UUID(text).bytes for text in registry.deleted()], dtype=pl.Binary)
     why = (
         pl.when(_among(alive)).then(pl.lit(KEPT[0]))
@@ -142,7 +144,7 @@ def retire(
         types={name: (count, size) for name, count, size in types.iter_rows()},
         kept=dict(staying.group_by("why").len().sort("why").iter_rows()),
         begun=begun.height,
-        first=tuple(_first(going.head(_SHOWN), [plan for plan in plans if plan.run == run])),
+        first=tuple(_first(going.head(_SHOWN), own)),
         retired=not dry_run,
     )
     if not dry_run:
@@ -150,15 +152,26 @@ def retire(
     return found
 
 
-def _candidates(plan: Plan, registry: Registry, store_name: str) -> pl.DataFrame:
+def _policy(plan: Plan, own: Sequence[Plan]) -> dict[str, str]:
+    """Give how long types are kept: as the plan says, and of what only others write (stages) the longest."""
+    here = {output.type for task in plan.definition.tasks for output in task.outputs}
+    said = {kind: RETAIN.index(retain) for kind, retain in retain_of(plan.definition).items()}
+    for one in own:
+        policy = retain_of(one.definition)
+        for kind in {output.type for task in one.definition.tasks for output in task.outputs} - here:
+            retain = RETAIN.index(policy.get(kind, RETAIN[-1]))
+            said[kind] = max(retain, said.get(kind, retain))
+    return {kind: RETAIN[retain] for kind, retain in said.items() if RETAIN[retain] != RETAIN[-1]}
+
+
+def _candidates(run: str, kinds: Mapping[str, str], registry: Registry, store_name: str) -> pl.DataFrame:
     """Give what is taken in of a run and not kept for ever: ``id, path, type, size, retain``."""
-    kinds = retain_of(plan.definition)
-    table = registry.accounting.committed(plan.run, store_name) if kinds else None
+    table = registry.accounting.committed(run, store_name) if kinds else None
     schema = {"id": pl.Binary, "path": pl.String, "type": pl.String, "size": pl.Int64}
     frame = pl.DataFrame(schema=schema) if table is None else cast("pl.DataFrame", pl.from_arrow(table))
     frame = frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
     frame = frame.filter(pl.col("type").is_in(list(kinds)))
-    return frame.with_columns(retain=pl.col("type").replace_strict(kinds, return_dtype=pl.String))
+    return frame.with_columns(retain=pl.col("type").replace_strict(dict(kinds), return_dtype=pl.String))
 
 
 def _among(some: Sequence[pl.Series]) -> pl.Expr:
@@ -176,7 +189,8 @@ def _readers(
     if reuse is not None:
         taken[reuse["quantum"].to_numpy()] = True
     waiting = unsettled & ~taken
-    alive = waiting & ~not_needed(plan, waiting)
+    # What is not needed now may be, as long as anything of the plan is in flight.
+    alive = waiting if (waiting & ~not_needed(plan, waiting)).any() else np.zeros_like(waiting)
     gone = (codes == CODES[State.LOST]) | (codes == CODES[State.BLOCKED])
     inputs = plan.tables.scan("inputs").select("quantum", "dataset").collect()
     quantum = inputs["quantum"].to_numpy()
@@ -215,7 +229,8 @@ def _settled(plan: Plan, registry: Registry) -> npt.NDArray[np.uint8]:
 
 def _stages_to_come(plans: Sequence[Plan]) -> bool:
     """Say whether a run has stages that no plan is of yet: nobody knows what they will read."""
-    told = [plan.document["stage"] for plan in plans if plan.document.get("stage")]
+    asked = (plan.document["request"].get("stage") for plan in plans)
+    told = [stage for stage in asked if stage]
     return bool(told) and max(one["number"] for one in told) < max(one["of"] for one in told)
 
 
