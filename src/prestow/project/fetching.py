@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import io
 import os
 import shutil
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from prestow.commit import code_name, deleted_name
 from prestow.errors import PrestowError, Problem, ProjectError, StoreError
 from prestow.plan.document import pipeline_digest
+from prestow.project import plans as plan_files
 from prestow.project.configuration import FILE
 from prestow.project.opened import STORE
 from prestow.project.pipeline_file import pipeline_text
@@ -44,6 +46,7 @@ from prestow.stores import TEMPORARY, Linkable, Store, open_store
 
 if TYPE_CHECKING:
     from prestow.project.project import Project
+    from prestow.results.recorded import Recorded
 
 STORE_DIRECTORY = "store"
 SPARE = 16 << 20
@@ -120,12 +123,13 @@ def fetch(
     starts = [known_point(find_dataset(recorded, words, run=run)) for words in asked]
     starts = list({point.id: point for point in starts}.values())
     recipes = recipes_of(project, {point.run for point in starts})
+    by_plans = _by_plans(project, recorded)
     known: Ancestry | None = None
     while known is None or not {q.run for q in known.quanta.values()} <= recipes.keys():
         if known is not None:
             recipes |= recipes_of(project, {q.run for q in known.quanta.values()} - recipes.keys())
         pipelines = {run: one.pipeline for run, one in recipes.items() if one.pipeline is not None}
-        known = ancestry_of(recorded, starts, pipelines)
+        known = ancestry_of(recorded, starts, pipelines, by_plans)
     stores = _stores(project, known)
     stopped = {run: one.why for run, one in recipes.items() if one.pipeline is None}
     found = reach(known, stores, project.store, pipelines, stopped, depth=depth)
@@ -236,6 +240,23 @@ def _newest(sandbox: Sandbox, starts: Sequence[Any]) -> str:
     """Give the run whose plan is meant where none is said: that of what was asked for."""
     runs = [point.run for point in starts if point.run in sandbox.runs]
     return runs[0] if runs else ""
+
+
+def _by_plans(project: Project, recorded: Recorded) -> Callable[[str], Sequence[Recorded]]:
+    """Give what is recorded by each plan of a run but the one that is open already; each is opened once."""
+    from prestow.results.recorded import Recorded
+
+    @functools.cache
+    def of(run: str) -> tuple[Recorded, ...]:
+        found = []
+        for path in plan_files.plan_directories(project.plans_directory):
+            with contextlib.suppress(PrestowError):
+                if plan_files.run_of(path) == run and (recorded.plan is None or recorded.plan.id != path.name):
+                    plan = project.find_plan(path.name)
+                    found.append(Recorded(project.universe, project.registry, plan, project.store, name=STORE))
+        return tuple(found)
+
+    return of
 
 
 def _stores(project: Project, known: Ancestry) -> dict[str, Store]:

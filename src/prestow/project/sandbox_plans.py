@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from prestow.errors import PrestowError
-from prestow.model.hashing import canonical_json
+from prestow.model.hashing import canonical_json, dataset_id
+from prestow.pipeline.definition import OutputConnection
 from prestow.plan import Request, write_plan
 from prestow.plan.given import Given, GivenDataset, GivenQuantum, build_given
 from prestow.plan.stages import at_stage, stages_in
@@ -23,6 +25,7 @@ from prestow.project.sandboxes import place_of
 
 if TYPE_CHECKING:
     from prestow.model.universe import Universe
+    from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan
     from prestow.project.recipes_of_runs import RunRecipe
     from prestow.project.sandboxes import Sandbox
@@ -69,7 +72,7 @@ def run_plans(sandbox: Sandbox, recipe: RunRecipe, universe: Universe, root: Pat
     directory.mkdir(parents=True, exist_ok=True)
     request = Request(
         run=recipe.run,
-        pipeline=recipe.pipeline,
+        pipeline=_retaining(recipe.pipeline),
         universe=universe,
         chain=(chain_name((recipe.run, *recipe.parents)[-1]),),
         child_of=next(iter(recipe.parents), None),
@@ -82,6 +85,15 @@ def run_plans(sandbox: Sandbox, recipe: RunRecipe, universe: Universe, root: Pat
         if members:
             given = _given(sandbox, recipe, asked, members)
             yield RunPlan(build_given(asked, given, beside=directory), {k: q.id for k, q in members.items()})
+
+
+def _retaining(pipeline: Pipeline) -> Pipeline:
+    """Give a pipeline that keeps all: what is absent is to be made, also where it was not kept."""
+    tasks = [
+        replace(task, outputs=tuple(OutputConnection(o.name, o.type, o.optional) for o in task.outputs))
+        for task in pipeline.tasks
+    ]
+    return replace(pipeline, tasks=tuple(tasks))
 
 
 def _members(sandbox: Sandbox, recipe: RunRecipe, tasks: set[str]) -> dict[tuple[str, str], KnownQuantum]:
@@ -156,7 +168,7 @@ def taken_of(one: RunPlan, sandbox: Sandbox, run: str, make: set[str]) -> pl.Dat
             found.append(
                 {
                     "quantum": row, "dataset": dataset,
-                    "id": uuid.UUID(there.id).bytes if there is not None else b"\0" * 16,
+                    "id": uuid.UUID(dataset_id(kind, member.run, json.loads(values))).bytes,
                     "run": member.run, "store": STORE if bytes_ else None,
                     "path": place_of(there) if there is not None and bytes_ else None,
                     "size": there.size if there is not None and bytes_ else None,

@@ -7,7 +7,7 @@ is asked of the plan. Reads only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,16 +172,23 @@ class Ancestry:
         return cls(list(plain["asked"]), {d.id: d for d in datasets}, {q.id: q for q in quanta})
 
 
-def ancestry_of(recorded: Recorded, starts: Iterable[Point], pipelines: Mapping[str, Pipeline]) -> Ancestry:
+def ancestry_of(
+    recorded: Recorded,
+    starts: Iterable[Point],
+    pipelines: Mapping[str, Pipeline],
+    by_plans: Callable[[str], Iterable[Recorded]] = lambda _: (),
+) -> Ancestry:
     """Follow datasets up to the raw data.
 
     Parameters
     ----------
+    by_plans : callable
+        Gives what is recorded by each plan of a run: of what was not made only a plan knows what it was to read.
     pipelines : mapping of run to Pipeline
         Who makes a dataset that nothing but its name is left of.
     """
     found = Ancestry([point.id for point in starts])
-    walker = _Walker(recorded, pipelines, found)
+    walker = _Walker(recorded, pipelines, found, by_plans)
     level, points = 0, {point.id: point for point in starts}
     while points:
         points = walker.step(points, level)
@@ -191,15 +198,23 @@ def ancestry_of(recorded: Recorded, starts: Iterable[Point], pipelines: Mapping[
 
 
 class _Walker:
-    def __init__(self, recorded: Recorded, pipelines: Mapping[str, Pipeline], found: Ancestry) -> None:
+    def __init__(
+        self,
+        recorded: Recorded,
+        pipelines: Mapping[str, Pipeline],
+        found: Ancestry,
+        by_plans: Callable[[str], Iterable[Recorded]],
+    ) -> None:
         self._recorded = recorded
         self._pipelines = pipelines
         self._found = found
+        self._by_plans = by_plans
 
     def step(self, points: Mapping[str, Point], level: int) -> dict[str, Point]:
         """Take one level in, and give the next."""
         found, recorded = self._found, self._recorded
         unsettled: list[Point] = []
+        sealed: list[Point] = []
         told: list[Point] = []
         next_ids: dict[str, None] = {}
         for point in map(self._with_maker, points.values()):
@@ -219,6 +234,8 @@ class _Walker:
                 continue
             quantum = _of_receipt(receipt)
             found.quanta[quantum.id] = quantum
+            if not quantum.inputs:  # sealed: it says why, and not what it would have read
+                sealed.append(point)
             for one in self._outputs(receipt, point, level):
                 found.datasets[one.id] = one
             next_ids.update(dict.fromkeys(key for _, key in quantum.inputs))
@@ -226,11 +243,20 @@ class _Walker:
                 Point(i.id, i.type, json.dumps(dict(i.data_id)), i.run, "unknown" if i.state == "made" else i.state, i.code or "")
                 for i in receipt.inputs
             ]
+        for key, inputs in self._planned(sealed).items():
+            found.quanta[key] = replace(found.quanta[key], inputs=inputs)
+            next_ids.update(dict.fromkeys(i for _, i in inputs))
         if unsettled:
             more = self._unsettled(unsettled, level)
             next_ids.update(dict.fromkeys(more))
+        for recorded_ in self._others((*sealed, *unsettled)):
+            told += [p for p in recorded_.points(list(next_ids)).values() if p.type]
         new = [key for key in next_ids if key not in found.datasets or found.datasets[key].beside]
         return recorded.points(new, told) if new else {}
+
+    def _others(self, points: Iterable[Point]) -> Iterator[Recorded]:
+        for run in {point.run for point in points}:
+            yield from self._by_plans(run)
 
     def _with_maker(self, point: Point) -> Point:
         """Give a point with the quantum that makes it, by the pipeline of its run where nothing else tells."""
@@ -259,23 +285,43 @@ class _Walker:
             yield replace(_of_point(point, level), quantum=receipt.quantum, state=state, code=receipt.code or "")
 
     def _unsettled(self, points: list[Point], level: int) -> list[str]:
-        """Take in what has no receipt, as the plan has it; give the ids of what it reads."""
-        steps, _ = self._recorded.reads(points)
-        inputs: dict[str, list[tuple[str, str]]] = {}
-        for step in steps:
-            inputs.setdefault(step.reader, []).append((step.connection, step.input))
+        """Take in what has no receipt, as a plan has it; give the ids of what it reads."""
+        inputs = self._planned(points)
         for point in points:
-            ids = self._recorded.outputs_of(point)
-            outputs = self._recorded.points(ids)
-            values = point.values
+            recorded = next((r for r, found in self._asked(point.run) if point.id in found([point.id])), self._recorded)
+            ids = recorded.outputs_of(point)
+            outputs = recorded.points(ids)
             self._found.quanta[point.quantum] = KnownQuantum(
-                point.quantum, point.task, point.run, values, "", point.job,
-                inputs=tuple(inputs.get(point.id, ())), outputs=tuple(ids), recipe=point.recipe,
+                point.quantum, point.task, point.run, point.values, "", point.job,
+                inputs=inputs.get(point.quantum, ()), outputs=tuple(ids), recipe=point.recipe,
             )  # fmt: skip
             for one in {**outputs, point.id: point}.values():
                 known = replace(_of_point(one, level), quantum=point.quantum, beside=one.id != point.id)
                 self._found.datasets[one.id] = replace(known, state="pending" if known.state == "unknown" else known.state)
-        return [step.input for step in steps]
+        return [key for found in inputs.values() for _, key in found]
+
+    def _asked(self, run: str) -> Iterator[tuple[Recorded, Callable[[list[str]], dict[str, Point]]]]:
+        for recorded in (self._recorded, *self._by_plans(run)):
+
+            def known(ids: list[str], recorded: Recorded = recorded) -> dict[str, Point]:
+                return {key: p for key, p in recorded.points(ids).items() if p.by in ("plan", "receipt")}
+
+            yield recorded, known
+
+    def _planned(self, points: Iterable[Point]) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Give, by quantum, what some of them were to read, as the plans of their runs have it."""
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        by_run: dict[str, set[str]] = {}
+        for point in points:
+            by_run.setdefault(point.run, set()).add(point.quantum)
+        for run, quanta in by_run.items():
+            for recorded in (self._recorded, *self._by_plans(run)):
+                rest = quanta - found.keys()
+                if not rest:
+                    break
+                for row in recorded.planned_steps(rest):
+                    found[row["quantum"]] = (*found.get(row["quantum"], ()), (row["connection"], row["input"]))
+        return found
 
     def place_roots(self) -> None:
         """Say where what nothing here made lies, and what its bytes are: one question for all."""

@@ -298,6 +298,10 @@ class Recorded(Papers):
     def _tasks_of(self, run: str) -> tuple[str, ...]:
         return self.registry.following.tasks(run) if self.registry is not None else ()
 
+    def planned_steps(self, quanta: Collection[str]) -> list[Row]:
+        """Give rows ``quantum, connection, input`` of what some quanta are to read, as the plan has it."""
+        return self._planned_steps(among("maker", quanta)) if quanta else []
+
     def _planned_steps(self, wanted: pl.Expr) -> list[Row]:
         return plan_rows.steps_where(self.plan, wanted) if self.plan is not None else []
 
