@@ -10,7 +10,7 @@ import contextlib
 import pytest
 from hypothesis import settings
 
-from prestow.testing.databases import DIALECTS, NO_POSTGRES, empty, fresh, testable
+from prestow.testing.databases import DIALECTS, NO_POSTGRES, empty, fresh, available
 
 settings.register_profile("prestow", deadline=None)
 settings.load_profile("prestow")
@@ -18,12 +18,12 @@ settings.load_profile("prestow")
 
 def pytest_terminal_summary(terminalreporter):
     """Say aloud, and once, what was not tested."""
-    if not testable("postgresql"):
+    if not available("postgresql"):
         terminalreporter.section("not tested", yellow=True)
         terminalreporter.line(NO_POSTGRES)
 
 
-@pytest.fixture(scope="module", params=[name for name in DIALECTS if testable(name)])
+@pytest.fixture(scope="module", params=[name for name in DIALECTS if available(name)])
 def dialect(request):
     """Each database in turn, as far as there is one."""
     return request.param
@@ -46,7 +46,7 @@ def registry_urls(dialect, tmp_path):
 @pytest.fixture
 def postgres_url(tmp_path):
     """A URL on PostgreSQL at which there is no registry yet."""
-    if not testable("postgresql"):
+    if not available("postgresql"):
         pytest.skip(NO_POSTGRES)
     with fresh("postgresql", tmp_path) as url:
         yield url

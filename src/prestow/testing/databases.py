@@ -23,7 +23,7 @@ _idle: list[str] = []  # schemas with an empty registry
 _made: list[str] = []
 
 
-def testable(dialect: str) -> bool:
+def available(dialect: str) -> bool:
     """Say whether there is a database of that dialect to test with."""
     return dialect == "sqlite" or bool(os.environ.get(POSTGRES))
 
@@ -35,7 +35,7 @@ def fresh(dialect: str, directory: str | os.PathLike[str], name: str = "registry
     Parameters
     ----------
     dialect : str
-        One of `DIALECTS` that is `testable`.
+        One of `DIALECTS` that is `available`.
     directory : path
         Where a file goes.
     """
