@@ -141,6 +141,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-B002": ("somebody else is doing this now", Exit.ENVIRONMENT),
     "PST-B003": ("a record cannot be read", Exit.ACCOUNT),
     "PST-B004": ("these cannot be merged", Exit.USAGE),
+    "PST-B006": ("these catalogues are not one table", Exit.USAGE),
+    "PST-B007": ("it cannot be written there", Exit.ENVIRONMENT),
     "PST-B005": ("a file changed while it was copied", Exit.INGEST),
     "PST-I020": ("a process that verifies files ended", Exit.ENVIRONMENT),
     "PST-I021": ("a product was made from other bytes of an input than those committed", Exit.ACCOUNT),

@@ -58,6 +58,7 @@ COMMANDS = {
         "prestow.cli.regenerate:regenerate",
         "Make what is absent in a sandbox again, and compare.",
     ),
+    "tables": ("prestow.cli.tables:tables", "Put all catalogues of a type into one table."),
     "merge": ("prestow.cli.merge:merge", "Merge what several sites made into one project."),
     "fsck": ("prestow.cli.fsck:fsck", "Hold registry and disk against each other."),
     "rebuild": ("prestow.cli.rebuild:rebuild", "Make the registry again from files, records and receipts."),

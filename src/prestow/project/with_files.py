@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prestow.project.on_sky import ProjectWithSky
@@ -10,6 +10,7 @@ from prestow.project.on_sky import ProjectWithSky
 if TYPE_CHECKING:
     from prestow.project.rebuilding import Rebuilding
     from prestow.results.fsck import Checked as FsckReport
+    from prestow.results.source_table_sinks import Written
 
 
 class ProjectWithFiles(ProjectWithSky):
@@ -69,3 +70,38 @@ class ProjectWithFiles(ProjectWithSky):
         from prestow.results.fsck import Sums
 
         return check_and_follow(self, Sums.parse(sums), fix=fix, progress=progress)
+
+    def tables(
+        self,
+        dataset_type: str,
+        into: str,
+        *,
+        collection: str = "",
+        columns: Sequence[str] = (),
+        where: str = "",
+        partition: str = "",
+        format: str = "",  # noqa: A002 - as on the command line
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Written:
+        """Put all catalogues of a type into one table; see `prestow.results.source_tables`.
+
+        Parameters
+        ----------
+        into : str
+            A file, a directory (with ``partition``), or the URL of a database.
+        partition : str
+            A dimension: a file for each of its values.
+        format : str
+            ``parquet`` or ``csv``; by the name of ``into``, if not given.
+
+        Raises
+        ------
+        ProjectError
+            PST-B006 if the catalogues are not one table, PST-B007 if it cannot be written there.
+        """
+        from prestow.project.writing_tables import write_tables
+
+        return write_tables(
+            self, dataset_type, into, collection=collection, columns=columns, where=where, partition=partition,
+            form=format, progress=progress,
+        )  # fmt: skip
