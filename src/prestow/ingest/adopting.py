@@ -27,7 +27,7 @@ from prestow.commit import (
     verifies,
 )
 from prestow.errors import PrestowError, Problem, StoreError
-from prestow.formats import CONVERTED, Format, Story, StoryInput, open_format
+from prestow.formats import CONVERTED, Format, Measuring, Story, StoryInput, open_format
 from prestow.ingest.carrying import Transfer, carry
 from prestow.ingest.external import format_of_name
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput, Root
@@ -133,6 +133,7 @@ class Found:
     size: int
     sha256: str
     content: str
+    metrics: Mapping[str, float] | None = None  # of a document
 
     @property
     def data_id(self) -> dict[str, str | int]:
@@ -147,6 +148,7 @@ def adopt(
     *,
     run: str | None = None,
     lookup: Callable[[Sequence[Found]], Plans] = lambda _: Plans(),
+    named: Callable[[Story], str | None] = lambda _: None,
     optional: Mapping[tuple[str, str], bool] | None = None,
     runs: Sequence[str] = (),
     refuse_run: Callable[[str], str] = lambda _: "",
@@ -164,8 +166,11 @@ def adopt(
     run : str, optional
         Only files of this run.
     lookup : callable
-        Given files, tells what plans know of them. Of what no plan knows, the file's own name counts, and
-        outputs of one task and data ID are a quantum.
+        Given files, tells what plans know of them. Of what no plan knows, outputs of one task and data ID are a
+        quantum.
+    named : callable
+        Given the story of a file that no plan knows, gives its name by the pipeline's templates; where it cannot,
+        the file's own name counts.
     optional : mapping of (task, dataset type) to bool, optional
         Of what no plan knows: the outputs of each task of the pipeline, and whether each is optional.
     runs : sequence of str
@@ -189,7 +194,7 @@ def adopt(
     plans = lookup(found)
     groups: dict[tuple[str, str], list[tuple[Found, str]]] = defaultdict(list)
     for one in found:
-        path = _planned_name(one, plans, inside, refused)
+        path = _planned_name(one, plans, named, inside, refused)
         if path is not None:
             known = plans.quanta.get(one.story.id)
             key = known.quantum if known else quantum_id(one.story.task, one.story.run, one.data_id)
@@ -273,7 +278,8 @@ def _found(path: Path, name: str, directory: Path, refused: list[Problem]) -> Fo
 
 def _looked_at(path: Path, name: str, form: Format, format_: str, refused: list[Problem]) -> Found | None:
     form.check(path)
-    story = form.read_story(path)
+    seen = form.inspect(path) if isinstance(form, Measuring) else None
+    story = form.read_story(path) if seen is None else seen.story
     if story is None:
         refused.append(_problem(str(path), "it carries no story: nothing says what it is"))
         return None
@@ -287,7 +293,9 @@ def _looked_at(path: Path, name: str, form: Format, format_: str, refused: list[
         while block := file.read(BLOCK):
             digest.update(block)
             size += len(block)
-    return Found(path, name, format_, story, size, digest.hexdigest(), form.content_digest(path))
+    content = form.content_digest(path) if seen is None else seen.content
+    metrics = None if seen is None else seen.metrics
+    return Found(path, name, format_, story, size, digest.hexdigest(), content, metrics)
 
 
 def wrong_with_story(story: Story) -> str:
@@ -341,32 +349,36 @@ def _once(found: Iterable[Found], refused: list[Problem]) -> list[Found]:
     return chosen
 
 
-def _planned_name(one: Found, plans: Plans, inside: str | None, refused: list[Problem]) -> str | None:
+def _planned_name(
+    one: Found,
+    plans: Plans,
+    named: Callable[[Story], str | None],
+    inside: str | None,
+    refused: list[Problem],
+) -> str | None:
     """Give the name that a file has, or is to have, in the store."""
     expected = plans.quanta.get(one.story.id)
     outer = one.name if one.name.startswith(f"{one.story.run}/") else f"{one.story.run}/{one.name}"
     if expected is not None:
         path = next(output.path for output, _ in expected.outputs if output.id == one.story.id)
-        others = {plans.paths[name] for name in (one.name, outer) if name in plans.paths}
-        if others - {one.story.id}:
-            what = "its story says otherwise than its name, which is planned for another dataset"
-        elif inside is not None and one.name != path:
-            what = f"it is not at its planned name, {path}"
-        else:
-            return path
     else:
-        path = one.name if inside is not None else outer
-        if not path.startswith(f"{one.story.run}/"):
-            what = f"it is not in the directory of its run, {one.story.run}"
-        else:
-            try:
-                check_name(path)
-            except StoreError as error:
-                what = error.problems[0].what
-            else:
-                return path
-    refused.append(_refusal(one, what))
-    return None
+        path = named(one.story) or (one.name if inside is not None else outer)
+    what = ""
+    if {plans.paths[name] for name in (one.name, outer) if name in plans.paths} - {one.story.id}:
+        what = "its story says otherwise than its name, which is planned for another dataset"
+    elif inside is not None and one.name != path:
+        what = f"it is not at its planned name, {path}"
+    elif not path.startswith(f"{one.story.run}/") and expected is None:
+        what = f"it is not in the directory of its run, {one.story.run}"
+    else:
+        try:
+            check_name(path)
+        except StoreError as error:
+            what = error.problems[0].what
+    if what:
+        refused.append(_refusal(one, what))
+        return None
+    return path
 
 
 # --- judging ---------------------------------------------------------------------------------------
@@ -418,19 +430,11 @@ def _receipt(
     first = members[0][0].story
     made = {
         one.story.id: ReceiptOutput(
-            one.story.id,
-            one.story.type,
-            one.data_id,
-            one.format,
-            path,
-            "made",
-            None,
-            one.size,
-            one.sha256,
-            one.content,
+            one.story.id, one.story.type, one.data_id, one.format, path, "made", None, one.size, one.sha256, one.content,
+            one.metrics,
         )
         for one, path in members
-    }
+    }  # fmt: skip
     planned = [output for output, _ in expected.outputs] if expected else []
     outputs = [made.pop(output.id, output) for output in planned]
     outputs += [made[key] for key in sorted(made, key=lambda key: made[key].type)]

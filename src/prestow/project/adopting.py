@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError
+from prestow.formats import Story
 from prestow.ingest.adopting import Adoption, Expected, Found, Plans, adopt
 from prestow.manifest import ReceiptOutput
 from prestow.naming import identity
+from prestow.naming.templates import compile_template
 from prestow.project import plans as plan_files
 from prestow.registry.records import is_removed, record_name
 from prestow.stores import Linkable
 
 if TYPE_CHECKING:
+    from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan
     from prestow.project.archiving import ProjectWithArchive
 
@@ -50,12 +53,14 @@ def adopt_files(
         raise ProjectError(Problem("PST-G003", "there is no such directory", str(where), fix))
     if run is not None:
         project.registry.frozen.refuse([run], "nothing is adopted into it")
+    pipeline = _pipeline(project)
     return adopt(
         store,
         where,
         run=run,
         lookup=lambda found: known_by_plans(project, found),
-        optional=_outputs(project),
+        named=lambda story: _named(pipeline, project, story),
+        optional=_outputs(pipeline),
         runs=tuple(project.registry.collections()),
         refuse_run=lambda name: _refused(project, name),
         link=link,
@@ -73,13 +78,30 @@ def _refused(project: ProjectWithArchive, run: str) -> str:
     return ""
 
 
-def _outputs(project: ProjectWithArchive) -> dict[tuple[str, str], bool]:
-    """Give the outputs of each task of the pipeline, if it can be read, and whether each is optional."""
+def _pipeline(project: ProjectWithArchive) -> Pipeline | None:
+    """Give the pipeline, if it can be read: files can be adopted without."""
     try:
-        pipeline = project.load_pipeline()
+        return project.load_pipeline()
     except PrestowError:
-        return {}
-    return {(task.label, o.type): o.optional for task in pipeline.tasks for o in task.outputs}
+        return None
+
+
+def _outputs(pipeline: Pipeline | None) -> dict[tuple[str, str], bool]:
+    """Give the outputs of each task, and whether each is optional."""
+    tasks = pipeline.tasks if pipeline else ()
+    return {(task.label, o.type): o.optional for task in tasks for o in task.outputs}
+
+
+def _named(pipeline: Pipeline | None, project: ProjectWithArchive, story: Story) -> str | None:
+    """Give the name of a product by the template of its type; None where that needs more than its data ID."""
+    kind = pipeline.dataset_types.get(story.type) if pipeline else None
+    if kind is None:
+        return None
+    try:
+        template = compile_template(kind.template, kind.dimensions, project.universe, dataset_type=kind.name)
+        return template.path(story.run, json.loads(story.data_id))
+    except PrestowError:
+        return None
 
 
 def known_by_plans(project: ProjectWithArchive, found: Sequence[Found]) -> Plans:
