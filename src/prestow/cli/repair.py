@@ -52,7 +52,8 @@ def _text(found: Repair) -> str:
             (task, *(counts.get(kind) for kind in kinds), sum(counts.values()))
             for task, counts in found.tasks.items()
         ]
-        total = ("total", *(sum(row[i + 1] or 0 for row in rows) for i in range(len(kinds) + 1)))
+        sums = [sum(int(row[i] or 0) for row in rows) for i in range(1, len(kinds) + 2)]
+        total = ("total", *sums)
         header = ("task", *(WORDS[kind] for kind in kinds), "made again")
         lines.append(table(header, [*rows, total], total=True, indent="    "))
     lines.append(

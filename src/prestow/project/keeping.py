@@ -66,7 +66,7 @@ class ProjectWithPlans(OpenedProject):
             return found
         from prestow.results.superseding import superseded
 
-        return replace(found, superseded=superseded(*plans, self.store, self.registry))
+        return replace(found, superseded=superseded(plans[0], plans[1], self.store, self.registry))
 
     def _plan_or_newest(self, plan: Plan | str | os.PathLike[str]) -> Plan:
         if isinstance(plan, str):

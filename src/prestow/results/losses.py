@@ -304,4 +304,4 @@ def _absent(plan: Plan, settled: Settled, near: pl.DataFrame) -> pl.Expr:
     if not settled.absent:
         return pl.lit(value=False)
     ids = plan.tables.scan("datasets").select(identity.uuid_text(pl.col("id"))).collect()["id"]
-    return ids.gather(near["dataset"]).is_in(sorted(settled.absent)).pipe(pl.lit)
+    return pl.lit(ids.gather(near["dataset"]).is_in(sorted(settled.absent)))

@@ -236,7 +236,8 @@ def _times(plan: Plan, factor: float, old: Mapping[str, Change]) -> dict[str, in
         zip(rows["name"], rows["memory"] if "memory" in rows.columns else [None] * rows.height, strict=True)
     )
     labels = dict(rows.select("name", "label").iter_rows())
-    found, silent = {}, {}
+    found: dict[str, int] = {}
+    silent: dict[str, int] = {}
     for name, change in old.items():
         last = change.memory or planned.get(name)
         if last is None:
