@@ -206,7 +206,7 @@ def unmade(report: Report) -> str:
     ]
     more = report.unmade_count - len(report.unmade)
     note = f"<p>and {more:,} more: <code>prestow status --json</code></p>" if more else ""
-    body = table(header, rows, name="unmade-table") + note
+    body = table(header, rows, name="unmade-table", tall=report.unmade_count > HALF_A_PAGE) + note
     return section("unmade", "Not made", body, filter_of("unmade-table", "Rows"))
 
 

@@ -9,6 +9,9 @@ from prestow.results.report.facts import SEVERITY, SYMBOLS, Lane, StateMap, Time
 from prestow.results.report.html import text
 
 WIDTH = 1000
+WIDE = 40, 80
+"""Columns of a map above which its cells are small, and smaller."""
+
 _CLASSES = {SYMBOLS["made"]: "", SYMBOLS["pending"]: "p", " ": "x"}
 """Classes of cells that are not their symbols."""
 
@@ -134,11 +137,16 @@ def state_map(found: StateMap, name: str) -> str:
         rows.append(f'<tr><th scope="row">{text(label)}</th>{row}</tr>')
     corner = text(f"{found.rows} ↓  {found.columns} →")
     return (
-        f'<div class="map" tabindex="0" role="group" aria-label="{text(_words(found))}" data-told="{name}-at" data-rows="{text(found.rows)}" '
+        f'<div class="map{_dense(found)}" tabindex="0" role="group" aria-label="{text(_words(found))}" data-told="{name}-at" data-rows="{text(found.rows)}" '
         f'data-columns="{text(found.columns)}"><table><thead><tr><th>{corner}</th>{heads}</tr></thead><tbody>\n'
         + "\n".join(rows)
         + f'</tbody></table></div><div class="said-at" id="{name}-at" aria-live="polite"></div>'
     )
+
+
+def _dense(found: StateMap) -> str:
+    columns = len(found.column_names)
+    return " denser" if columns > WIDE[1] else " dense" if columns > WIDE[0] else ""
 
 
 def _words(found: StateMap) -> str:

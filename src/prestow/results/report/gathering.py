@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 Facts = Mapping[str, Any]  # Any: JSON values
 
-UNMADE = 500
+UNMADE = 300
 """Quanta that are not made, of which the report tells each; the worst first."""
 
 
@@ -126,7 +126,7 @@ def gather(
     return Report(
         sentence, mood, counts, tasks,
         facts=_head(plan, around, journal, versions, attempts, seconds),
-        causes=tuple(_cause(group, tries, around.word) for group in groups),
+        causes=tuple(cause_of(group, tries, around.word) for group in groups),
         failures=sum(group.count for group in groups),
         unmade=unmade, unmade_count=unmade_count,
         maps=maps_of(quanta.select(dimensions), labels),
@@ -167,7 +167,8 @@ def _counts(plan: Plan, codes: npt.NDArray[np.uint8]) -> dict[str, dict[str, int
     return {task: {word: row[word] for word in SEVERITY} for task, row in counts.items()}
 
 
-def _cause(group: FailureGroup, tries: pl.DataFrame, word: str) -> Cause:
+def cause_of(group: FailureGroup, tries: pl.DataFrame, word: str = "") -> Cause:
+    """Give a cause for the report: a group of failures, and in which states its quanta are ``now``, as a column of the tries says."""
     mine = tries.filter(pl.col("quantum").is_in(pl.Series(group.quanta).implode())).unique("quantum")
     now = dict(mine["now"].value_counts(name="n").sort("n", "now", descending=[True, False]).iter_rows())
     return Cause(

@@ -24,8 +24,12 @@ def text(value: object) -> str:
     >>> text("a</script>\x07")
     'a&lt;/script&gt;\\x07'
     """
-    shown = printable(str(value))
-    return escape(_TURNS.sub(lambda match: f"\\u{ord(match[0]):04x}", shown))
+    return escape(plain(value))
+
+
+def plain(value: object) -> str:
+    """Give text without control characters but tabs and ends of lines, and nothing that turns lines around."""
+    return _TURNS.sub(lambda match: f"\\u{ord(match[0]):04x}", printable(str(value)))
 
 
 def data(value: object) -> str:
@@ -76,9 +80,12 @@ def table(
     caption: str = "",
     total: Sequence[Cell] = (),
     sortable: bool = True,
+    tall: bool = False,
 ) -> str:
     """Give a table; ``header`` are labels with ``n`` for columns of numbers, the first cell of a row is its head."""
-    parts = [f'<div class="wide"><table id="{name}"{" class=sortable" if sortable else ""}>']
+    parts = [
+        f'<div class="wide{" tall" if tall else ""}"{" tabindex=0" if tall else ""}><table id="{name}"{" class=sortable" if sortable else ""}>'
+    ]
     if caption:
         parts.append(f"<caption>{text(caption)}</caption>")
     heads = "".join(f'<th scope="col"{_kind(kind)}>{text(label)}</th>' for label, kind in header)

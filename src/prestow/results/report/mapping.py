@@ -15,6 +15,9 @@ ROWS, COLUMNS = 100, 120
 """Rows and columns of a map at most; of more values several are one."""
 
 MAPS = 3
+LYING, SHORT = 3, 4
+"""A map with so many times more rows than columns lies down, if no label is longer."""
+
 FIRST_CHOICE = (("visit", "detector"), ("exposure", "detector"), ("tract", "patch"))
 
 _RANK = np.array([SEVERITY.index(word) for word in WORDS], np.uint8)
@@ -40,6 +43,7 @@ def maps_of(quanta: pl.DataFrame, tasks: Sequence[str]) -> tuple[StateMap, ...]:
         if pair is None:
             break
         rows, columns = pair
+        rows, columns = _turned(left, rows, columns)
         on = left.filter(pl.col(rows).is_not_null() & pl.col(columns).is_not_null())
         found.append(_map(on, rows, columns, tasks))
         left = left.filter(~pl.col("task").is_in(on["task"].unique().implode()))
@@ -75,6 +79,16 @@ def telling(quanta: pl.DataFrame) -> tuple[str, str] | None:
     if varied:
         return max(varied, key=lambda name: (quanta[name].count(), distinct[name], name)), "task"
     return None
+
+
+def _turned(quanta: pl.DataFrame, rows: str, columns: str) -> tuple[str, str]:
+    """Give the two dimensions so that a map of few columns lies, where its labels are short enough to stand above."""
+    if (rows, columns) in FIRST_CHOICE or columns == "task":
+        return rows, columns
+    there = quanta.select(pl.col(rows, columns).drop_nulls().n_unique())
+    down, across = there.row(0)
+    length = quanta.select(pl.col(rows).cast(pl.String).str.len_chars().max()).item() or 0
+    return (columns, rows) if across * LYING < down <= COLUMNS and length <= SHORT else (rows, columns)
 
 
 def _together(quanta: pl.DataFrame, a: str, b: str) -> int:

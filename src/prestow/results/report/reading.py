@@ -86,6 +86,9 @@ def _reports(
 ) -> Iterator[Row]:
     first = min((begin for begin, _ in journal.spans), default=0.0)
     last = max((end for _, end in journal.spans), default=0.0) + LATE
+    local = (
+        store if isinstance(store, Linkable) else None
+    )  # asked once: it takes longer than a look at a file
     for name in _names(store, jobs):
         try:
             report = json.loads(store.read(name))
@@ -96,7 +99,7 @@ def _reports(
         for library, version in (report.get("versions") or {}).items():
             versions.setdefault(library, set()).add(str(version))
         heard = journal.ended.get(str(report.get("attempt")))
-        written = _written(store, name)
+        written = _written(local, name) if local is not None else None
         sure = written is not None and (not journal.spans or first <= written <= last)
         report["end"] = written if sure else heard
         yield report
@@ -113,8 +116,8 @@ def _names(store: Store, jobs: pl.Series) -> Iterator[str]:
     yield from (name for name, _ in store.walk(ATTEMPTS) if name.split("/", 2)[1] in wanted)
 
 
-def _written(store: Store, name: str) -> float | None:
+def _written(store: Linkable, name: str) -> float | None:
     try:
-        return store.local_path(name).stat().st_mtime if isinstance(store, Linkable) else None
+        return store.local_path(name).stat().st_mtime
     except OSError:
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prestow.node.outcome import printable
 from prestow.results.report.facts import Cause, Report
+from prestow.results.report.html import plain
 
 CAUSES = 20
 WIDTH = 110
@@ -28,12 +28,12 @@ def answer(report: Report) -> str:
         rest = report.causes[CAUSES:]
         lines.append(f"  and {len(rest):,} more causes of {sum(c.count for c in rest):,} failures")
     lines += [f"  note: {note}" for note in report.notes]
-    return "\n".join(lines)
+    return "\n".join(plain(line).replace("\n", " ") for line in lines)
 
 
 def _line(cause: Cause, width: int, *, several: bool) -> str:
     where = f"  ({_names(cause.tasks)}{_host(cause) if several else ''}{_now(cause.now)})"
-    title = " ".join(printable(cause.title).split())
+    title = " ".join(plain(cause.title).split())
     room = max(WIDTH - width - len(where), 40)
     return f"  {cause.count:>{width},}  {title if len(title) <= room else title[: room - 1] + '…'}{where}"
 
