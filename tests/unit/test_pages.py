@@ -122,7 +122,7 @@ def test_every_way_to_plug_in_names_its_test() -> None:
     [
         ("HDF5", "hdf5" in plugins.names("formats")),
         ("S3", {"s3", "http", "https"} & set(plugins.names("stores"))),
-        ("`fsck`", {"account", "fsck", "rebuild", "report"} & set(COMMANDS)),
+        ("`fsck`", {"fsck", "rebuild", "report"} & set(COMMANDS)),
     ],
 )
 def test_what_is_said_not_to_be_there_is_not(words: str, there: object) -> None:

@@ -16,6 +16,7 @@ import polars as pl
 from prestow.commit import deleted_name
 from prestow.errors import ObjectNotFoundError, PrestowError, StoreError
 from prestow.formats import Format, Story, open_format
+from prestow.model import DataId
 from prestow.model.hashing import dataset_id
 from prestow.results.account_listing import FILE, LINK
 from prestow.stores import TEMPORARY, Linkable, Store
@@ -110,8 +111,7 @@ class FileLook:
         story, wrong = self._story(product.path, product.format)
         other = "" if story is None else _other_story(story, product)
         if story is not None and story.id != str(uuid.UUID(bytes=product.id)):
-            said = f"its story says that it is {story.type}{{{story.data_id.strip('{}')}}} of run {story.run}"
-            return "wrong name", said
+            return "wrong name", f"its story says that it is {_shown(story)} of run {story.run}"
         if size < product.size:
             return "torn", f"{size:,} bytes, not {product.size:,}"
         if size > product.size:
@@ -194,6 +194,13 @@ def _other_story(story: Story, product: Product) -> str:
     return ""
 
 
+def _shown(story: Story) -> str:
+    try:
+        return f"{story.type}{{{DataId(_values(story.data_id))}}}"
+    except (ValueError, TypeError, AttributeError):
+        return f"{story.type} {story.data_id}"
+
+
 def _values(text: str) -> dict[str, Any]:  # Any: JSON values
     import json
 
@@ -253,6 +260,13 @@ def sort_files(listing: pl.DataFrame, known: Known, look: FileLook, again: Calla
     _at_their_names(listing, products, look, again, result)
     _not_listed(listing, products, look, again, result)
     _others(listing, known, products, look, result)
+    there = {note.of: note.path for note in result.notes if note.kind == MISPLACED}
+    result.notes = [
+        note._replace(what=f"{note.what}; {there[note.path]} is it")
+        if note.kind == MISSING and note.path in there
+        else note
+        for note in result.notes
+    ]
     return result
 
 
