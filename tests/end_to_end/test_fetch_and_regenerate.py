@@ -84,7 +84,11 @@ def dump(root: Path) -> Any:
 def untouched(demo: Path, tree: Callable[[Path], dict[str, bytes]]) -> Iterator[None]:
     """Prove that a test changed nothing in production: no file, no time of a file, and nothing in the registry."""
     files, database = tree(demo), (demo / "registry.db").read_bytes()
-    times = {p: p.stat().st_mtime_ns for p in demo.rglob("*") if p.is_file() and not p.name.startswith("registry.db")}
+    times = {
+        p: p.stat().st_mtime_ns
+        for p in demo.rglob("*")
+        if p.is_file() and not p.name.startswith("registry.db")
+    }
     yield
     assert tree(demo) == files
     assert {p: p.stat().st_mtime_ns for p in times} == times
@@ -105,7 +109,10 @@ def test_the_whole_way_from_production_to_what_was_not_kept(
     assert fetched["names"] == told["names"]
     for name in fetched["names"]:
         assert (into / "store" / name).read_bytes() == (demo / "store" / name).read_bytes()
-    absent = {(a["type"], a["data_id"]["visit"] % 10): (a["why"], a["regenerable"], a["cost"]["quanta"]) for a in fetched["absent"]}
+    absent = {
+        (a["type"], a["data_id"]["visit"] % 10): (a["why"], a["regenerable"], a["cost"]["quanta"])
+        for a in fetched["absent"]
+    }
     assert absent == {
         ("isr", 1): ("not kept (retained: false)", True, 1),
         ("isr", 3): ("not kept (retained: false)", True, 1),
@@ -201,19 +208,24 @@ def test_a_fetch_that_is_killed_goes_on(
     inside("fetch", COADD, "--into", into, cwd=demo)
     inside("fetch", COADD, "--into", other, cwd=demo)
     mine, theirs = (
-        {n: d for n, d in tree(where).items() if not n.startswith(("sandbox/", "store/_records/sandbox/"))} for where in (into, other)
+        {n: d for n, d in tree(where).items() if not n.startswith(("sandbox/", "store/_records/sandbox/"))}
+        for where in (into, other)
     )
     assert mine == theirs
     assert dump(into)["dataset"] == dump(other)["dataset"]
     assert dump(into)["quantum_input"] == dump(other)["quantum_input"]
 
 
-def test_what_differs_is_told_and_how(demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_differs_is_told_and_how(
+    demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     into = tmp_path / "sandbox"
     inside("fetch", COADD, "--into", into, cwd=demo)
     monkeypatch.setenv("SIMCAM_DRIFT", "3")
     words = ("regenerate", "isr{visit=202611010005,detector=0,instrument=simcam}")
-    answer = inside(*words, "--json", cwd=into, ok=False)  # it is there: it is made again all the same, and compared
+    answer = inside(
+        *words, "--json", cwd=into, ok=False
+    )  # it is there: it is made again all the same, and compared
     assert answer.code == 11
     (told,) = answer.json["datasets"]
     assert told["answer"] == "differs"
@@ -223,7 +235,9 @@ def test_what_differs_is_told_and_how(demo: Path, tmp_path: Path, inside: Call, 
     assert (told["answer"], told["how"]) == ("equal", ["to the byte"])
 
 
-def test_what_fails_this_time_is_told(demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_this_time_is_told(
+    demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     into = tmp_path / "sandbox"
     inside("fetch", COADD, "--into", into, cwd=demo)
     monkeypatch.setenv("SIMCAM_DRIFT", "no number")
@@ -263,11 +277,16 @@ def _over(source: str, target: str) -> str:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        ("raw/simcam/20261101/simcam-20261101-0003-0.fits", "raw{detector=0,exposure=202611010003,instrument=simcam} is gone: no file at"),
+        (
+            "raw/simcam/20261101/simcam-20261101-0003-0.fits",
+            "raw{detector=0,exposure=202611010003,instrument=simcam} is gone: no file at",
+        ),
         ("_code", "run demo: its code "),
     ],
 )
-def test_what_cannot_be_made_again_is_told(demo: Path, tmp_path: Path, inside: Call, spoil: str, why: str) -> None:
+def test_what_cannot_be_made_again_is_told(
+    demo: Path, tmp_path: Path, inside: Call, spoil: str, why: str
+) -> None:
     path = demo / "store" / spoil
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     into = tmp_path / "sandbox"
@@ -314,7 +333,9 @@ def refused(root: Path, *asked: str, into: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("untouched")
-def test_where_a_sandbox_cannot_stand(demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_sandbox_cannot_stand(
+    demo: Path, tmp_path: Path, inside: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert refused(demo, COADD, into=demo / "store" / "mine") == ["PST-T001"]
     assert refused(demo, COADD, into=demo) == ["PST-T001"]
     (tmp_path / "full").mkdir()
@@ -369,13 +390,20 @@ def test_a_child_run_and_what_it_took_from_its_parent(tmp_path: Path, inside: Ca
         (lost,) = project.registry.datasets(["coadd"], ["demo"]).to_pylist()
     repaired, short = tmp_path / "repaired", tmp_path / "short"
     told = inside("fetch", wanted, "--into", repaired, "--json", cwd=root).json
-    assert {(a["type"], a["why"]) for a in told["absent"]} == {("isr", "deleted on purpose"), ("calexp", "deleted on purpose")}
+    assert {(a["type"], a["why"]) for a in told["absent"]} == {
+        ("isr", "deleted on purpose"),
+        ("calexp", "deleted on purpose"),
+    }
     assert inside("regenerate", "--json", cwd=repaired).json["counts"] == {"equal": 3}
     again = inside("regenerate", wanted, "--json", cwd=repaired).json
-    assert [(d["run"], d["answer"], d["how"]) for d in again["datasets"]] == [("demo+1", "equal", ["to the byte"])]
+    assert [(d["run"], d["answer"], d["how"]) for d in again["datasets"]] == [
+        ("demo+1", "equal", ["to the byte"])
+    ]
     # The parent's own coadd, made without what was lost, is made so again.
     told = inside("fetch", str(uuid.UUID(bytes=lost["id"])), "--into", short, "--json", cwd=root).json
-    assert [(a["type"], a["state"]) for a in told["absent"] if a["type"] == "calexp" and a["state"] == "lost"] == [("calexp", "lost")]
+    assert [
+        (a["type"], a["state"]) for a in told["absent"] if a["type"] == "calexp" and a["state"] == "lost"
+    ] == [("calexp", "lost")]
     again = inside("regenerate", str(uuid.UUID(bytes=lost["id"])), "--json", cwd=short).json
     assert {(d["type"], d["answer"], *d["how"]) for d in again["datasets"]} == {
         (kind, "equal", "to the byte") for kind in ("coadd", "calexp", "summary")
@@ -383,16 +411,29 @@ def test_a_child_run_and_what_it_took_from_its_parent(tmp_path: Path, inside: Ca
 
 
 def test_trace_knows_components_and_can_be_drawn(whole: Path, inside: Call) -> None:
-    up = inside("trace", "coadd", "--depth", "1", "--with-components", "summary", "--json", cwd=whole).json["up"]
+    up = inside("trace", "coadd", "--depth", "1", "--with-components", "summary", "--json", cwd=whole).json[
+        "up"
+    ]
     types = {point["id"]: point["type"] for point in up["points"]}
     parts = [s for s in up["steps"] if s["connection"] == "component"]
     assert {(types[s["reader"]], types[s["input"]]) for s in parts} == {("calexp", "summary")}
     assert len(parts) == 3
-    hit = inside("trace", "summary", "visit=202611010003", "--down", "--with-components", "summary", "--json", cwd=whole).json["down"]
+    hit = inside(
+        "trace",
+        "summary",
+        "visit=202611010003",
+        "--down",
+        "--with-components",
+        "summary",
+        "--json",
+        cwd=whole,
+    ).json["down"]
     assert [p["type"] for p in hit["points"]] == ["summary", "calexp", "coadd"]
     alone = inside("trace", "summary", "visit=202611010003", "--down", "--json", cwd=whole).json["down"]
     assert [p["type"] for p in alone["points"]] == ["summary"]
-    assert inside("trace", "coadd", "--with-components", "psf", "--json", cwd=whole, ok=False).codes == ["PST-G007"]
+    assert inside("trace", "coadd", "--with-components", "psf", "--json", cwd=whole, ok=False).codes == [
+        "PST-G007"
+    ]
     chart = inside("trace", "coadd", "--mermaid", cwd=whole).out.splitlines()
     assert chart[0] == "flowchart RL"
     assert sum("-->" in line for line in chart) == 9

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+if TYPE_CHECKING:
+    Kind = click.ParamType[int | None]
+else:
+    Kind = click.ParamType
 
-class Depth(click.ParamType):
+
+class Depth(Kind):
     """A number of steps, or ``all``."""
 
     name = "depth"

@@ -53,7 +53,12 @@ def split_words(words: tuple[str, ...]) -> list[tuple[str, ...]]:
     "--layout", type=click.Choice(["tree"]), default="tree", show_default=True,
     help="Names in the sandbox: each dataset at its planned one.",
 )  # fmt: skip
-@click.option("--link", "how", flag_value="link", help="Hard links where it is the same disk. Change no such file in place.")
+@click.option(
+    "--link",
+    "how",
+    flag_value="link",
+    help="Hard links where it is the same disk. Change no such file in place.",
+)
 @click.option("--copy", "how", flag_value="copy", default="copy", help="Copies; so without any option.")
 @click.option("-n", "--dry-run", is_flag=True, help="List files and bytes; write nothing.")
 @completing.of_run
@@ -75,9 +80,17 @@ def fetch(
             click.echo(f"\r{done:,} of {total:,} files", nl=done == total, err=True)
 
     found = project.fetch(
-        *split_words(words), into=into, depth=depth, link=how == "link", dry_run=dry_run, run=run, progress=tell
+        *split_words(words),
+        into=into,
+        depth=depth,
+        link=how == "link",
+        dry_run=dry_run,
+        run=run,
+        progress=tell,
     )
-    output.answer("fetch", found.as_dict(), "\n".join(lines_of(found)), following=_following(found, words, into))
+    output.answer(
+        "fetch", found.as_dict(), "\n".join(lines_of(found)), following=_following(found, words, into)
+    )
 
 
 def lines_of(found: Fetched) -> list[str]:
@@ -88,9 +101,11 @@ def lines_of(found: Fetched) -> list[str]:
     lines = [f"{verb} {head} into {found.into}" + (f", {here:,} there already" if here else "")]
     lines += [f"  {one}" for one in found.asked]
     if found.dry:
-        names = [name for name in found.as_dict()["names"]]
+        names = list(found.as_dict()["names"])
         lines += [f"  {name}" for name in names[:LINES]]
-        lines += [f"  and {len(names) - LINES:,} more files: --json has them all"] if len(names) > LINES else []
+        lines += (
+            [f"  and {len(names) - LINES:,} more files: --json has them all"] if len(names) > LINES else []
+        )
     rightful = [one for one in found.absent if one.rightful]
     absent = [one for one in found.absent if not one.rightful]
     if absent:

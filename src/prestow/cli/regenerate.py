@@ -25,9 +25,22 @@ LINES = 20
 
 @click.command(short_help="Make what is absent in a sandbox again, and compare.")
 @click.argument("words", metavar="[DATASET…]", nargs=-1, shell_complete=completing.dataset_words_or_file)
-@click.option("--in", "inside", type=click.Path(path_type=Path), metavar="DIR", help="The sandbox; the current directory, if not given.")
-@click.option("--into", type=click.Path(path_type=Path), metavar="DIR", help="From a project: fetch DATASETs into this sandbox first.")
-@click.option("--depth", type=Depth(), metavar="N|all", help="With --into: how many steps up; all, if not given.")
+@click.option(
+    "--in",
+    "inside",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The sandbox; the current directory, if not given.",
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="From a project: fetch DATASETs into this sandbox first.",
+)
+@click.option(
+    "--depth", type=Depth(), metavar="N|all", help="With --into: how many steps up; all, if not given."
+)
 @click.option("--engine", default="local", show_default=True, metavar="NAME", help="local, or dask.")
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Processes of dask.")
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what would run, and what it costs.")
@@ -64,7 +77,7 @@ def regenerate(
         on_event=show_progress(sys.stderr) if output.verbosity >= 0 else None,
     )  # fmt: skip
     answer = "\n".join([*fetched, *_lines(found)])
-    output.answer("regenerate", found.as_dict(), answer, following=_following(found, project.root, into or inside))
+    output.answer("regenerate", found.as_dict(), answer, following=_following(found, into or inside))
     return _exit(found)
 
 
@@ -72,11 +85,17 @@ def _lines(found: Regenerated) -> list[str]:
     verb = "would make" if found.dry else "made"
     tasks = ", ".join(f"{n:,} {task}" for (_, task), n in found.quanta.items())
     if not found.quanta:
-        lines = ["nothing to make again: all that belongs here is here" if not found.hindered else "nothing can be made again"]
+        lines = [
+            "nothing to make again: all that belongs here is here"
+            if not found.hindered
+            else "nothing can be made again"
+        ]
     else:
         lines = [f"{verb} again: {tasks} ({cost_text(found.cost)} when they ran)"]
     if found.datasets:
-        lines.append("held to the record: " + ", ".join(f"{n:,} {answer}" for answer, n in found.counts.items()))
+        lines.append(
+            "held to the record: " + ", ".join(f"{n:,} {answer}" for answer, n in found.counts.items())
+        )
     for answer in ("failed", "differs", "no record", "equal"):
         mine = [one for one in found.datasets if one.answer == answer]
         for one in mine[:LINES]:
@@ -89,7 +108,7 @@ def _lines(found: Regenerated) -> list[str]:
     return lines
 
 
-def _following(found: Regenerated, root: Path, where: Path | None) -> str:
+def _following(found: Regenerated, where: Path | None) -> str:
     place = f" -C {shlex.quote(str(where))}" if where is not None else ""
     if found.dry:
         return f"prestow regenerate{place}"

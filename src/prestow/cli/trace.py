@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 )
 @click.option("--mermaid", is_flag=True, help="As a flow chart in Mermaid.")
 @click.option(
-    "--lines", type=click.IntRange(min=1), default=MOST, metavar="N", help=f"Lines of a tree, at most; {MOST}, if not given."
+    "--lines",
+    type=click.IntRange(min=1),
+    default=MOST,
+    metavar="N",
+    help=f"Lines of a tree, at most; {MOST}, if not given.",
 )
 @completing.of_run
 @click.option(
@@ -109,7 +113,13 @@ def _file_alone(path: Path, output: Output, *, down: bool, mermaid: bool) -> int
 
 
 def _in_project(
-    project: Project, words: tuple[str, ...], output: Output, shown: Shown, *, run: str | None, plan: str | None
+    project: Project,
+    words: tuple[str, ...],
+    output: Output,
+    shown: Shown,
+    *,
+    run: str | None,
+    plan: str | None,
 ) -> int:
     from prestow.results.embedded import changed, compare, no_story, problem_lines, worst
     from prestow.results.resolving import find_dataset

@@ -7,7 +7,7 @@ names, jobs and the proofs are the planner's own, so what was made otherwise is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,9 @@ class Given:
 
     datasets: Sequence[GivenDataset]
     quanta: Sequence[GivenQuantum]
-    records: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)  # Any: values of a record
+    records: Mapping[str, Sequence[Mapping[str, Any]]] = field(
+        default_factory=dict
+    )  # Any: values of a record
     binding: Mapping[str, Any] | None = None
 
 
@@ -113,7 +115,7 @@ def build_given(request: Request, given: Given, *, beside: Path | None = None) -
     def inject(state: State) -> State:
         return _with_quanta(state, given)
 
-    instead = {expand: _expanded, match: inject}
+    instead: dict[object, Callable[[State], State]] = {expand: _expanded, match: inject}
     passes = tuple(instead.get(one, one) for one in PASSES)
     return build_plan(request, source, beside=beside, passes=passes)
 
@@ -167,14 +169,18 @@ def _with_task(
                 dataset = rows.get((kind, canonical_json(dict(values))))
                 if dataset is None:
                     what = f"{kind}{canonical_json(dict(values))}, which {task.label} reads, is not on record"
-                    problems.append(Problem("PST-P001", what, f"task {task.label}", "bring what it came from"))
+                    problems.append(
+                        Problem("PST-P001", what, f"task {task.label}", "bring what it came from")
+                    )
                 else:
                     pairs.append((row, dataset))
         inputs[connection.name] = pl.DataFrame(sorted(pairs), schema=PAIRS, orient="row")
     for kind, made in planned.items():
         dimensions = sorted(state.request.pipeline.dataset_types[kind].dimensions)
         if set(dimensions) <= set(made.columns):
-            for row, values in enumerate(made.select(dimensions).iter_rows(named=True) if dimensions else [{}] * made.height):
+            for row, values in enumerate(
+                made.select(dimensions).iter_rows(named=True) if dimensions else [{}] * made.height
+            ):
                 rows[kind, canonical_json(values)] = row
     return replace(
         state,
@@ -205,7 +211,10 @@ class _Source:
         return self._table([d for d in self._given.datasets if d.type in types and not own], types)
 
     def calibrations(
-        self, types: Sequence[str], collections: Sequence[str], as_of: int | None  # noqa: ARG002
+        self,
+        types: Sequence[str],
+        collections: Sequence[str],  # noqa: ARG002
+        as_of: int | None,  # noqa: ARG002
     ) -> pa.Table:
         """Give calibrations: which of them each quantum reads is on record, so their validity is not asked."""
         import pyarrow as pa
@@ -225,13 +234,19 @@ class _Source:
         dimensions = sorted({d for name in types if name in known for d in known[name].dimensions})
         universe = self._request.universe
         columns: dict[str, Any] = {
-            d: pa.array([one.data_id.get(d) for one in found], pa.string() if universe.dimensions[d].type == "str" else pa.int64())
+            d: pa.array(
+                [one.data_id.get(d) for one in found],
+                pa.string() if universe.dimensions[d].type == "str" else pa.int64(),
+            )
             for d in dimensions
         }
         for name in ("type", "run", "store", "path", "format", "receipt"):
             columns[name] = pa.array([getattr(one, name) or None for one in found], pa.string())
         for name in ("id", "sha256", "content", "recipe", "quantum"):
-            octets = [bytes.fromhex(text.replace("-", "")) if (text := getattr(one, name)) else None for one in found]
+            octets = [
+                bytes.fromhex(text.replace("-", "")) if (text := getattr(one, name)) else None
+                for one in found
+            ]
             columns[name] = pa.array(octets, pa.binary())
         columns["size"] = pa.array([one.size for one in found], pa.int64())
         return pa.table(columns)
@@ -243,16 +258,26 @@ class _Source:
         universe = self._request.universe
         dimension = universe.dimensions[element]
         keys = universe.close([element])
-        kinds = {d: universe.dimensions[d].type for d in (*keys, *dimension.implies)} | dict(dimension.metadata)
+        kinds = {d: universe.dimensions[d].type for d in (*keys, *dimension.implies)} | dict(
+            dimension.metadata
+        )
         rows = [dict(row) for row in self._given.records.get(element, ())]
         there = {tuple(row[k] for k in keys) for row in rows}
-        named = [one.data_id for one in (*self._given.datasets, *self._given.quanta)]
+        named = [*(d.data_id for d in self._given.datasets), *(q.data_id for q in self._given.quanta)]
         for values in named:
             if set(keys) <= set(values) and tuple(values[k] for k in keys) not in there:
                 there.add(tuple(values[k] for k in keys))
                 rows.append({k: values[k] for k in keys})
-        types = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "time": pa.int64()}
-        return pa.table({name: pa.array([row.get(name) for row in rows], types[kind]) for name, kind in kinds.items()})
+        types = {
+            "str": pa.string(),
+            "int": pa.int64(),
+            "float": pa.float64(),
+            "bool": pa.bool_(),
+            "time": pa.int64(),
+        }
+        return pa.table(
+            {name: pa.array([row.get(name) for row in rows], types[kind]) for name, kind in kinds.items()}
+        )
 
     def relation(self, name: str, *, coded: bool = False) -> pa.Table:  # noqa: ARG002 - as the planner asks
         """Give no rows: nothing is linked anew."""
@@ -276,5 +301,3 @@ class _Source:
     def binding(self, run: str) -> Mapping[str, Any] | None:  # noqa: ARG002 - there is one; Any: facts of a record
         """Give what the run is bound to."""
         return self._given.binding
-
-

@@ -154,7 +154,7 @@ def fetch(
         _settle(sandbox, at_hand, here, target)
         with _registry(into, project) as registry:
             fill_registry(registry, project, sandbox, at_hand, here, target.uri)
-            notes += write_plans(into, sandbox, project.universe, target, _newest(sandbox, starts))
+            notes += write_plans(into, sandbox, project.universe, _newest(sandbox, starts))
     absent = (*found.absent, *(Absent(one, why) for one, why in changed))
     return Fetched(
         into, _asked(found, starts), len(found.files), found.size, len(wanted) - len(changed), bytes_, absent, found,
@@ -178,18 +178,24 @@ def refuse_place(project: Project, into: Path) -> None:
         top = Path(os.path.realpath(project.store.local_path("x"))).parent
         if real == top or top in real.parents:
             what = "a sandbox does not belong into the store that it is brought from"
-            raise ProjectError(Problem("PST-T001", what, str(into), "choose a directory elsewhere: --into DIR"))
+            raise ProjectError(
+                Problem("PST-T001", what, str(into), "choose a directory elsewhere: --into DIR")
+            )
     if real == Path(os.path.realpath(project.root)):
         what = "this is the project that would be fetched from"
         raise ProjectError(Problem("PST-T001", what, str(into), "choose a directory of its own: --into DIR"))
     if into.exists() and not into.is_dir():
-        raise ProjectError(Problem("PST-T002", "this is no directory", str(into), "choose another: --into DIR"))
+        raise ProjectError(
+            Problem("PST-T002", "this is no directory", str(into), "choose another: --into DIR")
+        )
     ours = {"sandbox", STORE_DIRECTORY}
     if into.is_dir() and not (into / "sandbox/sandbox.json").exists():
         others = sorted(path.name for path in into.iterdir() if path.name not in ours)
         if others or (into / STORE_DIRECTORY).exists():
             what = f"the directory is not empty, and no sandbox: {', '.join(others[:5] or [STORE_DIRECTORY])}"
-            raise ProjectError(Problem("PST-T002", what, str(into), "choose an empty one, or one that is not there"))
+            raise ProjectError(
+                Problem("PST-T002", what, str(into), "choose an empty one, or one that is not there")
+            )
 
 
 def _refuse_other(project: Project, into: Path, standing: Sandbox | None) -> None:
@@ -251,9 +257,13 @@ def _by_plans(project: Project, recorded: Recorded) -> Callable[[str], Sequence[
         found = []
         for path in plan_files.plan_directories(project.plans_directory):
             with contextlib.suppress(PrestowError):
-                if plan_files.run_of(path) == run and (recorded.plan is None or recorded.plan.id != path.name):
+                if plan_files.run_of(path) == run and (
+                    recorded.plan is None or recorded.plan.id != path.name
+                ):
                     plan = project.find_plan(path.name)
-                    found.append(Recorded(project.universe, project.registry, plan, project.store, name=STORE))
+                    found.append(
+                        Recorded(project.universe, project.registry, plan, project.store, name=STORE)
+                    )
         return tuple(found)
 
     return of
@@ -293,7 +303,10 @@ def _begin(
     sandbox.hindered = {
         **sandbox.hindered,
         **{one.id: f"{one} is gone" for one in roots},
-        **{key: f"{known.datasets[key]} exists, and was not brought: fetch with a greater --depth" for key in found.present - fetched},
+        **{
+            key: f"{known.datasets[key]} exists, and was not brought: fetch with a greater --depth"
+            for key in found.present - fetched
+        },
     }
     for one in found.files:
         sandbox.hindered.pop(one.id, None)
@@ -343,7 +356,9 @@ def _write_project(project: Project, into: Path, recipes: dict[str, Any], known:
             write_text(into / "pipeline.yaml", original.read_text(encoding="utf-8"))
             if _reads_back(into, project, pipeline):
                 write_text(into / "pipeline.yaml", written)
-                notes.append(f"pipeline.yaml is not to the letter what run {recipe.run if recipe else ''} is bound to: {wrong}")
+                notes.append(
+                    f"pipeline.yaml is not to the letter what run {recipe.run if recipe else ''} is bound to: {wrong}"
+                )
     else:
         notes.append("no pipeline is to be had any more: plan and regenerate have nothing to go by")
     lines = [
@@ -371,7 +386,9 @@ def _reads_back(into: Path, project: Project, pipeline: Any) -> str:
     return "" if pipeline_digest(found) == pipeline_digest(pipeline) else "its digest is another"
 
 
-def _joined_records(sandbox: Sandbox, fresh: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+def _joined_records(
+    sandbox: Sandbox, fresh: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[dict[str, Any]]]:
     joined = dict(sandbox.records)
     for element, rows in fresh.items():
         there = joined.get(element, [])
@@ -398,7 +415,12 @@ def _present(known: Ancestry, target: Store) -> set[str]:
 
 
 def _bring(
-    files: Sequence[KnownDataset], stores: dict[str, Store], target: Store, *, link: bool, progress: Progress | None
+    files: Sequence[KnownDataset],
+    stores: dict[str, Store],
+    target: Store,
+    *,
+    link: bool,
+    progress: Progress | None,
 ) -> Iterable[tuple[KnownDataset, str]]:
     """Bring what is not here; give what has other bytes than were committed."""
     assert isinstance(target, Linkable), "a sandbox is a directory"

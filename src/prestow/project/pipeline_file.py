@@ -24,7 +24,12 @@ def pipeline_text(pipeline: Pipeline, code: tuple[str, ...], head: str) -> str:
     head : str
         A comment for its first line.
     """
-    own = {f"{task.label}_{p}" for task in pipeline.tasks for p in task.prototypes}
+    own = {o.type for task in pipeline.tasks for o in task.outputs if o.name.startswith("_")}
+    once = {
+        task.label.removesuffix("_once"): task.prototypes
+        for task in pipeline.tasks
+        if task.entry is None and task.command is None
+    }
     document: Plain = {"schema": SCHEMA, "name": pipeline.name}
     if code:
         document["code"] = list(code)
@@ -39,16 +44,24 @@ def pipeline_text(pipeline: Pipeline, code: tuple[str, ...], head: str) -> str:
         for name, kind in pipeline.dataset_types.items()
         if name not in own
     }  # fmt: skip
-    document["tasks"] = {task.label: _task(task) for task in pipeline.tasks}
+    document["tasks"] = {
+        task.label: _task(task, once.get(task.label, ()))
+        for task in pipeline.tasks
+        if task.entry is not None or task.command is not None
+    }
     if pipeline.clusters:
         document["clusters"] = {
-            c.name: {"tasks": list(c.tasks), "dimensions": list(c.dimensions), "maximum": _maximum(c.maximum, c.limits)}
+            c.name: {
+                "tasks": list(c.tasks),
+                "dimensions": list(c.dimensions),
+                "maximum": _maximum(c.maximum, c.limits),
+            }
             for c in pipeline.clusters
         }
     return f"# {head}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _task(task: TaskDefinition) -> Plain:
+def _task(task: TaskDefinition, once: tuple[str, ...]) -> Plain:
     said: Plain = {"dimensions": list(task.dimensions)}
     if task.entry is not None:
         said["run"] = task.entry
@@ -71,9 +84,13 @@ def _task(task: TaskDefinition) -> Plain:
             **({} if c.retained else {"retained": False}),
         }
         for c in task.outputs
+        if not c.name.startswith("_")
     }
+    prototypes: Any = list(task.prototypes)  # Any: a list, or how often each is made
+    if once:
+        prototypes = dict.fromkeys(task.prototypes, "each") | dict.fromkeys(once, "once")
     more: Plain = {
-        "config": dict(task.config), "where": task.where, "ignore": list(task.ignore), "prototypes": list(task.prototypes),
+        "config": dict(task.config), "where": task.where, "ignore": list(task.ignore), "prototypes": prototypes,
         "resources": {**task.resources, **{k: v for k, v in task.expressions.items() if k not in ("cpu_seconds", "output_bytes")}},
         "hints": {**task.hints, **{k: v for k, v in task.expressions.items() if k in ("cpu_seconds", "output_bytes")}},
         "preflight": task.preflight, "barrier": task.barrier,

@@ -44,7 +44,7 @@ class RunRecipe:
 
 def recipes_of(project: OpenedProject, runs: Iterable[str]) -> dict[str, RunRecipe]:
     """Give how each of some runs is made; what is bound to a pipeline is made by that, and by no other."""
-    plans = [path for path in plan_files.plan_directories(project.plans_directory)]
+    plans = plan_files.plan_directories(project.plans_directory)
     return {run: _recipe_of(project, run, plans) for run in runs}
 
 

@@ -13,7 +13,7 @@ from prestow.commit import read_receipt
 from prestow.errors import Problem, ProjectError
 from prestow.project.opened import STORE
 from prestow.project.sandbox_plans import run_plans, taken_of
-from prestow.project.sandbox_rows import register_receipts
+from prestow.project.sandbox_rows import certify_again, register_receipts
 from prestow.project.sandboxes import BEFORE, Sandbox, place_of, read_sandbox, sandbox_lock
 from prestow.registry.records import record_name
 from prestow.results.plan_rows import raw
@@ -92,20 +92,25 @@ def regenerate(
     with sandbox_lock(root):
         here = _present(sandbox, project.store)
         explicit = set(wanted) if asked else set()
-        found = needed(sandbox.ancestry, here - explicit, wanted, stopped=sandbox.stopped, lacking=sandbox.hindered)
+        found = needed(
+            sandbox.ancestry, here - explicit, wanted, stopped=sandbox.stopped, lacking=sandbox.hindered
+        )
         known = sandbox.ancestry
         hindered = {str(known.datasets[key]): why for key, why in found.hindered.items()}
         quanta = Counter((known.quanta[key].run, known.quanta[key].task) for key in found.quanta)
         cost = Costs(known, project.store, sandbox.spent).of(found.quanta)
         if dry_run or not found.quanta:
             if asked and hindered and not found.quanta:
-                raise ProjectError(*(Problem("PST-T007", f"{name}: {why}", str(root), "") for name, why in hindered.items()))
+                raise ProjectError(
+                    *(Problem("PST-T007", f"{name}: {why}", str(root), "") for name, why in hindered.items())
+                )
             return Regenerated(root, dict(quanta), cost, (), hindered, dry=dry_run)
         _withdraw(project, sandbox, found.quanta, here)
         failures = _run(project, sandbox, found, engine, workers, on_event)
         made = {key: read_receipt(project.store, known.quanta[key].name) for key in found.quanta}
         now = _present(sandbox, project.store)
         register_receipts(project.registry, [r for r in made.values() if r is not None], now)
+        certify_again(project.registry, project.store)
         answers = tuple(_answers(sandbox, root, project.store, found, made, failures))
     return Regenerated(root, dict(quanta), cost, answers, hindered, failures)
 
@@ -114,8 +119,16 @@ def _wanted(project: Project, sandbox: Sandbox, asked: Sequence[Sequence[str]], 
     """Give the datasets to be made: those asked for, else all that does not exist where the sandbox was brought from."""
     known = sandbox.ancestry
     if not asked:
-        before = {key for key, one in known.datasets.items() if one.path and (project.root / BEFORE / place_of(one)).exists()}
-        found = [key for key, one in known.datasets.items() if one.quantum and not one.beside and key in {*sandbox.gone, *before}]
+        before = {
+            key
+            for key, one in known.datasets.items()
+            if one.path and (project.root / BEFORE / place_of(one)).exists()
+        }
+        found = [
+            key
+            for key, one in known.datasets.items()
+            if one.quantum and not one.beside and key in {*sandbox.gone, *before}
+        ]
         return sorted(found, key=lambda key: (known.datasets[key].level, str(known.datasets[key])))
     from prestow.results.resolving import find_dataset, known_point
 
@@ -125,8 +138,14 @@ def _wanted(project: Project, sandbox: Sandbox, asked: Sequence[Sequence[str]], 
         point = known_point(find_dataset(recorded, words, run=run))
         one = known.datasets.get(point.id)
         if one is None or not one.quantum:
-            what = f"{point} was not fetched with what it was made from" if one is None else f"{point} is raw data: nothing here made it"
-            raise ProjectError(Problem("PST-T007", what, str(project.root), "fetch it: prestow fetch DATASET --into DIR"))
+            what = (
+                f"{point} was not fetched with what it was made from"
+                if one is None
+                else f"{point} is raw data: nothing here made it"
+            )
+            raise ProjectError(
+                Problem("PST-T007", what, str(project.root), "fetch it: prestow fetch DATASET --into DIR")
+            )
         found.append(point.id)
     return found
 
@@ -135,7 +154,9 @@ def _present(sandbox: Sandbox, store: Store) -> set[str]:
     return {
         key
         for key, one in sandbox.ancestry.datasets.items()
-        if one.path and one.state in ("root", "made", "deleted", "pending", "failed") and store.size(place_of(one)) is not None
+        if one.path
+        and one.state in ("root", "made", "deleted", "pending", "failed")
+        and store.size(place_of(one)) is not None
     }
 
 
@@ -172,7 +193,9 @@ def _run(
 
     known = sandbox.ancestry
     make = set(found.quanta)
-    options: dict[str, int | str] = {} if engine == "local" else {"workers": workers or project.configuration.workers}
+    options: dict[str, int | str] = (
+        {} if engine == "local" else {"workers": workers or project.configuration.workers}
+    )
     failures: list[RunFailure] = []
     for run in known.runs():
         if not any(known.quanta[key].run == run for key in make):
@@ -195,7 +218,12 @@ def _run(
 
 
 def _answers(
-    sandbox: Sandbox, root: Path, store: Store, found: Needed, made: dict[str, Any], failures: Sequence[RunFailure]
+    sandbox: Sandbox,
+    root: Path,
+    store: Store,
+    found: Needed,
+    made: dict[str, Any],
+    failures: Sequence[RunFailure],
 ) -> list[Again]:
     known = sandbox.ancestry
     said = {f.quantum: f.message for f in failures}

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from prestow.project.recipes_of_runs import RunRecipe
     from prestow.project.sandboxes import Sandbox
     from prestow.results.ancestry import KnownDataset, KnownQuantum
-    from prestow.stores import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class RunPlan:
     members: Mapping[tuple[str, str], str]
 
 
-def write_plans(root: Path, sandbox: Sandbox, universe: Universe, store: Store, newest: str) -> list[str]:
+def write_plans(root: Path, sandbox: Sandbox, universe: Universe, newest: str) -> list[str]:
     """Write a plan for each run, and give what could not be planned and why."""
     notes: list[str] = []
     directory = root / "plans"
@@ -129,7 +128,9 @@ def _given(
                 quantum.id if own else "", quantum.recipe if own else "",
             )
         )  # fmt: skip
-    return Given([_dataset(sandbox, one) for one in datasets.values()], quanta, sandbox.records, recipe.facts or None)
+    return Given(
+        [_dataset(sandbox, one) for one in datasets.values()], quanta, sandbox.records, recipe.facts or None
+    )
 
 
 def _dataset(sandbox: Sandbox, one: KnownDataset) -> GivenDataset:
@@ -161,7 +162,11 @@ def taken_of(one: RunPlan, sandbox: Sandbox, run: str, make: set[str]) -> pl.Dat
         member = known.quanta[one.members[task, data_id]]
         if member.id in make and member.run == run:
             continue
-        made = {(d.type, canonical_json(dict(d.data_id))): d for o in member.outputs if (d := known.datasets.get(o)) is not None}
+        made = {
+            (d.type, canonical_json(dict(d.data_id))): d
+            for o in member.outputs
+            if (d := known.datasets.get(o)) is not None
+        }
         for dataset, kind, values in by_quantum.get(row, ()):
             there = made.get((kind, values))
             bytes_ = there is not None and there.state in ("made", "deleted") and bool(there.sha256)

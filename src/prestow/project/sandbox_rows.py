@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,6 +15,7 @@ from prestow.project import binding
 from prestow.project.opened import STORE
 from prestow.project.sandboxes import place_of
 from prestow.registry import DatasetBatch, StoreKind
+from prestow.registry.certifying import put_certification, read_certifications
 from prestow.stores import open_store
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from prestow.project.sandboxes import Sandbox
     from prestow.registry import Registry
     from prestow.results.ancestry import Ancestry, KnownDataset
+    from prestow.stores import Store
 
 Rows = dict[str, list[dict[str, Any]]]  # Any: values of a record
 
@@ -43,13 +46,10 @@ def _chosen(
     Of a dimension that no data ID names all records are taken: bands, filters.
     """
     named: dict[str, pl.DataFrame] = {}
+    data_ids = [*(d.data_id for d in known.datasets.values()), *(q.data_id for q in known.quanta.values())]
     for element in universe.dimensions:
         keys = list(universe.close([element]))
-        values = {
-            tuple(one.data_id[k] for k in keys)
-            for one in (*known.datasets.values(), *known.quanta.values())
-            if set(keys) <= one.data_id.keys()
-        }
+        values = {tuple(one[k] for k in keys) for one in data_ids if set(keys) <= one.keys()}
         if values:
             named[element] = pl.DataFrame(sorted(values), schema=keys, orient="row")
     relations: dict[str, pl.DataFrame] = {}
@@ -87,12 +87,19 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 
 def fill_registry(
-    registry: Registry, project: Project, sandbox: Sandbox, at_hand: Collection[str], here: Collection[str], uri: str
+    registry: Registry,
+    project: Project,
+    sandbox: Sandbox,
+    at_hand: Collection[str],
+    here: Collection[str],
+    uri: str,
 ) -> None:
     """Register what is in a sandbox; again is fine."""
     known = sandbox.ancestry
     registry.register_store(STORE, uri, StoreKind.OUTPUT)
-    for name, dimensions, form in sorted({(d.type, tuple(sorted(d.data_id)), d.format) for d in known.datasets.values()}):
+    for name, dimensions, form in sorted(
+        {(d.type, tuple(sorted(d.data_id)), d.format) for d in known.datasets.values()}
+    ):
         if name not in registry.dataset_types():
             there = project.registry.known_type(name)
             registry.register_dataset_type(DatasetType(name, dimensions, form) if there is None else there)
@@ -107,16 +114,30 @@ def fill_registry(
         if recipe.facts:
             registry.bind(recipe.run, recipe.facts)
         family = (recipe.run, *recipe.parents)
-        for child, parent in zip(family, family[1:], strict=False):
+        for child, parent in pairwise(family):
             registry.add_parent(child, parent)
         chain = binding.Target(recipe.run, recipe.parents, {}).chain
-        there = registry.chain_members(chain) if chain in registry.collections() else ()
-        registry.register_chain(chain, (*(m for m in there if m not in family), *family))
+        members = registry.chain_members(chain) if chain in registry.collections() else ()
+        registry.register_chain(chain, (*(m for m in members if m not in family), *family))
     store = open_store(uri)
     receipts = [r for key in at_hand if (r := read_receipt(store, known.quanta[key].name)) is not None]
     register_receipts(registry, receipts, here)
     roots = [one for one in known.datasets.values() if not one.quantum and one.id in here]
     registry.insert_datasets(_roots(roots))
+    for collection in project.registry.certified.collections():
+        for kind in project.registry.certified.types((collection,)):
+            if any(one.type == kind for one in known.datasets.values()):
+                for act in read_certifications(project.store, collection, kind):
+                    put_certification(store, act)
+                registry.certified.create(collection)
+    certify_again(registry, store)
+
+
+def certify_again(registry: Registry, store: Store) -> None:
+    """Make the rows of calibrations what the records of a sandbox say of the datasets that are here."""
+    for collection in registry.certified.collections():
+        for kind in registry.dataset_types():
+            registry.certified.apply(store, collection, kind)
 
 
 def register_receipts(registry: Registry, receipts: Iterable[Receipt], here: Collection[str]) -> None:
@@ -136,7 +157,9 @@ def _roots(roots: Iterable[KnownDataset]) -> DatasetBatch:
     artifacts = []
     for one in roots:
         key, content = _octets(one.id), _octets(one.content or one.sha256)
-        tables.setdefault(one.type, []).append({"id": key, "run": one.run, "recipe": content[:16], **one.data_id})
+        tables.setdefault(one.type, []).append(
+            {"id": key, "run": one.run, "recipe": content[:16], **one.data_id}
+        )
         artifacts.append(
             {
                 "dataset": key, "store": STORE, "path": place_of(one), "size": one.size, "sha256": _octets(one.sha256),

@@ -93,13 +93,21 @@ def read_sandbox(root: Path, store: Store | None = None) -> Sandbox | None:
         return None
     except ValueError as error:
         what = f"the sandbox's own papers cannot be read: {error}"
-        raise ProjectError(Problem("PST-T002", what, str(root / DIRECTORY), "fetch into another directory")) from error
+        raise ProjectError(
+            Problem("PST-T002", what, str(root / DIRECTORY), "fetch into another directory")
+        ) from error
     if plain.get("schema") != SCHEMA:
         what = f"a sandbox of schema {plain.get('schema')}, this prestow reads {SCHEMA}"
         raise ProjectError(Problem("PST-T002", what, str(root), "fetch into another directory"))
     runs = {run: _recipe(run, told, store) for run, told in plain["runs"].items()}
     return Sandbox(
-        plain["id"], plain["source"], runs, plain["gone"], plain["hindered"], plain["spent"], plain["records"],
+        plain["id"],
+        plain["source"],
+        runs,
+        plain["gone"],
+        plain["hindered"],
+        plain["spent"],
+        plain["records"],
         Ancestry.from_plain(known),
     )
 
@@ -111,7 +119,11 @@ def _recipe(run: str, told: Mapping[str, Any], store: Store | None) -> RunRecipe
     pipeline = None
     if told["pipeline"] is not None:
         code = told["pipeline"]["code"]
-        bundle = CodeBundle(store.read(code_name(code["sha256"])), code["sha256"]) if code and store is not None else None
+        bundle = (
+            CodeBundle(store.read(code_name(code["sha256"])), code["sha256"])
+            if code and store is not None
+            else None
+        )
         pipeline = from_plain(told["pipeline"], bundle)
     return RunRecipe(run, told["facts"], tuple(told["parents"]), pipeline, told["why"])
 

@@ -72,7 +72,13 @@ class KnownDataset:
     def point(self) -> Point:
         """It, as `prestow.results.lineage` has it."""
         return Point(
-            self.id, self.type, json.dumps(dict(self.data_id)), self.run, self.state, self.code, quantum=self.quantum
+            self.id,
+            self.type,
+            json.dumps(dict(self.data_id)),
+            self.run,
+            self.state,
+            self.code,
+            quantum=self.quantum,
         )
 
     def __str__(self) -> str:
@@ -129,11 +135,10 @@ class Ancestry:
     def join(self, other: Ancestry) -> None:
         """Take another one in; of a dataset that both have the nearer level counts."""
         self.asked += [one for one in other.asked if one not in self.asked]
-        for key, one in other.datasets.items():
-            mine = self.datasets.get(key)
-            if mine is not None:
-                one = replace(one, level=min(one.level, mine.level), beside=one.beside and mine.beside)
-            self.datasets[key] = one
+        for key, theirs in other.datasets.items():
+            mine = self.datasets.get(key, theirs)
+            level, beside = min(theirs.level, mine.level), theirs.beside and mine.beside
+            self.datasets[key] = replace(theirs, level=level, beside=beside)
         self.quanta.update(other.quanta)
 
     def runs(self) -> tuple[str, ...]:
@@ -240,7 +245,14 @@ class _Walker:
                 found.datasets[one.id] = one
             next_ids.update(dict.fromkeys(key for _, key in quantum.inputs))
             told += [
-                Point(i.id, i.type, json.dumps(dict(i.data_id)), i.run, "unknown" if i.state == "made" else i.state, i.code or "")
+                Point(
+                    i.id,
+                    i.type,
+                    json.dumps(dict(i.data_id)),
+                    i.run,
+                    "unknown" if i.state == "made" else i.state,
+                    i.code or "",
+                )
                 for i in receipt.inputs
             ]
         for key, inputs in self._planned(sealed).items():
@@ -263,7 +275,14 @@ class _Walker:
         if point.quantum or point.state == ROOT or point.run not in self._pipelines:
             return point
         pipeline = self._pipelines[point.run]
-        task = next((t for t in pipeline.tasks if point.type in {o.type for o in t.outputs} | {f"{t.label}_{p}" for p in t.prototypes}), None)
+        task = next(
+            (
+                t
+                for t in pipeline.tasks
+                if point.type in {o.type for o in t.outputs} | {f"{t.label}_{p}" for p in t.prototypes}
+            ),
+            None,
+        )
         if task is None or not set(task.dimensions) <= point.values.keys():
             return point
         key = quantum_id(task.label, point.run, {d: point.values[d] for d in task.dimensions})
@@ -282,13 +301,17 @@ class _Walker:
             )  # fmt: skip
         if point.id not in {output.id for output in receipt.outputs}:
             state = receipt.state if receipt.state != "made" else "declined"
-            yield replace(_of_point(point, level), quantum=receipt.quantum, state=state, code=receipt.code or "")
+            yield replace(
+                _of_point(point, level), quantum=receipt.quantum, state=state, code=receipt.code or ""
+            )
 
     def _unsettled(self, points: list[Point], level: int) -> list[str]:
         """Take in what has no receipt, as a plan has it; give the ids of what it reads."""
         inputs = self._planned(points)
         for point in points:
-            recorded = next((r for r, found in self._asked(point.run) if point.id in found([point.id])), self._recorded)
+            recorded = next(
+                (r for r, found in self._asked(point.run) if point.id in found([point.id])), self._recorded
+            )
             ids = recorded.outputs_of(point)
             outputs = recorded.points(ids)
             self._found.quanta[point.quantum] = KnownQuantum(
@@ -297,7 +320,9 @@ class _Walker:
             )  # fmt: skip
             for one in {**outputs, point.id: point}.values():
                 known = replace(_of_point(one, level), quantum=point.quantum, beside=one.id != point.id)
-                self._found.datasets[one.id] = replace(known, state="pending" if known.state == "unknown" else known.state)
+                self._found.datasets[one.id] = replace(
+                    known, state="pending" if known.state == "unknown" else known.state
+                )
         return [key for found in inputs.values() for _, key in found]
 
     def _asked(self, run: str) -> Iterator[tuple[Recorded, Callable[[list[str]], dict[str, Point]]]]:
@@ -320,7 +345,10 @@ class _Walker:
                 if not rest:
                     break
                 for row in recorded.planned_steps(rest):
-                    found[row["quantum"]] = (*found.get(row["quantum"], ()), (row["connection"], row["input"]))
+                    found[row["quantum"]] = (
+                        *found.get(row["quantum"], ()),
+                        (row["connection"], row["input"]),
+                    )
         return found
 
     def place_roots(self) -> None:

@@ -195,8 +195,7 @@ def quanta_at_hand(ancestry: Ancestry, present: Collection[str]) -> tuple[str, .
     for key, quantum in ancestry.quanta.items():
         outputs = [ancestry.datasets[o] for o in quantum.outputs if o in ancestry.datasets]
         made = [one for one in outputs if one.state in ("made", "deleted") and not one.beside]
-        if quantum.state and quantum.state != "made":
-            found.append(key)
-        elif quantum.state and made and all(one.id in present for one in made):
+        whole = bool(made) and all(one.id in present for one in made)
+        if quantum.state and (whole or quantum.state != "made"):
             found.append(key)
     return tuple(found)

@@ -90,10 +90,25 @@ def standings(measures: Mapping[str, Mapping[str, object]]) -> dict[str, tuple[S
         middle, sigma = _middle(values.values(), whole=whole)
         far = {key: abs(value - middle) / sigma for key, value in values.items()}
         inside = {key: value for key, value in values.items() if far[key] <= SIGMAS} or values
+        ends, all_ends = _ends(inside), _ends(values)
         for key, value in values.items():
-            others = [v for k, v in inside.items() if k != key] or [v for k, v in values.items() if k != key]
-            found[key].append(Standing(name, value, min(others), max(others), len(values) - 1, far[key]))
+            low, high = _without(key, ends) or _without(key, all_ends) or (value, value)
+            found[key].append(Standing(name, value, low, high, len(values) - 1, far[key]))
     return {key: tuple(sorted(own, key=lambda s: -s.sigmas)) for key, own in found.items()}
+
+
+def _ends(values: Mapping[str, float]) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """Give the two least and the two greatest: without any one of them, one is left."""
+    ordered = sorted(values.items(), key=lambda pair: pair[1])
+    return ordered[:2], ordered[:-3:-1]
+
+
+def _without(
+    key: str, ends: tuple[list[tuple[str, float]], list[tuple[str, float]]]
+) -> tuple[float, float] | None:
+    """Give the least and the greatest but for one sibling; None if there is no other."""
+    low, high = ([value for other, value in end if other != key] for end in ends)
+    return (low[0], high[0]) if low and high else None
 
 
 def _counts(value: float) -> bool:

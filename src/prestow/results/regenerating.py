@@ -95,7 +95,11 @@ def needed(
 
 class _Search:
     def __init__(
-        self, ancestry: Ancestry, present: Container[str], stopped: Mapping[str, str], lacking: Mapping[str, str]
+        self,
+        ancestry: Ancestry,
+        present: Container[str],
+        stopped: Mapping[str, str],
+        lacking: Mapping[str, str],
     ) -> None:
         self._known = ancestry
         self._present = present
@@ -319,7 +323,11 @@ def held_to_record(
     if recorded is None or then is None or then.state != "made":
         return Again(one, "no record", (f"content {str(now.content)[:8]}",))
     if then.content == now.content:
-        return Again(one, "equal", ("to the byte",) if then.sha256 == now.sha256 else ("in content, not in every byte",))
+        return Again(
+            one,
+            "equal",
+            ("to the byte",) if then.sha256 == now.sha256 else ("in content, not in every byte",),
+        )
     how = [f"content {str(then.content)[:8]} on record, {str(now.content)[:8]} now"]
     if recorded.actual_recipe != made.actual_recipe:
         how.append("it was made from other inputs: the actual recipes are not the same")

@@ -294,10 +294,14 @@ def mermaid_lines(found: Trace) -> Iterator[str]:
         if point.sha256:
             words.append(f"sha256 {point.sha256[:SHORT]}")
         text = "<br/>".join(words).replace('"', "#quot;")
-        yield f'  {names[key]}["{text}"]' + (":::odd" if any(o.point.id == key for o in found.odd) else "" if point.there else ":::absent")
+        yield f'  {names[key]}["{text}"]' + (
+            ":::odd" if any(o.point.id == key for o in found.odd) else "" if point.there else ":::absent"
+        )
     for step in found.steps:
         line = "-.->" if step.connection == COMPONENT else "-->"
-        label = "" if step.connection in (found.points[step.input].type, COMPONENT) else f"|{step.connection}|"
+        label = (
+            "" if step.connection in (found.points[step.input].type, COMPONENT) else f"|{step.connection}|"
+        )
         yield f"  {names[step.input]} {line}{label} {names[step.reader]}"
     yield "  classDef absent stroke-dasharray: 4 4,color:#888"
     yield "  classDef odd stroke:#c00,stroke-width:3px"

@@ -37,11 +37,17 @@ def rows(plan: Plan, table: str) -> pl.DataFrame:
 
 def part_of(plan: Plan, survey: Survey, chosen: set[int]) -> Given:
     """Give some quanta of a plan, and all that they go back to, as they would be on record."""
-    datasets = rows(plan, "datasets").with_columns(
-        uuid=uuid_text(pl.col("id")), recipe_text=recipe_text(pl.col("recipe"))
-    ).to_dicts()
+    datasets = (
+        rows(plan, "datasets")
+        .with_columns(uuid=uuid_text(pl.col("id")), recipe_text=recipe_text(pl.col("recipe")))
+        .to_dicts()
+    )
     places = {row["dataset"]: row for row in rows(plan, "locations").to_dicts()}
-    quanta = rows(plan, "quanta").with_columns(uuid=uuid_text(pl.col("id")), recipe_text=recipe_text(pl.col("recipe"))).to_dicts()
+    quanta = (
+        rows(plan, "quanta")
+        .with_columns(uuid=uuid_text(pl.col("id")), recipe_text=recipe_text(pl.col("recipe")))
+        .to_dicts()
+    )
     reads: dict[int, list[tuple[str, int]]] = {}
     for row in rows(plan, "inputs").iter_rows(named=True):
         reads.setdefault(row["quantum"], []).append((row["connection"], row["dataset"]))
@@ -66,7 +72,11 @@ def part_of(plan: Plan, survey: Survey, chosen: set[int]) -> Given:
         row = quanta[number]
         told.append(
             GivenQuantum(
-                row["task"], json.loads(row["data_id"]), {c: tuple(v) for c, v in inputs.items()}, row["uuid"], row["recipe_text"]
+                row["task"],
+                json.loads(row["data_id"]),
+                {c: tuple(v) for c, v in inputs.items()},
+                row["uuid"],
+                row["recipe_text"],
             )
         )
     records = {name: survey.dimension_records(name).to_pylist() for name in UNIVERSE.dimensions}
@@ -78,8 +88,14 @@ def hexed(value: bytes | str | None) -> str:
 
 
 def facts(plan: Plan) -> tuple[set[tuple[str, ...]], set[tuple[str, ...]]]:
-    quanta = rows(plan, "quanta").select("task", "data_id", pl.col("id").bin.encode("hex"), pl.col("recipe").bin.encode("hex"))
-    names = rows(plan, "datasets").filter("planned").select("type", "data_id", pl.col("id").bin.encode("hex"), "path")
+    quanta = rows(plan, "quanta").select(
+        "task", "data_id", pl.col("id").bin.encode("hex"), pl.col("recipe").bin.encode("hex")
+    )
+    names = (
+        rows(plan, "datasets")
+        .filter("planned")
+        .select("type", "data_id", pl.col("id").bin.encode("hex"), "path")
+    )
     return set(quanta.iter_rows()), set(names.iter_rows())
 
 
@@ -92,7 +108,9 @@ def test_all_of_a_plan_is_that_plan(whole: Plan, survey: Survey) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
-def test_a_part_has_the_recipes_and_names_of_the_whole(whole: Plan, survey: Survey, data: st.DataObject) -> None:
+def test_a_part_has_the_recipes_and_names_of_the_whole(
+    whole: Plan, survey: Survey, data: st.DataObject
+) -> None:
     every = range(rows(whole, "quanta").height)
     chosen = set(data.draw(st.lists(st.sampled_from(every), min_size=1, max_size=3, unique=True)))
     told = part_of(whole, survey, chosen)
@@ -104,7 +122,9 @@ def test_a_part_has_the_recipes_and_names_of_the_whole(whole: Plan, survey: Surv
 
 def test_another_recipe_than_is_on_record_is_refused(whole: Plan, survey: Survey) -> None:
     told = part_of(whole, survey, {rows(whole, "quanta").height - 1})
-    wrong = replace(told, quanta=[replace(q, recipe="0" * 32) if i == 0 else q for i, q in enumerate(told.quanta)])
+    wrong = replace(
+        told, quanta=[replace(q, recipe="0" * 32) if i == 0 else q for i, q in enumerate(told.quanta)]
+    )
     with pytest.raises(PlanRefusedError) as refused:
         build_given(request(), wrong)
     assert [p.code for p in refused.value.problems] == ["PST-P005"]

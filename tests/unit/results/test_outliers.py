@@ -76,3 +76,13 @@ def test_the_words_tell_the_value_and_the_others_without_what_stands_out():
     found = standings({k: {"sky": v} for k, v in sky.items()})
     assert str(found["d"][0]) == "!! sky 812 (others 201 to 214)"
     assert str(found["a"][0]) == "sky 201 (others 203 to 214)"
+
+
+@given(st.lists(st.integers(-5, 5) | st.floats(-1e3, 1e3), min_size=4, max_size=12))
+def test_the_others_are_the_others(values):
+    """Low and high are those of the siblings without it, and without what stands out; found here one by one."""
+    found = {i: own[0] for i, own in standings({i: {"sky": v} for i, v in enumerate(values)}).items()}
+    near = [i for i, one in found.items() if not one.stands_out] or list(found)
+    for i, one in found.items():
+        others = [values[j] for j in near if j != i] or [values[j] for j in found if j != i]
+        assert (one.low, one.high) == (min(others), max(others))

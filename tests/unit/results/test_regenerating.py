@@ -19,7 +19,9 @@ def graphs(draw: st.DrawFn) -> tuple[Ancestry, set[str], list[str]]:
     """Give a small history: quanta with one or two outputs, what is present, and what is wanted."""
     known = Ancestry()
     for number in range(draw(st.integers(1, 2))):
-        known.datasets[f"raw{number}"] = KnownDataset(f"raw{number}", "raw", {"n": number}, "raws", state="root")
+        known.datasets[f"raw{number}"] = KnownDataset(
+            f"raw{number}", "raw", {"n": number}, "raws", state="root"
+        )
     for number in range(draw(st.integers(1, MOST))):
         inputs = draw(st.lists(st.sampled_from(sorted(known.datasets)), min_size=1, max_size=3, unique=True))
         state = draw(st.sampled_from(["made", "made", "made", "made", "lost", ""]))
@@ -80,7 +82,9 @@ def line(length: int) -> Ancestry:
     known = Ancestry([], {"d0": KnownDataset("d0", "raw", {}, "raws", state="root")})
     for n in range(1, length):
         known.datasets[f"d{n}"] = KnownDataset(f"d{n}", "x", {"n": n}, "demo", f"q{n}", "deleted")
-        known.quanta[f"q{n}"] = KnownQuantum(f"q{n}", "t", "demo", {"n": n}, "made", inputs=(("c", f"d{n - 1}"),), outputs=(f"d{n}",))
+        known.quanta[f"q{n}"] = KnownQuantum(
+            f"q{n}", "t", "demo", {"n": n}, "made", inputs=(("c", f"d{n - 1}"),), outputs=(f"d{n}",)
+        )
     return known
 
 
