@@ -15,10 +15,11 @@ from typing import Any
 from prestow.commit import code_name, deleted_name, promote, read_receipt, settle, verifies
 from prestow.errors import PrestowError, Problem
 from prestow.ingest.merging_bytes import copy_object
-from prestow.ingest.merging_records import Conflict, merge_records
-from prestow.ingest.rebuilding_receipts import each_in_order, find_receipts
+from prestow.ingest.merging_records import Conflict, Wanted, merge_records
+from prestow.ingest.rebuilding_receipts import each_in_order, find_receipts, named
 from prestow.ingest.verifying import says_what_its_name_says
 from prestow.manifest import Receipt, ReceiptOutput
+from prestow.registry import put_record
 from prestow.stores import Store, Walkable
 
 Progress = Callable[[str, int, int], None]
@@ -92,6 +93,7 @@ def merge(
     store_name: str = "archive",
     link: bool = False,
     dry_run: bool = False,
+    wanted: Wanted | None = None,
     progress: Progress | None = None,
 ) -> Merged:
     """Merge stores into one, the first source first. Twice is once.
@@ -105,6 +107,8 @@ def merge(
         Give files that nobody can write a second name, where the file system allows it; else copy.
     dry_run : bool
         Write nothing; the report is that of a merge.
+    wanted : Wanted, optional
+        Only these quanta and files, with the records that they need; all, if not given.
 
     Raises
     ------
@@ -113,19 +117,29 @@ def merge(
     """
     work = _Merging(sources, into, dry_run, link)
     tell = progress or (lambda _what, _done, _total: None)
-    records = merge_records(sources, into, store_name=store_name, link=link, dry_run=dry_run, progress=tell)
+    records = merge_records(
+        sources, into, store_name=store_name, link=link, dry_run=dry_run, wanted=wanted, progress=tell
+    )
     work.conflicts += records.conflicts
     work.problems += records.problems
     work.taken.update(records.taken)
     work.known.update(records.known)
     for source in sources:
         _merge_code(work, source)
-        found = find_receipts(source)
         refused: set[str] = set(records.refused[source.uri])
-        for done, (name, receipt) in enumerate(each_in_order(source, found, work.problems.append), 1):
+        if wanted is None:
+            found = find_receipts(source)
+            receipts, count = each_in_order(source, found, work.problems.append), found.count
+        else:
+            receipts, count = (
+                named(source, sorted(wanted.receipts), work.problems.append),
+                len(wanted.receipts),
+            )
+        for done, (name, receipt) in enumerate(receipts, 1):
             _merge_quantum(work, source, name, receipt, refused, records.runs[source.uri])
-            tell("receipts", done, found.count)
-        _merge_reports(work, source)
+            tell("receipts", done, count)
+        if wanted is None:
+            _merge_reports(work, source)
     return Merged(
         tuple(source.uri for source in sources), dict(sorted(work.taken.items())), dict(sorted(work.known.items())),
         tuple(work.conflicts), tuple(work.problems),
@@ -247,6 +261,9 @@ def _take(work: _Merging, source: Store, name: str, receipt: Receipt) -> None:
         work.planned[name] = (receipt, source)
         return
     _bring(work, source, made)
+    for output in receipt.outputs:
+        if source.size(deleted_name(output.id)) is not None:
+            put_record(work.into, "deleted", output.id, {"dataset": output.id})
     settle(work.into, receipt)
     promote(work.into, receipt, deleted={o.id for o in receipt.outputs} - {o.id for o in made})
 

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, StoreError
 from prestow.ingest.carrying import place_in_store
@@ -19,6 +20,10 @@ Facts = Mapping[str, Any]  # Any: JSON values
 
 LEFT = ("closed", "sandbox")
 """Kinds that speak of their own store alone: which of its receipts are packed, what was regenerated beside it."""
+
+_SHARED = (
+    "store", "dataset-type", "dimension", "relation", "skymap", "calibration", "certified", "calibration-tag", "taint",
+)  # fmt: skip
 
 _ORDER = ("store", "dataset-type", "bound", "deleted", "registered")
 
@@ -50,6 +55,24 @@ class Conflict:
         return {name: getattr(self, name) for name in ("kind", "what", "a", "b", "name")}
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A part of a store: receipts by their names, raw and foreign datasets by their ids, and the runs of both."""
+
+    receipts: frozenset[str]
+    datasets: frozenset[str]
+    runs: frozenset[str]
+
+    def takes(self, kind: str, name: str) -> bool:
+        """Say whether a record is needed for it."""
+        key = unquote(name.rpartition("/")[2].removesuffix(".json"))
+        if kind == "registered":
+            return key in self.datasets
+        if kind in ("run", "bound", "child-of", "frozen"):
+            return key in self.runs
+        return kind in _SHARED
+
+
 @dataclass(slots=True)
 class MergedRecords:
     """What merging records came to, and of each source what must not be taken because of it."""
@@ -71,12 +94,13 @@ def merge_records(
     store_name: str,
     link: bool,
     dry_run: bool,
+    wanted: Wanted | None,
     progress: Callable[[str, int, int], None],
 ) -> MergedRecords:
     """Merge the records of all sources, with the raw and foreign files that they speak of."""
     work = _Records(sources, into, store_name, link=link, dry_run=dry_run)
     for source in sources:
-        names = _by_kind(source, work.found)
+        names = _by_kind(source, work.found, wanted)
         done = 0
         total = sum(map(len, names.values()))
         for kind in sorted(names, key=lambda k: (_ORDER.index(k) if k in _ORDER else len(_ORDER), k)):
@@ -84,11 +108,12 @@ def merge_records(
                 work.merge(source, kind, name)
                 done += 1
                 progress("records", done, total)
-    work.merge_chains()
+    if wanted is None:
+        work.merge_chains()
     return work.found
 
 
-def _by_kind(source: Store, found: MergedRecords) -> dict[str, list[str]]:
+def _by_kind(source: Store, found: MergedRecords, wanted: Wanted | None) -> dict[str, list[str]]:
     if not isinstance(source, Walkable):
         raise StoreError(Problem("PST-R001", "the store cannot list its names", source.uri))
     names: dict[str, list[str]] = defaultdict(list)
@@ -100,7 +125,8 @@ def _by_kind(source: Store, found: MergedRecords) -> dict[str, list[str]]:
             what = "no record of a kind that this prestow knows"
             found.problems.append(Problem("PST-B003", what, f"{source.uri}: {name}", "find out who wrote it"))
             continue
-        names[kind].append(name)
+        if wanted is None or wanted.takes(kind, name):
+            names[kind].append(name)
     return names
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 from prestow.commit import RECEIPTS, each_receipt, read_receipt, receipt_names
@@ -74,10 +74,24 @@ def each_in_order(store: Store, found: Found, refuse: Callable[[Problem], object
             yield from _single(store, _names(store, run, task), refuse)
 
 
+def named(store: Store, names: Iterable[str], refuse: Callable[[Problem], object]) -> Iterator[Named]:
+    """Give some receipts by their names, run by run."""
+    for run, some in groupby(sorted(names), key=lambda name: name.split("/")[1]):
+        if not is_packed(store, run):
+            yield from _single(store, some, refuse)
+            continue
+        wanted = set(some)
+        for name, receipt in each_receipt(
+            store, run, wrong=lambda name, error: refuse(_problem(name, error))
+        ):
+            if name in wanted:
+                yield name, receipt
+
+
 def load_named(into: Into, names: Iterable[str]) -> None:
     """Put in what some receipts say, by their names."""
     into.registry.register_runs(sorted({name.split("/")[1] for name in names}))
-    for _ in _load(into, _single(into.store, names, into.problems.append)):
+    for _ in _load(into, named(into.store, names, into.problems.append)):
         pass
 
 

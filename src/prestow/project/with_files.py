@@ -9,6 +9,7 @@ from prestow.project.on_sky import ProjectWithSky
 
 if TYPE_CHECKING:
     from prestow.project.rebuilding import Rebuilding
+    from prestow.project.subsetting import Subset
     from prestow.results.fsck import Checked as FsckReport
     from prestow.results.source_table_sinks import Written
 
@@ -105,3 +106,33 @@ class ProjectWithFiles(ProjectWithSky):
             self, dataset_type, into, collection=collection, columns=columns, where=where, partition=partition,
             form=format, progress=progress,
         )  # fmt: skip
+
+    def subset(
+        self,
+        collections: Sequence[str],
+        into: str,
+        *,
+        where: str = "",
+        types: Sequence[str] = (),
+        link: bool = True,
+        dry_run: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Subset:
+        """Make a project of its own from a part of this one, which is only read.
+
+        Parameters
+        ----------
+        collections : sequence of str
+            Runs and chains, in the order of search.
+        into : str
+            A directory that is not there yet, or one that an interrupted call left.
+        where : str
+            A selection; types to which it does not apply are left out, and told.
+        link : bool
+            Give files that nobody can write a second name, where the file system allows it; else copy.
+        """
+        from prestow.project.subsetting import make_subset
+
+        return make_subset(
+            self, collections, into, where=where, types=types, link=link, dry_run=dry_run, progress=progress
+        )
