@@ -13,6 +13,8 @@ GROUPS = {
     "plan": "plan.py",
     "gen3": "gen3.py",
     "many": "many_jobs.py",
+    "ingest": "ingest.py",
+    "report": "report.py",
 }
 LONG = {"plan": ("--large",)}
 """What a group gets besides where it is asked for by its name: it takes minutes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,10 +20,32 @@ from prestow.formats import Story, StoryInput, StoryRoot, open_format  # noqa: E
 from prestow.formats.fits_cards import BLOCK, card, finish_header, padded  # noqa: E402
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput, Root  # noqa: E402
 from prestow.model.hashing import canonical_json, dataset_id, digest128, quantum_id, sha256_hex  # noqa: E402
+from prestow.stores.file import FileStore  # noqa: E402
 
 RUN = "bench"
 DETECTORS = 100
 ROWS, COLUMNS = 220, 218
+DELAY = 0.02
+
+
+class SlowStore(FileStore):
+    """A directory each of whose calls takes 20 ms longer."""
+
+    def __getattribute__(self, name: str):  # noqa: ANN204 - whatever it is
+        if name in (
+            "read",
+            "size",
+            "digest",
+            "fetch",
+            "create",
+            "put_if_absent",
+            "move",
+            "delete",
+            "walk",
+            "local_path",
+        ):
+            time.sleep(DELAY)
+        return super().__getattribute__(name)
 
 
 def science(number: int) -> bytes:

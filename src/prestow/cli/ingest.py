@@ -6,13 +6,15 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.ingest_adopt import ingest_adopted, looked_after
-from prestow.cli.output import Output, count_text, is_terminal, size_text
+from prestow.cli.output import Doing, Output, count_text, is_terminal, size_text
 from prestow.errors import CODES, Exit, Problem, ProjectError
+from prestow.ingest.levels import Checking, Level
 
 SHOWN = 5
 
@@ -38,10 +40,23 @@ SHOWN = 5
 @click.option("--run", "run_", metavar="RUN", help="The outputs of this run, instead of the newest plan's.")
 @click.option(
     "--level",
-    type=click.Choice(["receipt", "full"]),
+    metavar="LEVEL",
     default="receipt",
     show_default=True,
-    help="What is checked: sizes and stories against receipts, or every byte.",
+    shell_complete=lambda *_: ["receipt", "sample:5%", "full"],
+    help="What is checked: sizes and stories against receipts, a sample:5% in full, or full: every byte.",
+)
+@click.option("--reverify", is_flag=True, help="Check also what was taken in before.")
+@click.option(
+    "--processes", type=click.IntRange(1), metavar="N", help="How many verify files; one for each processor."
+)
+@click.option("--shard", metavar="I/N", help="Only this of N parts, 0 to N-1: for several ingesters at once.")
+@click.option("--follow", is_flag=True, help="Take in while the jobs run, until the run is over, or Ctrl-C.")
+@click.option(
+    "--until-idle",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="With --follow: end when nothing new came for so long.",
 )
 @click.option(
     "--adopt",
@@ -75,6 +90,11 @@ def ingest(
     format_: str | None,
     run_: str | None,
     level: str,
+    reverify: bool,
+    processes: int | None,
+    shard: str | None,
+    follow: bool,
+    until_idle: float | None,
     adopt: bool,
     from_: str | None,
     dry_run: bool,
@@ -120,7 +140,11 @@ def ingest(
         what = f"a file, and not the plan whose outputs are taken in: {words[0]}"
         fix = "prestow ingest --as TYPE FILE k=v …, or of raw files prestow ingest --raw FILES --instrument NAME"
         raise ProjectError(Problem("PST-G005", what, words[0], fix))
-    return _ingest_outputs(words[0] if words else None, run_, level, events_, output, directory)
+    how: dict[str, Any] = {  # Any: options of `Project.ingest`
+        "level": level, "reverify": reverify, "processes": processes, "shard": shard, "follow": follow,
+        "until_idle": until_idle,
+    }  # fmt: skip
+    return _ingest_outputs(words[0] if words else None, run_, how, events_, output, directory)
 
 
 def _ingest_raw(
@@ -198,10 +222,29 @@ def _ingest_files(
 
 
 def _ingest_outputs(
-    plan: str | None, run: str | None, level: str, events: str | None, output: Output, directory: Path
+    plan: str | None,
+    run: str | None,
+    how: dict[str, Any],  # Any: options of `Project.ingest`
+    events: str | None,
+    output: Output,
+    directory: Path,
 ) -> int:
+    if how["until_idle"] is not None and not how["follow"]:
+        fix = "add --follow, or leave --until-idle out"
+        raise ProjectError(Problem("PST-G005", "--until-idle is for --follow", "--until-idle", fix))
+    Checking.of(how["level"])
     project = open_project(directory)
-    report = project.ingest(plan, run=run, level=level)
+    doing = Doing(sys.stderr if output.verbosity >= 0 and is_terminal(sys.stderr) else None)
+    try:
+        report = project.ingest(
+            plan,
+            run=run,
+            progress=lambda done, total: doing.tell(f"  {done:,} of {total:,} receipts"),
+            told=lambda look: output.detail(f"  {look.added:,} more files, {look.quanta:,} quanta"),
+            **how,
+        )
+    finally:
+        doing.end()
     runs = ", ".join(report.runs) or "(none: nothing has run yet)"
     text = f"ingested {count_text(report.added, 'file')} ({size_text(report.size)} looked at, {report.level}) into run {runs}"
     more = {
@@ -210,6 +253,9 @@ def _ingest_outputs(
         "deleted on purpose": report.deleted,
     }
     text += "".join(f", {number:,} {what}" for what, number in more.items() if number)
+    if report.level is Level.SAMPLE:
+        full, rest = report.verified.get("full", 0), report.verified.get("receipt", 0)
+        text += f"\n  verified: {full:,} in full, {rest:,} by receipt"
     if report.states:
         text += "\n  quanta: " + ", ".join(f"{number:,} {state}" for state, number in report.states.items())
     if report.unexpected:
@@ -222,7 +268,7 @@ def _ingest_outputs(
     facts = {
         "findings": report.findings, "mended": report.mended,
         "unprotected": [problem.as_dict() for problem in report.unprotected],
-        "runs": list(report.runs), "level": str(report.level), "added": report.added, "present": report.present,
+        "runs": list(report.runs), "level": str(report.level), "verified": report.verified, "added": report.added, "present": report.present,
         "deleted": report.deleted, "quanta": report.quanta, "promoted": report.promoted, "size": report.size,
         "states": report.states, "unexpected": list(report.unexpected),
         "problems": [problem.as_dict() for problem in report.problems],

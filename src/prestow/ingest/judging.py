@@ -211,8 +211,8 @@ class Judge:
         numbers = self._numbers
         strange = [
             name for name, value in values.items()
-            if name not in numbers or type(value) is not (int if numbers[name] else str)
-            or (numbers[name] and not -_LARGEST <= value < _LARGEST)
+            if name not in numbers
+            or not (type(value) is int and -_LARGEST <= value < _LARGEST if numbers[name] else type(value) is str)
         ]  # fmt: skip
         if not strange:
             return True

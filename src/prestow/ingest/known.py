@@ -102,7 +102,8 @@ def unexpected(
     for run in runs:
         there = registry.accounting.committed(run, store)["path"].combine_chunks()
         strange = pc.and_not(strange, pc.is_in(names, there))
-    return names.filter(strange).to_pylist()
+    found: list[str] = names.filter(strange).to_pylist()
+    return found
 
 
 def _binary(column: pa.ChunkedArray) -> pa.Array:

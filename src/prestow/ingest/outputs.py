@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from prestow.commit import ASIDE, DELETED, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
@@ -143,7 +143,7 @@ class Taking:
         self._pool: Pool | None = None
         self._known_runs: set[str] = set()
 
-    def __enter__(self) -> Taking:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:  # Any: as contexts are told
@@ -156,11 +156,13 @@ class Taking:
         shard: Shard | None = None,
         reverify: bool = False,
         files: bool = True,
+        seen: set[str] | None = None,
     ) -> int:
         """Take in what is there now; give how many receipts were looked at.
 
         Without ``files`` no file is listed: what is unexpected is not told, and what is registered is
-        not held to its size.
+        not held to its size. ``seen`` are receipts that were looked at before, and are not again; those
+        that are looked at now join them.
         """
         self._runs = runs = tuple(dict.fromkeys(runs_of(self._store) if runs is None else runs))
         self._tally = tally = _Tally()
@@ -169,20 +171,22 @@ class Taking:
             name
             for run in runs
             for name in receipt_names(self._store, run)
-            if shard is None or quantum_of(name) in shard
+            if (seen is None or name not in seen) and (shard is None or quantum_of(name) in shard)
         ]
         waiting = {
             name.split("/", 2)[1] for name, _ in self._walk(ASIDE)
         }  # after receipts: see `Reader.read`
         self._begin(runs)
         known = Known(names)
-        if not reverify:
+        if not reverify and (names or files):
             known = left_over(self._registry, runs, self._store_name, names, listed)
         tally.states.update(known.states)
         tally.counts["present"] += known.present
         self._tell(len(names) - len(known.names), len(names))
         if known.names:
             self._take(known.names, waiting, len(names))
+        if seen is not None:
+            seen.update(names)
         if listed is not None and shard is None:
             tally.unexpected = self._unexpected(runs, listed, names, known)
         return len(known.names)

@@ -615,28 +615,56 @@ class Project(ProjectWithArchive):
         *,
         run: str | None = None,
         level: Level | str = "receipt",
+        processes: int | None = None,
+        shard: str | None = None,
+        reverify: bool = False,
+        follow: bool = False,
+        until_idle: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        told: Callable[[IngestReport], object] | None = None,
     ) -> IngestReport:
         """Take the outputs of a run in, from receipts and files alone.
 
         The run is named, or that of a plan (the newest, by default; where there is no plan any
         more, of every run). Nothing of the planner is imported.
+
+        Parameters
+        ----------
+        plan, run : optional
+            Whose outputs.
+        level : Level or str
+            ``receipt``, ``sample``, ``sample:5%`` or ``full``.
+        processes : int, optional
+            How many verify; as many as there are processors, where there is enough to do.
+        shard : str, optional
+            ``I/N``: only this of N parts, I from 0 on.
+        reverify : bool
+            Look also at what is taken in already.
+        follow : bool
+            Take in while the jobs run, until all quanta of the plan are settled or its run has ended.
+        until_idle : float, optional
+            With ``follow``: end after so many seconds without a new receipt, too.
+        progress, told : callable, optional
+            Told how many receipts of how many are done; with ``follow``, what each look came to.
         """
-        from prestow.ingest import Level, ingest_outputs
         from prestow.project.sandboxes import refuse_sandbox
+        from prestow.project.taking import take, take_while_it_runs
 
         refuse_sandbox(self.store, self.root)
         if run:
             self._check_run(run)
         runs = self._thawed([run] if run else self._runs(plan))
-        report = ingest_outputs(
-            self._make_registry(),
-            self.store,
-            runs=runs,
-            level=Level(level),
-            store_name=STORE,
-            progress=progress,
-        )
+        if follow:
+            directory = None if run else self._plan_directory(plan)
+            report = take_while_it_runs(
+                self._make_registry(), self.store, runs, directory, level=level, processes=processes, shard=shard,
+                until_idle=until_idle, told=told,
+            )  # fmt: skip
+        else:
+            report = take(
+                self._make_registry(), self.store, runs, level=level, processes=processes, shard=shard, reverify=reverify,
+                progress=progress,
+            )  # fmt: skip
         for name in {held.run for held in self.reserved()} if runs is None else runs:
             self._release_settled(name)
         return self._looked_after(report)
@@ -654,13 +682,18 @@ class Project(ProjectWithArchive):
         raise ProjectError(Problem("PST-G003", f"there is no run '{run}'", "--run", fix))
 
     def _runs(self, plan: Plan | str | os.PathLike[str] | None) -> list[str] | None:
-        if plan is None:
-            plan = plan_files.LATEST if self.plans() else None
-        if plan is None:
+        if plan is not None and not isinstance(plan, str | os.PathLike):
+            return [plan.run]
+        directory = self._plan_directory(plan)
+        return None if directory is None else [plan_files.run_of(directory)]
+
+    def _plan_directory(self, plan: Plan | str | os.PathLike[str] | None) -> Path | None:
+        """Give the directory of a plan, of the newest, or None where there is none."""
+        if plan is not None and not isinstance(plan, str | os.PathLike):
+            return plan.directory
+        if plan is None and not self.plans():
             return None
-        if isinstance(plan, str | os.PathLike):
-            return [plan_files.run_of(plan_files.find_plan_directory(self.plans_directory, os.fspath(plan)))]
-        return [plan.run]
+        return plan_files.find_plan_directory(self.plans_directory, os.fspath(plan or plan_files.LATEST))
 
     def debug(
         self, plan: Plan | str | os.PathLike[str], job: str, *, debugger: bool = False, keep: bool = False
