@@ -24,6 +24,9 @@ HOST_LEAST = 5
 HOST_SHARE = 0.8
 """Which share of its jobs a host must fail to be called bad."""
 
+MOST = 10_000
+"""Messages of which the cause is remembered."""
+
 OTHERS = 3
 """So many must have ended elsewhere to compare with."""
 
@@ -98,11 +101,21 @@ class Breaker:
     share: float = SHARE
     least: int = LEAST
     cause_of: Callable[[str, str, str], str] = cause_of
+    _causes: dict[tuple[str, str], str] = field(default_factory=dict)  # what is alike but for numbers has one
     _last: dict[int, tuple[str, str, str]] = field(default_factory=dict)  # job -> label, host, cause or ""
     _ended: Counter[str] = field(default_factory=Counter)
     _failed: Counter[tuple[str, str]] = field(default_factory=Counter)
     _on_host: Counter[str] = field(default_factory=Counter)
     _failed_on: Counter[str] = field(default_factory=Counter)
+
+    def cause(self, code: str, message: str, data_id: str) -> str:
+        """Give the cause of a failure."""
+        key = code, _NUMBERS.sub("0", message)
+        if key not in self._causes:
+            if len(self._causes) >= MOST:
+                self._causes.clear()
+            self._causes[key] = self.cause_of(code, message, data_id)
+        return self._causes[key]
 
     def good(self, job: int, label: str, host: str) -> None:
         """Count a job that settled all that it could."""

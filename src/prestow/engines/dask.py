@@ -47,6 +47,9 @@ BUSY = 8
 
 NAP = 0.05
 
+RETURN = 30.0
+"""Seconds in which a worker that died may come back, where nobody else may run a job."""
+
 LOOK = 2.0
 """Seconds between looks whether chosen workers are still there."""
 
@@ -148,9 +151,10 @@ class DaskEngine:
         self._submission = ""
         self._held = False
         self._places: dict[str, tuple[str, int]] = {}  # worker -> its host and memory, once that matters
+        self._hosts: set[str] = set()  # all that were ever seen
         self._avoided: set[str] = set()
         self._chosen: dict[Any, list[str]] = {}  # workers of futures that may not run everywhere
-        self._looked = 0.0
+        self._looked = self._seen = 0.0
 
     def __enter__(self) -> Self:
         self._held = True
@@ -164,7 +168,7 @@ class DaskEngine:
     def start(self) -> None:
         """Start the workers, or join the scheduler; nothing if that is done already."""
         self._submission = os.urandom(8).hex()
-        self._places, self._avoided = {}, set()
+        self._places, self._hosts, self._avoided = {}, set(), set()
         self.notes = self._standing
         if self._client is not None:
             return
@@ -325,11 +329,7 @@ class DaskEngine:
         """
         if not (spec.memory or spec.avoid or self._avoided):
             return None
-        if not self._places:
-            self._places = self._client.run(_place)
-        allowed = {
-            w: limit for w, (host, limit) in self._places.items() if host not in {*spec.avoid, *self._avoided}
-        }
+        allowed = self._allowed(spec)
         if not allowed:
             hosts = ", ".join(sorted({host for host, _ in self._places.values()}))
             raise PrestowError(
@@ -337,7 +337,7 @@ class DaskEngine:
                     "PST-E047",
                     "all workers are on hosts that are to be avoided",
                     hosts,
-                    "give a site with other hosts (--site), or put back without --avoid",
+                    "give a site with other hosts (--site), or remove them from retry.json beside the plan",
                 )
             )
         wide = [w for w, limit in allowed.items() if not limit or limit >= spec.memory]
@@ -349,6 +349,25 @@ class DaskEngine:
             )
         return None if len(wide) == len(self._places) else sorted(wide)
 
+    def _allowed(self, spec: JobSpec) -> dict[str, int]:
+        """Give the workers on hosts that a job may run on, with their memory; one that died is waited for."""
+        shunned = {*spec.avoid, *self._avoided}
+        end = time.monotonic() + RETURN
+        while True:
+            allowed = {w: limit for w, (host, limit) in self._places.items() if host not in shunned}
+            if time.monotonic() - self._seen > LOOK or not allowed:
+                there, self._seen = set(self._client.nthreads()), time.monotonic()
+            else:
+                there = set(self._places)
+            if there == set(self._places) and (
+                allowed or not self._hosts - shunned or time.monotonic() > end
+            ):
+                return allowed
+            time.sleep(NAP)
+            with suppress(OSError):  # a worker may die at this very moment
+                self._places = self._client.run(_place)
+                self._hosts |= {host for host, _ in self._places.values()}
+
     def _say(self, text: str) -> None:
         self.notes = tuple(dict.fromkeys((*self.notes, text)))
 
@@ -357,7 +376,7 @@ class DaskEngine:
         if not self._chosen or time.monotonic() - self._looked < LOOK:
             return
         self._looked = time.monotonic()
-        there = set(self._client.scheduler_info()["workers"])
+        there = set(self._client.nthreads())
         gone = [future for future, workers in self._chosen.items() if there.isdisjoint(workers)]
         if gone:
             self._places = {}

@@ -372,7 +372,7 @@ class Loop:
 
     def _cause(self, failure: RunFailure) -> str:
         assert self.breaker is not None
-        return self.breaker.cause_of(failure.code, failure.message, failure.data_id)
+        return self.breaker.cause(failure.code, failure.message, failure.data_id)
 
     def _hold(self, label: str, cause: str, job: int) -> None:
         assert self.breaker is not None
