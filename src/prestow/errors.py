@@ -143,6 +143,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-B004": ("these cannot be merged", Exit.USAGE),
     "PST-B006": ("these catalogues are not one table", Exit.USAGE),
     "PST-B007": ("it cannot be written there", Exit.ENVIRONMENT),
+    "PST-B008": ("no export is there", Exit.USAGE),
+    "PST-B009": ("the export did not come whole", Exit.ACCOUNT),
     "PST-B005": ("a file changed while it was copied", Exit.INGEST),
     "PST-I020": ("a process that verifies files ended", Exit.ENVIRONMENT),
     "PST-I021": ("a product was made from other bytes of an input than those committed", Exit.ACCOUNT),

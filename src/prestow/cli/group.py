@@ -59,6 +59,7 @@ COMMANDS = {
         "Make what is absent in a sandbox again, and compare.",
     ),
     "tables": ("prestow.cli.tables:tables", "Put all catalogues of a type into one table."),
+    "export": ("prestow.cli.export:export", "Write what is known of a collection as tables with checksums."),
     "subset": ("prestow.cli.subset:subset", "Make a project of its own from a part of this one."),
     "merge": ("prestow.cli.merge:merge", "Merge what several sites made into one project."),
     "fsck": ("prestow.cli.fsck:fsck", "Hold registry and disk against each other."),

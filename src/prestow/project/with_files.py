@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.project.on_sky import ProjectWithSky
@@ -10,6 +11,7 @@ from prestow.project.on_sky import ProjectWithSky
 if TYPE_CHECKING:
     from prestow.project.rebuilding import Rebuilding
     from prestow.project.subsetting import Subset
+    from prestow.results.exporting import Exported
     from prestow.results.fsck import Checked as FsckReport
     from prestow.results.source_table_sinks import Written
 
@@ -136,3 +138,38 @@ class ProjectWithFiles(ProjectWithSky):
         return make_subset(
             self, collections, into, where=where, types=types, link=link, dry_run=dry_run, progress=progress
         )
+
+    def export(
+        self,
+        collections: Sequence[str],
+        into: str,
+        *,
+        format: str = "csv",  # noqa: A002 - as on the command line
+        obscore: bool = False,
+    ) -> Exported:
+        """Write what is known of some collections as tables, with a manifest of checksums.
+
+        Parameters
+        ----------
+        format : str
+            ``csv``, ``parquet``, ``fits`` or ``sqlite``.
+        obscore : bool
+            Also a table in the words of the IVOA's ObsCore, as CSV and VOTable.
+
+        Raises
+        ------
+        ProjectError
+            PST-G003 if there is no such collection, PST-B007 if the directory is not empty.
+        """
+        from prestow.results.exporting import members, new_directory, tables_of, write
+        from prestow.results.obscore import obscore as in_words_of_obscore
+        from prestow.results.obscore import write_obscore
+
+        runs = members(self.registry, collections)
+        directory = new_directory(Path(into))
+        tables = tables_of(self.registry, collections, self.stores())
+        more: Sequence[Path] = ()
+        if obscore:
+            rows = in_words_of_obscore(self.registry, tables["files"], tables["datasets"])
+            more = write_obscore(rows, directory)
+        return write(directory, tables, format, runs, more)
