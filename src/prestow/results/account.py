@@ -18,6 +18,7 @@ import polars as pl
 from prestow.errors import Exit, Problem, ProjectError
 from prestow.notebook import counted, states_table
 from prestow.plan.retaining import not_needed
+from prestow.registry.findings import CONTRADICTORY, IRREPRODUCIBLE
 from prestow.results.account_committed import Committed, Contradiction, read_committed
 from prestow.results.account_files import (
     CLASSES,
@@ -236,24 +237,42 @@ def account(
         classes={kind: classes[kind] for kind in CLASSES}, found=files.found, size=files.size,
         to_promote=files.to_promote, deleted=gone.height,
         notes=tuple(sorted(files.notes, key=lambda note: (CLASSES.index(note.kind), note.path))),
-        outputs=_open(rows), contradictions=committed.contradictions,
-        remarks=tuple(_remarks(plan, registry, apart)), roots=roots,
+        outputs=_open(rows), contradictions=(*committed.contradictions, *_noted(run, registry, committed)),
+        remarks=tuple(_remarks(run, plan, registry, apart)), roots=roots,
     )  # fmt: skip
 
 
-def _remarks(plan: Plan | None, registry: Registry | None, apart: pl.Series) -> list[str]:
+def _remarks(run: str, plan: Plan | None, registry: Registry | None, apart: pl.Series) -> list[str]:
     remarks = []
     if plan is None:
         what = "what was planned and left none is not known, and a quantum that was not made counts as one output"
         remarks.append(f"there is no plan: this is what receipts say; {what}")
     if registry is None:
         remarks.append("the registry cannot be asked: all is from receipts and files")
+    else:
+        odd = sum(one.kind == IRREPRODUCIBLE for one in registry.findings.open(run))
+        if odd:
+            remarks.append(
+                f"findings of attempts that made other content than what is committed: {odd:,} (prestow findings)"
+            )
     if apart.len():
         remarks.append(
             f"{apart.len():,} names lie in no directory that is the run's alone, such as {apart[0]}: "
             "strays beside them are not looked for"
         )
     return remarks
+
+
+def _noted(run: str, registry: Registry | None, committed: Committed) -> list[Contradiction]:
+    """Give what ingest noted as contradictory, and nobody has settled; what receipts show anyway is told once."""
+    if registry is None:
+        return []
+    known = {contradiction.where for contradiction in committed.contradictions}
+    return [
+        Contradiction(str(one.facts.get("what", "")), f"{one.facts.get('where', '')} (finding {one.key})")
+        for one in registry.findings.open(run)
+        if one.kind == CONTRADICTORY and one.facts.get("where") not in known
+    ]
 
 
 def _elsewhere(registry: Registry | None) -> Callable[[str], str]:

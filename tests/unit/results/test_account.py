@@ -96,6 +96,27 @@ def test_registry_and_receipt_that_disagree_are_contradictory(tmp_path: Path) ->
     assert (found.closes, found.contradictions[0].where) == (False, receipt.outputs[0].path)
 
 
+def test_a_contradiction_that_nobody_has_settled_keeps_it_open(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, visits=2)
+    plan = run(campaign)
+    facts = {
+        "kind": "contradictory",
+        "run": "toy",
+        "what": "two of one name",
+        "where": "task gather, run toy",
+    }
+    store = open_store(campaign.stores["archive"])
+    with campaign.registry() as registry:
+        registry.findings.add(store, [facts, {**facts, "run": "other"}, {**facts, "kind": "irreproducible"}])
+        found = account("toy", store, registry, plan=plan)
+        assert (found.closes, len(found.contradictions)) == (False, 1)
+        assert "made other content than what is committed: 1" in found.remarks[0]
+        registry.findings.settle(
+            store, next(f.key for f in registry.findings.open("toy") if f.kind == "contradictory"), "seen"
+        )
+        assert account("toy", store, registry, plan=plan).closes
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"schema": "prestow.receipt/1"}', "not JSON"])
 def test_what_is_no_receipt_is_contradictory_and_the_rest_is_told(tmp_path: Path, text: str) -> None:
     campaign = Campaign(tmp_path, visits=2)

@@ -168,6 +168,28 @@ def test_a_stage_that_is_not_planned_yet_holds_it(tmp_path: Path) -> None:
         assert left(project) == ["total-toy"]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("retain: always", "PST-C013"), ("retained: true, retain: until_consumed", "PST-C013")],
+)
+def test_a_word_for_keeping_that_is_none_is_refused(tmp_path: Path, words: str, code: str) -> None:
+    text = pipeline().replace("retain: until_consumed", words)
+    Campaign(tmp_path, visits=1, pipeline=text)
+    with Project.open(tmp_path) as project, pytest.raises(PrestowError, match=code):
+        project.check()
+
+
+def test_how_long_files_are_kept_is_policy_and_the_run_stays_bound(tmp_path: Path) -> None:
+    with ready(tmp_path, doubled="release", run=False) as project:
+        before = project.find_plan()
+        (tmp_path / "pipeline.yaml").write_text(pipeline())
+    with Project.open(tmp_path) as project:
+        after = project.plan(run="toy")
+        assert (after.pipeline_digest, after.id == before.id) == (before.pipeline_digest, False)
+        assert after.tables["quanta"]["recipe"].to_list() == before.tables["quanta"]["recipe"].to_list()
+        assert project.verify(after).findings == ()
+
+
 def test_plans_that_are_not_here_hold_all(tmp_path: Path) -> None:
     with ready(tmp_path) as project:
         take_in(project)
