@@ -260,3 +260,11 @@ def test_why_of_any_job_says_what_else_failed_alike_and_what_to_type(tmp_path: P
     stray.write_text(json.dumps({"flux": 1}))
     found = inside("why", str(stray), "--json", cwd=root).json
     assert (found["state"], found["file"]["class"]) == ("debris", "unexpected")
+
+
+def test_a_plan_with_jobs_put_back_is_proved_as_before(tmp_path: Path, inside: Inside) -> None:
+    campaign, _ = failing(tmp_path, range(2, 3), of=3)
+    inside("plan", cwd=campaign.directory)
+    inside("run", "--engine", "local", cwd=campaign.directory, ok=False)
+    inside("retry", "--memory", "1GB", cwd=campaign.directory)
+    inside("verify", cwd=campaign.directory)
