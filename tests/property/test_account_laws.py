@@ -177,7 +177,7 @@ def entries(root: Path) -> int:
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(st.data())
 def test_every_damage_is_classed_right_and_the_sums_close(made: Made, data: st.DataObject) -> None:
     kinds = data.draw(st.lists(st.sampled_from(ONE), max_size=len(made.products) - 3))

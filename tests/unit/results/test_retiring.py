@@ -266,7 +266,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return project.root
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_no_file_goes_that_a_quantum_in_flight_reads(base: Path, data: st.DataObject) -> None:
     """Forget what some quanta came to, take the rest in, retire: what those read is all there."""
