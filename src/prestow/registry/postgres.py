@@ -14,7 +14,7 @@ import re
 import threading
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from prestow.errors import Problem, ProjectError
 from prestow.registry.database import BUSY_MS, Dialect, GivenUp, Mode
@@ -28,6 +28,7 @@ TURN = "SELECT 1 FROM pg_advisory_xact_lock(1886545780, hashtext(current_schema(
 _ANALYZED = 1000  # staged rows from which on the planner of queries is told how many there are
 _CHANGES = ("INSERT", "UPDATE", "DELETE")
 _AGAIN = ("40001", "40P01")  # serialization failure, deadlock
+_GONE = ("terminating connection", "closed the connection", "no connection", "could not receive data")
 _LOST = ("57P01", "57P02", "57P03")  # the server goes down
 _MARKS = re.compile(r"'[^']*'|\"[^\"]*\"|\?")
 
@@ -110,12 +111,10 @@ class Postgres:
             what = "the driver of PostgreSQL is not installed"
             fix = "pip install 'prestow[postgres]'"
             raise ProjectError(Problem("PST-G002", what, self.where, fix)) from error
-        parts = urlsplit(url)
-        if "connect_timeout" not in dict(parse_qsl(parts.query)) and "PGCONNECT_TIMEOUT" not in os.environ:
-            more = urlencode({"connect_timeout": PATIENCE})
-            parts = parts._replace(query=f"{parts.query}&{more}" if parts.query else more)
+        if "connect_timeout=" not in url and "PGCONNECT_TIMEOUT" not in os.environ:
+            url += f"{'&' if '?' in url else '?'}connect_timeout={PATIENCE}"
         try:
-            return dbapi.connect(urlunsplit(parts), autocommit=True)
+            return dbapi.connect(url, autocommit=True)
         except adbc_driver_manager.Error as error:
             raise self._refused(error) from None  # its text may have what was given
 
@@ -140,7 +139,10 @@ class Postgres:
 
     def _refused(self, error: Exception) -> ProjectError:
         text = str(error).strip()
-        state = getattr(error, "sqlstate", None) or ""
+        told = re.search(r"SQLSTATE: (\w{5})", text)
+        state = getattr(error, "sqlstate", None) or (told[1] if told else "")
+        if not state and "read-only transaction" in text:  # of a bulk load the driver tells the text alone
+            state = "25006"
         line = _first_line(text)
         for secret in sorted(self._secrets, key=len, reverse=True):
             line = line.replace(secret, "***")
@@ -172,6 +174,7 @@ class Postgres:
             sql, self._first = self._first, ""
             with self._cursor() as cursor:
                 cursor.execute(sql)
+                cursor.fetchall()  # until then the driver tells no error
 
     def execute(self, sql: str, *values: object) -> None:
         """Run one statement."""
@@ -306,6 +309,6 @@ def _advice(line: str, state: str) -> str:
         or "No route" in line
     ):
         return "start the server, or check host and port in prestow.yaml"
-    if state in _LOST or state.startswith("08") or "closed the connection" in line or "no connection" in line:
+    if state in _LOST or state.startswith("08") or any(word in line for word in _GONE):
         return "the connection was lost and nothing was left half done; do the same again"
     return "look at the server's log; a registry can be made again from its store"
