@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from prestow import plugins
-from prestow.cli.group import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -122,7 +121,6 @@ def test_every_way_to_plug_in_names_its_test() -> None:
     [
         ("HDF5", "hdf5" in plugins.names("formats")),
         ("S3", {"s3", "http", "https"} & set(plugins.names("stores"))),
-        ("`fsck`", {"fsck", "rebuild", "report"} & set(COMMANDS)),
     ],
 )
 def test_what_is_said_not_to_be_there_is_not(words: str, there: object) -> None:

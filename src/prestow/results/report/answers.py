@@ -77,7 +77,7 @@ def _took(facts: Mapping[str, Any]) -> list[tuple[str, str]]:  # Any: JSON value
         found.append(
             (
                 "longest chain",
-                f"{duration(facts['critical_seconds'])}<small>of jobs that wait for each other</small>",
+                f"{duration(facts['critical_seconds'])}<small>jobs one after another</small>",
             )
         )
     return found

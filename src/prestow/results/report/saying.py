@@ -90,11 +90,9 @@ def next_commands(group: FailureGroup, now: Mapping[str, int], word: str) -> tup
     job = shlex.quote(group.jobs[0]) if group.jobs and group.jobs[0] else ""
     found = [f"prestow why {job}", f"prestow debug {job}"] if job else []
     if now.get("failed"):
-        if group.kind == "host":
-            found.append(f"prestow retry{word} --avoid {shlex.quote(group.cause)}")
-        elif group.exception in MEMORY:
-            found.append(f"prestow retry{word} --memory x2")
-        found.append(f"prestow run{word}")
+        how = f" --avoid {shlex.quote(group.cause)}" if group.kind == "host" else ""
+        how += " --memory x2" if group.exception in MEMORY else ""
+        found.append(f"prestow retry{word}{how} && prestow run{word}")
     elif set(now) - set(facts.GOOD):
         found.append(f"prestow repair{word}")
     return tuple(found)
