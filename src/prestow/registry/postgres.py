@@ -58,7 +58,8 @@ def without_password(url: str) -> str:
             for pair in parts.query.split("&")
             for key in [unquote(pair.partition("=")[0])]
         )
-        return urlunsplit((parts.scheme, f"{name}{':***' if colon else ''}{at}{host}", parts.path, query, ""))
+        shown = f"{parts.scheme}://{name}{':***' if colon else ''}{at}{host}{parts.path}"
+        return f"{shown}?{query}" if query else shown
     except ValueError:
         return f"{url.partition('://')[0]}://…"
 

@@ -1,5 +1,7 @@
 """What only a server does: refuse, be elsewhere, be used by many at once. And what both refuse: writing by a reader."""
 
+import contextlib
+import io
 import json
 import os
 import stat
@@ -13,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from prestow.cli import main
 from prestow.errors import Exit, PrestowError, ProjectError
 from prestow.model import DataId, Dataset, DatasetType
 from prestow.naming.universe import load_universe
@@ -291,11 +294,6 @@ def test_no_password_is_shown(url, shown):
 
 def test_answers_and_errors_of_commands_never_hold_the_password(tmp_path, postgres_url):
     """The password stands in the project file; it is in nothing that any of these commands print or write."""
-    from prestow.cli import main
-
-    import contextlib
-    import io
-
     head, _, rest = postgres_url.partition("://")
     url = f"{head}://prestow:{SECRET}@{rest.rpartition('@')[2]}"
     said = io.StringIO()
