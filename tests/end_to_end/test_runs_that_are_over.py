@@ -13,6 +13,7 @@ from prestow.ingest.packing import close_run
 from prestow.manifest import Receipt
 from prestow.plan.manifests import manifests
 from prestow.project import Project
+from prestow.testing.pegasus_shim import Shim
 
 NOISY = '    quantum.put("summary", {"sky": round(sky, 3), "noise": round(noise, 3)})'
 
@@ -103,6 +104,19 @@ def test_nothing_is_planned_into_a_closed_run_and_a_child_reads_its_packed_recei
     assert {root.type for root in receipt.roots} == {"raw"}  # which only the packed receipts say
 
 
+def test_packed_receipts_travel_with_a_plan_for_pegasus(inside, project, site_file, tmp_path):
+    inside("close", "demo", "--now", cwd=project)
+    inside("plan", "--child-of", "demo", "--set", "coadd.clip=3", "--want", "coadd", cwd=project)
+
+    inside("emit", "pegasus", "--site", site_file(project), "--into", tmp_path / "out", cwd=project)
+
+    carried = list((tmp_path / "out" / "inputs" / "_receipts").rglob("*.json"))
+    assert {Receipt.from_json(path.read_text()).task for path in carried} == {"calibrate"}
+    shim = Shim(tmp_path / "out", tmp_path / "work")
+    assert shim.run(), {name: shim.logs[name] for name in shim.failed}
+    assert inside("ingest", "--level", "full", "--json", cwd=project).json["problems"] == []
+
+
 def test_single_files_go_only_after_every_node_has_come_to_see_the_packs(project):
     seen = []
     with Project.open(project) as opened:
@@ -173,7 +187,15 @@ def test_every_transaction_that_would_change_what_is_frozen_is_refused_by_the_re
                 act()
             assert caught.value.problems[0].code == "PST-I030"
         after = registry.dump()
-        for table in ("quantum", "quantum_input", "collection_chain", "run_parent", "frozen", "artifact", "metric"):
+        for table in (
+            "quantum",
+            "quantum_input",
+            "collection_chain",
+            "run_parent",
+            "frozen",
+            "artifact",
+            "metric",
+        ):
             assert after[table] == before[table], table
         registry.register_chain("demo.all", ["demo"])  # as it is
 

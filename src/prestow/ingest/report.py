@@ -42,6 +42,12 @@ class IngestReport:
         are committed (PST-I021); nothing was changed for them.
     unexpected : tuple of str
         Files in the directories of these runs that no receipt commits; kept. Not looked for in a shard.
+    findings : mapping of kind to int
+        What is open for a person to look at in these runs; see `prestow.registry.findings`.
+    mended : int
+        Archived files that had another mode or group than they are to have, and have it now.
+    unprotected : tuple of Problem
+        Files whose mode or group could not be set (PST-I037).
     """
 
     runs: tuple[str, ...]
@@ -57,6 +63,9 @@ class IngestReport:
     faulty: tuple[Problem, ...] = ()
     contradictory: tuple[Problem, ...] = ()
     unexpected: tuple[str, ...] = ()
+    findings: dict[str, int] = field(default_factory=dict)
+    mended: int = 0
+    unprotected: tuple[Problem, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -8,17 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prestow.commit import RECEIPTS
+from prestow.commit import RECEIPTS, receipt_texts
 from prestow.errors import IngestError, Problem, ProjectError
+from prestow.packs import is_packed
 from prestow.project import plans as plan_files
 from prestow.project.opened import STORE
 from prestow.project.with_files import ProjectWithFiles
 from prestow.stores import Walkable
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from prestow.ingest import IngestReport
     from prestow.ingest.adopting import Adoption
     from prestow.ingest.packing import Closed
+    from prestow.plan import Plan
     from prestow.registry.events import Event
     from prestow.registry.findings import Finding
 
@@ -88,6 +92,18 @@ class ProjectWithArchive(ProjectWithFiles):
                 )
         if problems:
             raise IngestError(*problems)
+
+    def _packed_receipts(self, plan: Plan, reuse: pl.DataFrame | None) -> dict[str, bytes]:
+        """Give the receipts of a plan's existing inputs that lie in packs, by name."""
+        names = set(plan.tables["locations"]["receipt"].drop_nulls().to_list())
+        names |= set() if reuse is None else set(reuse["receipt"].drop_nulls().to_list())
+        runs = {name.split("/")[1] for name in names}
+        found: dict[str, bytes] = {}
+        for run in sorted(run for run in runs if is_packed(self.store, run)):
+            own = sorted(name for name in names if name.split("/")[1] == run)
+            texts = receipt_texts(self.store, run, own)
+            found |= {name: data for name, data in texts if data is not None}
+        return found
 
     def adopt(
         self,

@@ -531,6 +531,7 @@ class Project(ProjectWithArchive):
         from prestow.site import Site, read_site
 
         found = self._plan(plan)
+        self.registry.frozen.refuse([found.run], "nothing is run into it")
         if reuse or force or keep:
             choose_reuse(found, self.registry, Reuse(tuple(reuse), tuple(force), tuple(keep)))
         self._reserve(found, again=True)
@@ -604,8 +605,9 @@ class Project(ProjectWithArchive):
         place = read_site(Path(site))
         found = self._plan(plan)
         self._reserve(found, again=True)
+        reuse = self.reusable(found)
         emission: Emission = load("emitters", system)(
-            found, place, Path(into), store=STORE, reuse=self.reusable(found)
+            found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse)
         )
         return emission
 

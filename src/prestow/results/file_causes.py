@@ -58,7 +58,7 @@ def _debris(recorded: Recorded, found: Found, file: Path) -> Reason:
     top = name.split("/", 1)[0]
     if top in (RECEIPTS, ASIDE, ATTEMPTS) or top.startswith("_"):
         what = {
-            RECEIPTS: "a receipt: the commit of one quantum", ATTEMPTS: "the report of one attempt",
+            RECEIPTS: "receipts: the commits of quanta, each in a file of its own or packed", ATTEMPTS: "the report of one attempt",
             ASIDE: "an output before its receipt and promotion; ingest promotes or removes it",
         }.get(top, "one of prestow's own files")  # fmt: skip
         return Reason(subject, "own", [f"{subject}  {what}"], facts, "prestow status")

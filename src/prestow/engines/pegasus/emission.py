@@ -13,7 +13,7 @@ import polars as pl
 
 from prestow.engines.pegasus import catalogues
 from prestow.engines.pegasus.checking import Facts, check
-from prestow.engines.pegasus.manifests import Packs, Replica
+from prestow.engines.pegasus.manifests import INPUTS, Packs, Replica
 from prestow.engines.pegasus.text import VERSION, Document
 from prestow.engines.pegasus.workflow import (
     Entries,
@@ -70,6 +70,7 @@ def emit(
     *,
     store: str = "archive",
     reuse: pl.DataFrame | None = None,
+    receipts: Mapping[str, bytes] | None = None,
 ) -> Emission:
     """Write a plan for Pegasus into a directory that is empty, or not there yet.
 
@@ -86,6 +87,9 @@ def emit(
     reuse : DataFrame or None
         What `prestow.plan.reuse.reusable` gave: outputs taken from a parent run; jobs that have
         nothing else are left out.
+    receipts : mapping of name to bytes, optional
+        Receipts of existing products that have no file of their own, since their run was closed: they travel
+        with the emission.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def emit(
             Problem("PST-E001", f"cannot be made: {error.strerror}", str(into), "name another directory")
         ) from error
     try:
-        emission = _write(plan, site, fresh, into, store, reuse)
+        emission = _write(plan, site, fresh, into, store, reuse, receipts or {})
         if _take_place(fresh, into):
             return emission
         return Emission(**{**{n: getattr(emission, n) for n in Emission.__slots__}, "new": False})
@@ -143,7 +147,13 @@ def _check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None) 
 
 
 def _write(
-    plan: Plan, site: Site, directory: Path, into: Path, store: str, reuse: pl.DataFrame | None
+    plan: Plan,
+    site: Site,
+    directory: Path,
+    into: Path,
+    store: str,
+    reuse: pl.DataFrame | None,
+    receipts: Mapping[str, bytes],
 ) -> Emission:
     settings = site.pegasus
     assert settings is not None
@@ -185,6 +195,11 @@ def _write(
     ):
         document.entries("jobs", entries())
         document.entries("jobDependencies", dependencies(edges, ids))
+    carried = [name for name in receipts if replicas.pop(name, None) is not None]
+    for receipt in carried:
+        path = directory / INPUTS / receipt
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(receipts[receipt])
     _catalogues(directory, site, replicas)
     count = packs.count
     (directory / "README.md").write_text(
@@ -196,7 +211,7 @@ def _write(
     urls = [catalogues.physical_name(replicas[lfn], site.stores) for lfn in replicas]
     exists = pl.DataFrame({"name": list(replicas), "url": urls}, schema={"name": pl.String, "url": pl.String})
     brought = pl.DataFrame(
-        {"name": [f"manifests/{k:05d}.pack" for k in range(count)]}, schema={"name": pl.String}
+        {"name": [*(f"manifests/{k:05d}.pack" for k in range(count)), *carried]}, schema={"name": pl.String}
     ).with_columns(url=pl.lit("file:///"))
     named = pl.DataFrame({column: ids.gather(edges[column]) for column in ("parent", "child")})
     check(facts, pl.concat([exists, brought]), named, flat=settings.data == "condorio")
