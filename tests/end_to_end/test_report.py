@@ -110,6 +110,18 @@ def test_a_plan_that_was_not_run_has_one_and_a_second_plan_is_compared(project: 
     assert "its plan is" in first.err
 
 
+def test_a_run_that_goes_on_has_a_report_too(project: Path, inside) -> None:
+    from prestow.engines.journal import run_lock
+
+    (plan,) = (path for path in (project / "plans").iterdir() if path.is_dir())
+    with run_lock(plan):
+        told = inside("report", "--json", cwd=project).json
+    assert told["verdict"].startswith("under way: ")
+    assert (told["mood"], told["account"]) == ("busy", None)
+    assert "not looked at" in (project / "report.html").read_text()
+    assert told["total"] == sum(told["counts"].values())
+
+
 CONTRAST = """(() => {
   const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return [...n.slice(0, 3), n.length > 3 ? n[3] : 1]; };
   const light = (rgb) => { const [r, g, b] = rgb.slice(0, 3).map((v) => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; };

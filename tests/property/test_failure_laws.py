@@ -13,7 +13,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
 QUOTED = NAMES.map(repr)
 BANDS = st.sampled_from(["g", "r", "u-band", "N708"])
-LAWS = settings(max_examples=50, deadline=None)
+LAWS = settings(max_examples=25, deadline=None)
 KINDS = (
     ("ValueError: fit of {n} rows failed, rms {m} > {n}", "isr"),
     ("KeyError: {q}", "isr"),
