@@ -43,8 +43,8 @@ def upgrade(dry_run: bool, output: Output, directory: Path) -> int:
     """Make an old registry one of today's schema, and of what the universe has gained since.
 
     All at once or not at all; other commands wait meanwhile. It is never done without being asked for.
-    What a step leaves empty it says: such rows come with the next ingest. To be safe, copy the file, or
-    dump the database, before.
+    What a step leaves empty it says, with -n beforehand. A registry can always be made again from its
+    store: prestow rebuild.
     """
     found = open_project(directory).upgrade_registry(dry_run=dry_run)
     following = "prestow registry upgrade" if dry_run and found.needed else "prestow registry status"

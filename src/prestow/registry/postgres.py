@@ -59,9 +59,9 @@ def without_password(url: str) -> str:
             for key in [unquote(pair.partition("=")[0])]
         )
         shown = f"{parts.scheme}://{name}{':***' if colon else ''}{at}{host}{parts.path}"
-        return f"{shown}?{query}" if query else shown
     except ValueError:
         return f"{url.partition('://')[0]}://…"
+    return f"{shown}?{query}" if query else shown
 
 
 def passwords(url: str) -> frozenset[str]:

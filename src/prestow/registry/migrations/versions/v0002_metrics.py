@@ -1,4 +1,4 @@
-"""Metrics of products have a table; those of what was taken in before come with the next `prestow ingest`."""
+"""Metrics of products have a table; it is empty for what was taken in before, until `prestow rebuild`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who read what is looked up by an index; footprints and sky maps have tables, footprints of old frames come by ingest."""
+"""Who read what has an index; footprints and sky maps have tables, empty for what is there until `prestow rebuild`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tainted, frozen and found has tables; what records in the store say of it comes with the next rebuild."""
+"""What is tainted, frozen and found has tables; they are empty until there is such a thing, or `prestow rebuild`."""
 
 from __future__ import annotations
 
