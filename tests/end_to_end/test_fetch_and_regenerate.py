@@ -459,3 +459,85 @@ def test_a_registry_that_is_read_is_not_written(demo: Path) -> None:
         registry = Registry.open(project.configuration.registry, project.universe, read_only=True)
         with registry, pytest.raises(ProjectError):
             registry.register_run("other")
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory, inside: Call) -> Path:
+    """A run in two stages that reads calibrations, writes prototypes, and has a value that was set for it."""
+    base = tmp_path_factory.mktemp("staged")
+    inside("init", "demo", cwd=base)
+    root = base / "demo"
+    for path in (root / "raw").iterdir():
+        number, detector = path.stem.split("-")[2:]
+        if int(number) not in (1, 3) or detector != "0":
+            path.unlink()
+    pipeline = root / "pipeline.yaml"
+    text = pipeline.read_text().replace(
+        "dataset_types:\n",
+        "dataset_types:\n  camera:  {dimensions: [instrument, day_obs], format: yaml, calibration: true}\n",
+        1,
+    )
+    text = text.replace("inputs: {raw: raw}", "inputs: {raw: raw, camera: camera}")
+    coadd = "    outputs: {coadd: coadd}\n"
+    assert text.count(coadd) == 1
+    more = "    barrier: true\n    prototypes: {config: each, environment: once}\n"
+    pipeline.write_text(text.replace(coadd, coadd + more))
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    for night in (20261001, 20261010):
+        (root / "camera.yaml").write_text(f"radius: {night}\n")
+        inside("ingest", "--as", "camera", "camera.yaml", "instrument=simcam", f"night={night}", cwd=root)
+    inside(
+        "calib",
+        "certify",
+        "calib",
+        "camera",
+        "night=20261001",
+        "--begin",
+        "2026-10-01",
+        "--end",
+        "2027-01-01",
+        cwd=root,
+    )
+    for _ in range(2):
+        inside("plan", "--set", "coadd.clip=3.5", cwd=root)
+        inside("run", "--engine", "local", cwd=root)
+        inside("ingest", cwd=root)
+    # What is certified since, and a file that has changed since, are no matter.
+    inside(
+        "calib",
+        "certify",
+        "calib",
+        "camera",
+        "night=20261010",
+        "--begin",
+        "2026-11-01",
+        "--end",
+        "2026-12-01",
+        cwd=root,
+    )
+    task = root / "tasks" / "isr.py"
+    task.write_text(task.read_text() + "\n# changed since\n")
+    return root
+
+
+def test_stages_calibrations_and_what_was_set_are_as_they_were(
+    staged: Path, tmp_path: Path, inside: Call
+) -> None:
+    for path in [
+        *(staged / "store/demo/calexp").rglob("*-202611010001-*"),
+        *(staged / "store/demo/coadd").iterdir(),
+    ]:
+        path.unlink()
+    into = tmp_path / "sandbox"
+    told = inside("fetch", COADD, "--into", into, "--json", cwd=staged).json
+    assert told["notes"] == []
+    assert [name for name in told["names"] if "camera" in name]
+    assert {a["type"] for a in told["absent"]} == {"coadd", "calexp"}
+    made = inside("regenerate", "--json", cwd=into).json
+    assert {q["task"]: q["quanta"] for q in made["quanta"]} == {"calibrate": 1, "coadd": 1}
+    assert {(d["answer"], *d["how"]) for d in made["datasets"]} == {("equal", "to the byte")}
+    assert {d["type"] for d in made["datasets"]} == {"calexp", "summary", "coadd", "coadd_config"}
+    # The file that a person reads there is the pipeline that the run is bound to.
+    again = inside("plan", "-n", "--json", cwd=into).json
+    assert again["run"] == "demo"
+    assert "20261001" in inside("calib", "list", cwd=into).out

@@ -124,13 +124,19 @@ def fill_registry(
     register_receipts(registry, receipts, here)
     roots = [one for one in known.datasets.values() if not one.quantum and one.id in here]
     registry.insert_datasets(_roots(roots))
+    _bring_certifications(project, known, registry, store)
+    certify_again(registry, store)
+
+
+def _bring_certifications(project: Project, known: Ancestry, registry: Registry, store: Store) -> None:
+    """Bring what certifies a dataset of the ancestry; what others superseded it with is not there, either."""
+    ids = {one.id.replace("-", "") for one in known.datasets.values() if not one.quantum}
     for collection in project.registry.certified.collections():
         for kind in project.registry.certified.types((collection,)):
-            if any(one.type == kind for one in known.datasets.values()):
-                for act in read_certifications(project.store, collection, kind):
+            for act in read_certifications(project.store, collection, kind):
+                if ids.intersection(key.replace("-", "") for key in act.datasets):
                     put_certification(store, act)
-                registry.certified.create(collection)
-    certify_again(registry, store)
+                    registry.certified.create(collection)
 
 
 def certify_again(registry: Registry, store: Store) -> None:

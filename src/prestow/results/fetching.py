@@ -119,6 +119,7 @@ def reach(
         if key not in present and not one.quantum and (why := _gone_root(one, stores, output))
     }
     costs = Costs(ancestry, output)
+    costs.of(list(ancestry.quanta))  # what anything costs is wanted later, where the reports are not
     absent: list[Absent] = []
     every: list[str] = []
     for one in sorted(within, key=lambda d: (d.level, d.type, str(d))):
