@@ -71,7 +71,7 @@ def floor(store: Path, database: Path) -> tuple[float, float]:
             kind, ident, run, recipe, planned, data_id = found
             datasets.append((ident, kind, run, data_id, recipe, planned))
             artifacts.append((ident, path, len(data), digest))
-            if len(datasets) == 2000:  # noqa: PLR2004 - as many as prestow takes at once
+            if len(datasets) == 2000:
                 insert()
     insert()
     connection.close()
@@ -148,14 +148,10 @@ def main() -> None:
             full.append(ours(store, directory / f"full-{n}.db", "full"))
             receipt.append(ours(store, directory / f"receipt-{n}.db", "receipt"))
             slow.append(ours(ingest_files.SlowStore(store.uri), directory / f"slow-{n}.db", "receipt"))
-            slow_full = (
-                ours(ingest_files.SlowStore(store.uri), directory / f"slow-full-{n}.db", "full")
-                if not n
-                else slow_full
-            )  # noqa: F821
             print(
                 f"# floor {bare[-1]} full {full[-1]} receipt {receipt[-1]} slow {slow[-1]}", file=sys.stderr
             )
+        slow_full = ours(ingest_files.SlowStore(store.uri), directory / "slow-full.db", "full")
         least = min(spent for _, spent in bare)
         spent = min(spent for _, spent in full)
         cores = os.cpu_count() or 1

@@ -31,7 +31,7 @@ DELAY = 0.02
 class SlowStore(FileStore):
     """A directory each of whose calls takes 20 ms longer."""
 
-    def __getattribute__(self, name: str):  # noqa: ANN204 - whatever it is
+    def __getattribute__(self, name: str):
         if name in (
             "read",
             "size",

@@ -34,6 +34,7 @@ from prestow.formats.fits_story import (
     TABLE,
     read_cards_of_story,
     read_rows,
+    refuse_repeated,
     science_cards,
     story_cards,
     story_table,
@@ -42,6 +43,7 @@ from prestow.formats.fits_story import (
 _CHUNK: Final = BLOCK * 364  # about 1 MiB, in whole blocks
 _HELD: Final = 64 << 20  # data of an HDU up to this size is read once, larger data twice
 _BLANK: Final = b" " * 80
+_MOST_BLOCKS: Final = 2000  # of a header; 72,000 cards
 _GZIP: Final = b"\x1f\x8b"
 _PACKED: Final = 64 << 10  # of a compressed file at a time
 
@@ -100,6 +102,7 @@ class FITS:
                     values = unit.values
                     if "PSTVERS" not in values:
                         return None
+                    refuse_repeated(unit.header, unit.where)
                 elif unit.is_table:
                     data = b"".join(file.data(unit))
                     rows = read_rows(unit.values, data[: unit.size], unit.where)
@@ -295,6 +298,8 @@ class _Source:
             if len(block) < BLOCK:
                 raise damaged(f"the header has no END: the file is cut off after {self.size:,} bytes", where)
             blocks.append(block)
+            if len(blocks) > _MOST_BLOCKS:
+                raise damaged(f"the header has more than {_MOST_BLOCKS * BLOCK // 80:,} cards", where)
         return b"".join(blocks)
 
     def data(self, unit: _Unit) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Final
 from prestow.errors import PrestowError
 from prestow.formats import STORY_SCHEMA, Story
 from prestow.formats.fits_cards import BITPIX, BLOCK, CARD, card, end_of, padded, values_of
-from prestow.formats.fits_story import story_cards, table_head, table_rows
+from prestow.formats.fits_story import Told, story_cards, table_head, table_rows
 
 Read = Callable[[int, int], bytes]
 """Gives so many bytes from a place on; fewer at the end of the file."""
@@ -23,7 +23,7 @@ _HDUS: Final = 10_000
 _MOST: Final = 64  # blocks of a header that are looked at here
 
 
-def holds_story(read: Read, size: int, story: Story) -> bool:
+def holds_story(read: Read, size: int, story: Story | Told) -> bool:
     """Say whether a file of that size holds this story and no other, every HDU whole.
 
     Examples
@@ -38,7 +38,7 @@ def holds_story(read: Read, size: int, story: Story) -> bool:
         return False
 
 
-def expected_cards(story: Story) -> bytes:
+def expected_cards(story: Story | Told) -> bytes:
     """Give the cards of a story, as `story_cards`; those that its run and task share are made once."""
     if story.planned != story.used or any(given.state != "made" for given in story.inputs):
         return story_cards(story)
@@ -59,7 +59,7 @@ def expected_cards(story: Story) -> bytes:
     )
 
 
-def expected_table(story: Story) -> tuple[bytes, bytes]:
+def expected_table(story: Story | Told) -> tuple[bytes, bytes]:
     """Give the header of a story's table up to its checksums, and its rows."""
     rows, widths, count = table_rows(story)
     return _head(widths, count), rows

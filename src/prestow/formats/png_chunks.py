@@ -19,6 +19,7 @@ _COLORS: Final = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RG
 _CRITICAL: Final = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _LARGEST: Final = (1 << 31) - 1
 _LEVEL: Final = 6
+_LARGEST_TEXT: Final = 64 << 20
 
 
 class DamageError(ValueError):
@@ -158,12 +159,23 @@ def text_of(chunk: Chunk) -> str:
         if chunk.kind == b"tEXt":
             return rest.decode("latin-1")
         if chunk.kind == b"zTXt":
-            return zlib.decompress(rest[1:]).decode("latin-1")
+            return _unpacked(rest[1:]).decode("latin-1")
         compressed = rest[0]
         text = rest[2:].split(b"\0", 2)[2]
-        return (zlib.decompress(text) if compressed else text).decode()
+        return (_unpacked(text) if compressed else text).decode()
     except (IndexError, ValueError, zlib.error) as error:
         raise DamageError(f"the text under '{keyword_of(chunk)}' cannot be read: {error}") from error
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Unpack a text, unless it is a huge one: a few bytes may stand for all memory."""
+    unpacking = zlib.decompressobj()
+    text = unpacking.decompress(data, _LARGEST_TEXT)
+    if unpacking.unconsumed_tail:
+        raise ValueError(f"it is larger than {_LARGEST_TEXT >> 20} MiB")
+    if not unpacking.eof:
+        raise ValueError("it is cut off")
+    return text
 
 
 def _shown(kind: bytes) -> str:

@@ -15,6 +15,7 @@ import yaml
 
 from prestow.formats.plain import PlainDocument, damaged, mapping_of
 
+_MOST_VALUES = 1_000_000
 _NUMBER = re.compile(r"[-+.0-9][-+.0-9eEoOxX_a-fA-F]*")
 _Fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -74,7 +75,7 @@ class YAML(PlainDocument):
         """Read a mapping; tags, repeated keys and keys that are no text are refused."""
         try:
             with open(path, "rb") as file:
-                document = yaml.load(file.read().decode("utf-8"), _Loader)  # noqa: S506 - a safe loader
+                document = _loaded(file.read().decode("utf-8"), path)
         except OSError as error:
             raise damaged(f"cannot be read: {error.strerror}", path) from error
         except yaml.MarkedYAMLError as error:
@@ -101,6 +102,33 @@ class YAML(PlainDocument):
             return str(text).encode()
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise damaged(f"cannot be written as YAML: {error}", path, "give finite plain values") from error
+
+
+def _loaded(text: str, path: Path) -> Any:
+    """Read a document, unless anchors make it much more than what stands there."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if "*" in text and _values(node, {}) > _MOST_VALUES:
+            what = f"its anchors stand for more than {_MOST_VALUES:,} values"
+            raise damaged(what, path, "write what is meant, without anchors")
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values of a node, each as often as it is referred to; that one holds itself, loading tells."""
+    key = id(node)
+    if key not in known:
+        known[key] = 0  # while it is being counted
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else (
+            node.value if isinstance(node, yaml.SequenceNode) else []
+        )  # fmt: skip
+        known[key] = 1 + sum(_values(part, known) for part in inner)
+    return known[key]
 
 
 def _plain(value: Any, path: Path) -> Any:

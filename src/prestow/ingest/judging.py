@@ -13,28 +13,35 @@ import os
 import stat
 import threading
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Any, Final
 
 from prestow.commit import Promoted, promote
 from prestow.errors import Problem
-from prestow.formats import Story, StoryInput, StoryRoot
 from prestow.formats.fits_matching import holds_story
+from prestow.formats.fits_story import Told, ToldInput, ToldRoot
 from prestow.ingest.levels import Checking
 from prestow.ingest.verifying import Verifier, identity_of
 from prestow.manifest import RECEIPT_SCHEMA, Receipt, ReceiptInput, ReceiptOutput, Root
 from prestow.model.hashing import canonical_json
 from prestow.stores import Linkable, Store
+from prestow.stores.file import FileStore
 
 Row = tuple[Any, ...]  # Any: values of a row
 Plain = dict[str, Any]  # Any: parsed JSON
 
 _HELD: Final = 16 << 20  # bytes of a file that is read at once; of a larger one piece by piece
 _PIECE: Final = 1 << 20
-_RECEIPT: Final = frozenset((*Receipt.__dataclass_fields__, "schema"))
-_INPUT: Final = frozenset(ReceiptInput.__dataclass_fields__)
-_OUTPUT: Final = frozenset(ReceiptOutput.__dataclass_fields__) - {"metrics"}
-_ROOT: Final = frozenset(Root.__dataclass_fields__)
+_RECEIPT: Final = frozenset(Receipt.__dataclass_fields__)
+_NEEDED: Final = frozenset(
+    name
+    for name, f in Receipt.__dataclass_fields__.items()
+    if f.default is MISSING and f.default_factory is MISSING
+)
+_INPUTS: Final = {frozenset(ReceiptInput.__dataclass_fields__)}
+_OUTPUT: Final = frozenset(ReceiptOutput.__dataclass_fields__)
+_OUTPUTS: Final = {_OUTPUT, _OUTPUT - {"metrics"}}
+_ROOTS: Final = {frozenset(Root.__dataclass_fields__)}
 OTHER_NAMES: Final = "use one pipeline per registry, or other names"
 _ID_BYTES: Final = 16
 _DIGEST_BYTES: Final = 32
@@ -114,6 +121,7 @@ class Judge:
         self._deleted = deleted
         self._numbers = numbers
         self._linkable = isinstance(store, Linkable)
+        self._root = os.fspath(store.local_path("a"))[:-1] if type(store) is FileStore else ""
         self._own = threading.local()  # a buffer, and a verifier with its temporary directory
         self._inside: dict[str, bool] = {}
         self._verifiers: list[Verifier] = []
@@ -240,8 +248,9 @@ class Judge:
         """Say whether a file is at its name with its size, story and, in full, digest."""
         if not self._linkable:
             return False
-        path = os.fspath(self._store.local_path(output["path"]))  # type: ignore[attr-defined]  # it is linkable
-        if not self._is_inside(path, output["path"]):
+        name = output["path"]  # `identity_of` has seen that it is a name in a store
+        path = self._root + name if self._root else os.fspath(self._store.local_path(name))  # type: ignore[attr-defined]  # it is linkable
+        if not self._is_inside(path, name):
             return False
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -282,7 +291,7 @@ class Judge:
 
     def _is_inside(self, path: str, name: str) -> bool:
         """Say whether the directory of a file is in its store, no link leading out."""
-        directory = os.path.dirname(path)
+        directory = path[: path.rfind("/")]
         inside = self._inside.get(directory)
         if inside is None:
             root = os.path.realpath(path[: -len(name)] or "/") if path.endswith(f"/{name}") else ""
@@ -327,20 +336,34 @@ def parsed(data: bytes) -> Plain:
         If it is none.
     """
     text = data.decode()
-    plain = json.loads(text)
+    try:
+        plain = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if "\\u" in text:
         _check_texts(canonical_json(plain))
-    if (
-        isinstance(plain, dict)
-        and plain.get("schema") == RECEIPT_SCHEMA
-        and plain.keys() == _RECEIPT
-        and all(given.keys() == _INPUT for given in plain["inputs"])
-        and all(output.keys() - {"metrics"} == _OUTPUT for output in plain["outputs"])
-        and all(root.keys() == _ROOT for root in plain["roots"])
-    ):
-        return plain
-    whole: Plain = json.loads(Receipt.from_json(data.decode()).to_json())
+    if isinstance(plain, dict) and plain.pop("schema", None) == RECEIPT_SCHEMA:
+        if plain.keys() != _RECEIPT and _NEEDED <= plain.keys() <= _RECEIPT:
+            plain = {**_absent(), **plain}
+        if (
+            plain.keys() == _RECEIPT
+            and {frozenset(given) for given in plain["inputs"]} <= _INPUTS
+            and {frozenset(output) for output in plain["outputs"]} <= _OUTPUTS
+            and {frozenset(root) for root in plain["roots"]} <= _ROOTS
+        ):
+            return plain
+    whole: Plain = json.loads(Receipt.from_json(text).to_json())
+    del whole["schema"]
     return whole
+
+
+def _absent() -> Plain:
+    """Give the values of a receipt's keys that need not be there."""
+    return {
+        name: f.default if f.default_factory is MISSING else f.default_factory()
+        for name, f in Receipt.__dataclass_fields__.items()
+        if name not in _NEEDED
+    }
 
 
 def _id(text: str | None) -> bytes | None:
@@ -375,7 +398,7 @@ def _check_texts(text: str) -> None:
         raise ValueError("there is a NUL in a text")
 
 
-def _story(plain: Plain, output: Plain) -> Story:
+def _story(plain: Plain, output: Plain) -> Told:
     """Give the story that the file of an output must hold."""
     own = plain["data_id"]
     text = canonical_json(own)
@@ -383,17 +406,15 @@ def _story(plain: Plain, output: Plain) -> Story:
     def told(values: Plain) -> str:
         return text if values == own else canonical_json(values)
 
-    inputs = tuple(
-        [
-            StoryInput(
-                i["connection"], i["type"], told(i["data_id"]), i["id"], i["state"], i["code"] or "", i["sha256"] or "",
-                "" if i["state"] in ("lost", "blocked") else i["actual_recipe"] or "",
-            )
-            for i in plain["inputs"]
-        ]
-    )  # fmt: skip
-    return Story(
+    inputs = [
+        ToldInput(
+            i["connection"], i["type"], told(i["data_id"]), i["id"], i["state"], i["code"] or "", i["sha256"] or "",
+            "" if i["state"] in ("lost", "blocked") else i["actual_recipe"] or "",
+        )
+        for i in plain["inputs"]
+    ]  # fmt: skip
+    return Told(
         output["type"], output["id"], plain["run"], told(output["data_id"]), plain["task"], plain["version"] or "",
         plain["actual_recipe"], plain["planned_recipe"], len(inputs), sum([i.state == "made" for i in inputs]), inputs,
-        tuple([StoryRoot(r["type"], told(r["data_id"]), r["id"]) for r in plain["roots"]]),
+        [ToldRoot(r["type"], told(r["data_id"]), r["id"]) for r in plain["roots"]],
     )  # fmt: skip

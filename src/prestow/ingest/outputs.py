@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from prestow.commit import ASIDE, DELETED, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
@@ -146,8 +146,8 @@ class Taking:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: Any) -> None:  # Any: as contexts are told
-        self._stack.__exit__(*error)
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
 
     def take(
         self,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
 from prestow.stores import Put, check_name
@@ -48,6 +48,9 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.uri!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self.uri} is memory of this process: no other one has it")
 
     def read(self, name: str) -> bytes:
         """Give the bytes of a name."""
