@@ -54,7 +54,7 @@ def export(
         fix = "prestow export --collection C --into DIR, or prestow export --verify DIR"
         raise ProjectError(Problem("PST-G005", f"{lacking} is missing", fix=fix))
     project = open_project(directory)
-    found = project.export(collections, os.path.join(directory, into), format=format_, obscore=obscore)
+    found = project.export(collections, os.path.normpath(directory / into), format=format_, obscore=obscore)
     rows = ", ".join(f"{count:,} {table}" for table, count in found.tables.items())
     text = f"wrote {found.directory}: {count_text(len(found.files), 'file')}\n  {rows} of {', '.join(found.runs)}"
     output.answer("export", found.as_dict(), text, following=f"prestow export --verify {shlex.quote(into)}")

@@ -42,7 +42,7 @@ def merge(
         if done == total or done % 100 == 0:
             click.echo(f"\r  {what}: {done:,} of {total:,}".ljust(50) + "\r", nl=False, err=True)
 
-    places = [text if "://" in text else os.path.join(directory, text) for text in (*sources, into)]
+    places = [text if "://" in text else os.path.normpath(directory / text) for text in (*sources, into)]
     found = merge_projects(
         places[:-1], places[-1], link=link, dry_run=dry_run, progress=progress if shown else None
     )

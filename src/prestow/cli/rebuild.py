@@ -62,7 +62,7 @@ def _text(found: Rebuilding) -> str:
     lines = [f"{count_text(records, 'record')}, {count_text(found.sources['receipts'], 'receipt')} of {runs}"]
     if found.rebuilt is not None:
         rows = found.rebuilt.rows
-        made = f"made {found.url}" if found.url else "made, and thrown away"
+        made = f"made {_shown(found.url)}" if found.url else "made, and thrown away"
         lines.append(
             f"{made}: {count_text(rows['dataset'], 'dataset')}, {count_text(rows['quantum'], 'quantum', 'quanta')}, "
             f"{count_text(rows['collection'], 'collection')}"
@@ -73,7 +73,9 @@ def _text(found: Rebuilding) -> str:
             )
     if found.compared:
         lines.append(
-            f"equal to {found.compared}" if not found.differences else f"differs from {found.compared}:"
+            f"equal to {_shown(found.compared)}"
+            if not found.differences
+            else f"differs from {_shown(found.compared)}:"
         )
     for one in found.differences:
         lines.append(
@@ -82,3 +84,11 @@ def _text(found: Rebuilding) -> str:
         lines += [f"    here   {', '.join(map(str, row))}" for row in one.rebuilt]
         lines += [f"    there  {', '.join(map(str, row))}" for row in one.other]
     return "\n".join(lines)
+
+
+def _shown(url: str) -> str:
+    """Give the path of a file, from here if it is below; or a URL as it is."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return url

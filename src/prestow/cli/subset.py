@@ -53,7 +53,7 @@ def subset(
             click.echo(f"\r  {what}: {done:,} of {total:,}".ljust(50) + "\r", nl=False, err=True)
 
     found = project.subset(
-        collections, os.path.join(directory, into), where=where, types=types, link=link, dry_run=dry_run,
+        collections, os.path.normpath(directory / into), where=where, types=types, link=link, dry_run=dry_run,
         progress=progress if shown else None,
     )  # fmt: skip
     following = f"cd {shlex.quote(into)} && prestow plan --run dev --input {shlex.quote(collections[0])}"

@@ -167,11 +167,12 @@ def _merge_quantum(
         if standing is None
         else _disagreement(work, source, name, receipt, standing, where)
     )
-    if conflict is None:
-        conflict = _lacking(work, source, name, receipt)
+    if conflict is not None:
+        refused.update(output.id for output in receipt.outputs)
+    else:
+        conflict = _lacking(work, source, name, receipt)  # what was made of it is as good as ever
     if conflict is not None:
         work.conflicts.append(conflict)
-        refused.update(output.id for output in receipt.outputs)
         return
     _take(work, source, name, receipt)
 

@@ -138,7 +138,7 @@ def _made(
         registry = stack.enter_context(Registry.open(at, project.universe, create=True))
         made = rebuild(registry, project.store, store_name=STORE, sources=sources, progress=progress)
         found = differences(registry, standing) if standing is not None else ()
-    return Rebuilding(url, counted, made, other, found)
+    return Rebuilding(told(url), counted, made, told(other), found)
 
 
 def _refuse_used(project: OpenedProject, url: str, *, resume: bool) -> None:
@@ -154,14 +154,22 @@ def _refuse_used(project: OpenedProject, url: str, *, resume: bool) -> None:
     except ProjectError as error:
         what = f"something is there that is no registry of this project: {error.problems[0].what}"
         fix = "move it away, or make the new one elsewhere: prestow rebuild --into NEW.db"
-        raise ProjectError(Problem("PST-B001", what, url, fix)) from error
+        raise ProjectError(Problem("PST-B001", what, told(url), fix)) from error
     if not empty:
         what = "there is a registry already, and it is in use"
         fix = (
             "look whether it agrees with the files: prestow rebuild -n --compare URL; make one elsewhere: --into NEW.db; "
             "add what it lacks: --resume; or move it away and say the same again"
         )
-        raise ProjectError(Problem("PST-B001", what, url, fix))
+        raise ProjectError(Problem("PST-B001", what, told(url), fix))
+
+
+def told(url: str) -> str:
+    """Give the URL of a registry as it may be shown: without a password."""
+    from prestow.registry.database import is_postgres
+    from prestow.registry.postgres import without_password
+
+    return without_password(url) if is_postgres(url) else url
 
 
 def _same(a: str, b: str) -> bool:

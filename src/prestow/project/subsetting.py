@@ -88,7 +88,7 @@ def make_subset(
     if dry_run:
         place = open_store(f"file://{target}/store")
         return Subset(
-            str(target), part, merge([project.store], place, store_name=STORE, dry_run=True, wanted=wanted)
+            into, part, merge([project.store], place, store_name=STORE, dry_run=True, wanted=wanted)
         )
     made = set_up(target, project.configuration, comment=f"a part of {project.root}")
     place = open_store(made.store)
@@ -97,4 +97,4 @@ def make_subset(
         own.rebuild(resume=True)
         own.registry.register_runs([RUN, *part.runs])
         put_in_front(own.registry, own.store, CHAIN, [RUN, *part.runs])
-    return Subset(str(target), part, merged)
+    return Subset(into, part, merged)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.errors import Problem, ProjectError, raise_all
+from prestow.registry.database import is_postgres
+from prestow.registry.postgres import passwords, without_password
 from prestow.results.source_tables import ID, Catalogue, Catalogues, described
 from prestow.stores import TEMPORARY
 
@@ -212,7 +214,7 @@ def write_database(whole: Catalogues, url: str, progress: Progress | None = None
     import adbc_driver_manager
 
     _refuse_nested(whole, "a database")
-    shown = url.rpartition("@")[2] if "@" in url else url
+    shown = without_password(url) if is_postgres(url) else url
     try:
         with closing(_connect(url)) as connection:
             there = _there(connection, whole, shown)
@@ -230,6 +232,8 @@ def write_database(whole: Catalogues, url: str, progress: Progress | None = None
             rows = _query(connection, f'SELECT count(*) FROM "{whole.type}"')[0][0]
     except adbc_driver_manager.Error as error:
         text = str(error).splitlines()[0]
+        for secret in passwords(url) if is_postgres(url) else ():
+            text = text.replace(secret, "***")
         raise ProjectError(
             Problem("PST-B007", f"the database cannot be used: {text}", shown, "check it")
         ) from error
@@ -244,7 +248,7 @@ def write_database(whole: Catalogues, url: str, progress: Progress | None = None
 
 
 def _connect(url: str) -> Any:  # Any: ADBC has no types
-    if url.startswith(("postgresql://", "postgres://")):
+    if is_postgres(url):
         from adbc_driver_postgresql import dbapi as postgresql
 
         return postgresql.connect(url)
