@@ -49,21 +49,12 @@ class Checking:
             PST-G005 for anything else.
         """
         word, colon, share = str(text).partition(":")
-        try:
-            level = Level(word)
-            if colon and level is not Level.SAMPLE:
-                raise ValueError
-            if level is not Level.SAMPLE:
-                return cls(level, float(level is Level.FULL))
-            number = SHARE if not colon else float(share[:-1]) / 100 if share.endswith("%") else float(share)
-            if not 0 < number <= 1:
-                raise ValueError
-        except ValueError:
+        number = _share(share) if colon else SHARE
+        if word not in set(Level) or number is None or (colon and word != Level.SAMPLE):
             fix = "say receipt, sample, sample:5% or full"
-            raise ProjectError(
-                Problem("PST-G005", f"no level of checking: '{text}'", "--level", fix)
-            ) from None
-        return cls(level, number)
+            raise ProjectError(Problem("PST-G005", f"no level of checking: '{text}'", "--level", fix))
+        level = Level(word)
+        return cls(level, number if level is Level.SAMPLE else float(level is Level.FULL))
 
     def in_full(self, dataset: str) -> bool:
         """Say whether the dataset of that id is looked at in full."""
@@ -73,3 +64,12 @@ class Checking:
 
     def __str__(self) -> str:
         return f"{self.level}:{100 * self.share:.4g}%" if self.level is Level.SAMPLE else str(self.level)
+
+
+def _share(text: str) -> float | None:
+    """Read ``5%`` or ``0.05``; None if it is no share."""
+    try:
+        number = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        return None
+    return number if 0 < number <= 1 else None
