@@ -45,6 +45,7 @@ COMMANDS = {
     "account": ("prestow.cli.account:account", "Hold what was planned and what is there against each other."),
     "retry": ("prestow.cli.retry:retry", "Put failed jobs back, with other memory, hosts or site."),
     "repair": ("prestow.cli.repair:repair", "Make good what was lost, in a child run."),
+    "taint": ("prestow.cli.taint:taint", "Mark a dataset as bad, and list all that it touched."),
     "look": ("prestow.cli.look:look", "Look at a product: a picture, the first rows, or the document."),
     "compare": (
         "prestow.cli.compare:compare",

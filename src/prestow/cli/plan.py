@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from prestow.cli.chosen import chosen_facts, chosen_lines, paired, taken_lines, 
 from prestow.cli.group import open_project, shared_options
 from prestow.cli.left_out import left_out_lines
 from prestow.cli.output import Doing, Output, duration_text, is_terminal, size_text, table
+from prestow.cli.plan_tainted import replaced_lines, replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,6 +134,14 @@ if TYPE_CHECKING:
 @click.option(
     "--list", "listed", is_flag=True, help="Only list the plans that there are, and whose names are reserved."
 )
+@click.option(
+    "--with-tainted", is_flag=True, help="Take inputs that are tainted, or made from such, all the same."
+)
+@click.option(
+    "--replace-tainted",
+    is_flag=True,
+    help="The request of the run that used what is tainted, once more without it, in a child run.",
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Only look; write nothing and bind nothing.")
 @shared_options
 def plan(
@@ -158,6 +167,8 @@ def plan(
     promised: bool,
     only_components: bool,
     listed: bool,
+    with_tainted: bool,
+    replace_tainted: bool,
     dry_run: bool,
     output: Output,
     directory: Path,
@@ -196,27 +207,17 @@ def plan(
         )  # fmt: skip
         show_components(found, output)
         return
+    asked: dict[str, Any] = {
+        "where": where, "overrides": overrides, "inputs": inputs, "as_of": as_of, "child_of": child_of, "exclude": exclude,
+        "data_ids": data_ids, "want": want, "part": part, "promised": promised, "flat": flat, "sample": chosen,
+        "waive": waive, "because": because, "with_tainted": with_tainted,
+    }  # fmt: skip
+    replaced = replacement(project, asked) if replace_tainted else None
+    if replaced is not None:
+        asked = {**replaced.request, "waive": (*replaced.request["waive"], *waive)}
+        asked["because"] = because or asked["because"]
     made = project.plan(
-        where,
-        run=run,
-        overrides=overrides,
-        inputs=inputs,
-        as_of=as_of,
-        child_of=child_of,
-        sample=chosen,
-        site=site,
-        waive=waive,
-        because=because,
-        whole=whole,
-        flat=flat,
-        exclude=exclude,
-        data_ids=data_ids,
-        want=want,
-        part=part,
-        promised=promised,
-        reuse=reuse,
-        dry_run=dry_run,
-        tell=doing.tell,
+        **asked, run=run, site=site, whole=whole, reuse=reuse, dry_run=dry_run, tell=doing.tell
     )
     doing.tell("count what is there")
     numbers = summary(made)
@@ -243,6 +244,7 @@ def plan(
             f"        inputs: {existing:,} found, 0 missing"
         ),
         *taken_lines(made, elsewhere, reuse),
+        *([] if replaced is None else replaced_lines(project, replaced, made)),
         *chosen_lines(made),
         *left_out_lines(numbers),
         *([f"    {short_line(forecast)}"] if forecast.runs or site else []),
@@ -278,6 +280,8 @@ def plan(
         (["--want", one] for one in want),
         [["--part", part]] if part else [],
         [["--promised"]] if promised else [],
+        [["--with-tainted"]] if with_tainted else [],
+        [["--replace-tainted"]] if replace_tainted else [],
     )
     same = shlex.join(["plan", *(word for option in chain(*again, *accepted) for word in option)])
     following = f"prestow {same}" if dry_run else f"prestow run          {look}"

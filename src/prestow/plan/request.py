@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prestow.plan.promising import Promised
     from prestow.plan.stages import Stage
     from prestow.plan.state import State
+    from prestow.plan.tainted import Tainted
     from prestow.query import Selection
     from prestow.query.data_ids import DataIds
 
@@ -81,6 +82,8 @@ class Request:
         Which part of a pipeline with barriers ``pipeline`` is, see `prestow.plan.stages`.
     origins : frozenset of str
         Where values of configuration are from that were given for this plan: ``--set``, ``file:line``.
+    tainted : Tainted or None
+        Existing datasets that are known to be bad, or were made from such, see `prestow.plan.tainted`.
     tell : callable
         Told what the planner does now, a word or a few, as it goes.
     """
@@ -107,6 +110,7 @@ class Request:
     promised: Promised | None = None
     stage: Stage | None = None
     origins: frozenset[str] = frozenset()
+    tainted: Tainted | None = None
     tell: Callable[[str], None] = field(default=lambda _: None, compare=False, repr=False)
 
 

@@ -141,13 +141,24 @@ class Ancestry(Protocol):
     def datasets(self, types: Sequence[str], collections: Sequence[str], *, first: bool = True) -> pa.Table:
         """Give datasets with their location and quantum."""
 
+    @property
+    def tainting(self) -> Taints:
+        """What is tainted, and what was made from that."""
+
+
+class Taints(Protocol):
+    """What is asked of `Ancestry.tainting`."""
+
+    def bad_quanta(self) -> Collection[bytes]:
+        """Give the quanta that made or used what is tainted, at any depth."""
+
 
 def reusable(plan: Plan, registry: Ancestry, said: Reuse | None = None) -> pl.DataFrame | None:
     """Give the outputs that are taken from another run, or None if there is none to take from.
 
     A quantum is taken when a parent, or a run that `choose_reuse` named, settled it as made or declined,
     and its *actual* recipe there is the planned one here: so whatever a loss touched is made again, and
-    nothing else. The nearest parent wins. A made quantum of which a required output is not in the registry
+    nothing else. Nor is what is tainted or was made from such, unless the plan takes it. The nearest parent wins. A made quantum of which a required output is not in the registry
     is not taken.
 
     Parameters
@@ -203,6 +214,8 @@ def _matched(
     wanted = plan.tables.scan("quanta").select("quantum", _octets("recipe")).collect()
     schema = {"quantum": pl.UInt32, "old": pl.Binary, "state": pl.String, "run": pl.String}
     found = [pl.DataFrame(schema=schema)]
+    taken = (plan.document["request"].get("tainted") or {}).get("taken", False)
+    bad = pl.Series(list(() if taken else registry.tainting.bad_quanta()), dtype=pl.Binary).implode()
     for position, run in enumerate(runs):
         ways: list[tuple[pl.DataFrame, str, list[str]]] = [(wanted, "actual_recipe", ["made", "declined"])]
         if kept is not None and position < parents:
@@ -210,10 +223,11 @@ def _matched(
         for quanta, recipe, states in ways:
             there = _frame(registry.settled(run, recipe)).filter(pl.col("state").is_in(states))
             columns = there.select("state", old=_octets("id"), recipe=_octets(recipe))
-            taken = quanta.join(columns, on="recipe", how="inner").with_columns(run=pl.lit(run))
-            found.append(taken.select(list(schema)))
-            if taken.height:
-                gone = taken["quantum"].implode()
+            columns = columns.filter(~pl.col("old").is_in(bad))
+            matched = quanta.join(columns, on="recipe", how="inner").with_columns(run=pl.lit(run))
+            found.append(matched.select(list(schema)))
+            if matched.height:
+                gone = matched["quantum"].implode()
                 wanted = wanted.filter(~pl.col("quantum").is_in(gone))
                 kept = None if kept is None else kept.filter(~pl.col("quantum").is_in(gone))
     return pl.concat(found).unique("quantum", keep="first", maintain_order=True)

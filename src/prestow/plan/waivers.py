@@ -23,7 +23,7 @@ from prestow.plan.state import LeftOut, State, Waived
 SHOWN = 5  # data IDs named in one problem
 KINDS = (
     "missing", "minimum", "partial", "calibration_gap", "calibration_overlap", "promised_late", "hook", "where",
-    "excluded", "upstream", "not_wanted", "other_part",
+    "excluded", "tainted", "contaminated", "upstream", "not_wanted", "other_part",
 )  # fmt: skip
 """What reasons begin with."""
 PARTIAL = "partial:"

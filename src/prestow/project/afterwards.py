@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from prestow.results.retiring import Retiring
     from prestow.results.retrying import PutBack
     from prestow.results.status import Status
+    from prestow.results.tainting import Taint
     from prestow.results.tracing import Trace
 
 
@@ -389,6 +390,34 @@ class ProjectWithResults(ProjectWithPlans):
         from prestow.results.causes import why
 
         return why(self.recorded(run=run), words, run=run)
+
+    def taint(
+        self,
+        *words: str,
+        because: str = "",
+        run: str | None = None,
+        lift: bool = False,
+        look: bool = False,
+    ) -> Taint:
+        """Mark datasets as bad (``lift``: as good again), and give all that was made from them.
+
+        Parameters
+        ----------
+        words : str
+            A dataset, or several by part of a data ID, as on the command line. None, with ``look``: all that is tainted.
+        because : str
+            Why; it stays on record.
+        look : bool
+            Change nothing.
+
+        Raises
+        ------
+        ProjectError
+            PST-T020 to PST-T022; PST-G012, PST-G014: see `prestow.project.tainting.taint`.
+        """
+        from prestow.project.tainting import taint
+
+        return taint(self, words, because, run=run, lift=lift, look=look)
 
     def look(
         self,

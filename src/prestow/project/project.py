@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan, Request, Sample
     from prestow.plan.promising import Promised
     from prestow.plan.splitting import Components
+    from prestow.plan.tainted import Tainted
     from prestow.project.binding import Target
     from prestow.project.fetching import Fetched
     from prestow.project.regenerating import Regenerated
@@ -258,6 +259,7 @@ class Project(ProjectWithArchive):
         part: str = "",
         promised: bool = False,
         reuse: Sequence[str] = (),
+        with_tainted: bool = False,
         dry_run: bool = False,
         tell: Callable[[str], None] = lambda _: None,
     ) -> Plan:
@@ -306,6 +308,8 @@ class Project(ProjectWithArchive):
             Take inputs that are promised as if they were there, see `promise`. What reads them waits.
         reuse : sequence of str
             Runs to take from besides the parents (``any``: all), when the plan runs; as `run` keeps it.
+        with_tainted : bool
+            Take inputs that are tainted, or made from such, all the same; see `taint`.
         dry_run : bool
             Only look: nothing is written, and the run is not bound.
         tell : callable, optional
@@ -346,7 +350,7 @@ class Project(ProjectWithArchive):
         asked = replace(
             request, check=outlook.problems, waive=tuple(waive), waive_because=because, whole=whole, flat=flat,
             want=tuple(want), part=part, promised=self._promised() if promised else None,
-            tell=tell,
+            tainted=self._tainted(taken=with_tainted), tell=tell,
         )  # fmt: skip
         beside = None if dry_run else self.plans_directory
         if beside is not None:
@@ -476,8 +480,14 @@ class Project(ProjectWithArchive):
             excluded=read_exclusions(exclude),
             origins=frozenset(getattr(one, "origin", "--set") for one in overrides),
             data_ids=None if data_ids is None else self._data_ids(Path(data_ids)),
+            tainted=self._tainted(),
         )
         return target, request
+
+    def _tainted(self, *, taken: bool = False) -> Tainted | None:
+        from prestow.plan.tainted import read_tainted
+
+        return read_tainted(self.registry.tainting, taken=taken)
 
     def _promised(self) -> Promised:
         from prestow.results.promising import read_promised

@@ -80,7 +80,7 @@ def repair(project: Project, parent: Plan, *, dry_run: bool = False) -> Repair:
     marks = _touched(project, parent)
     if not any(mask.any() for mask in marks.values()):
         return Repair(parent, None)
-    request = _request_of(project, parent)
+    request = request_of(project, parent)
     looked = project.plan(**request, dry_run=True)
     _refuse_other(parent, looked)
     tasks, kept, done = _made_again(project, parent, looked, marks)
@@ -113,7 +113,7 @@ def _touched(project: Project, plan: Plan) -> dict[str, Mask]:
     return marks
 
 
-def _request_of(project: Project, plan: Plan) -> dict[str, Any]:  # Any: arguments
+def request_of(project: Project, plan: Plan) -> dict[str, Any]:  # Any: arguments
     """Give the arguments of `Project.plan` that a plan was made with, for a child of its run."""
     from prestow.project import binding
 

@@ -30,6 +30,7 @@ from prestow.registry.listing import Listing
 from prestow.registry.on_sky import FOOTPRINT, FOOTPRINT_KEYS, OnSky
 from prestow.registry.restoring import Restoring
 from prestow.registry.selecting import Choice, Part, restriction
+from prestow.registry.tainting import Tainting
 from prestow.registry.withdrawing import Withdrawing
 
 if TYPE_CHECKING:
@@ -741,6 +742,11 @@ class Registry:
     def following(self) -> Following:
         """What was made from what, along its steps; see `prestow.registry.following`."""
         return Following(self._db, self.universe)
+
+    @property
+    def tainting(self) -> Tainting:
+        """Datasets that are known to be bad, and what was made from them; see `prestow.registry.tainting`."""
+        return Tainting(self._db)
 
     @property
     def withdrawing(self) -> Withdrawing:

@@ -17,6 +17,7 @@ POSSIBLE = "write a path, a dataset id, 'type{k=v,…}', or: type k=v …"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _BRACES = re.compile(r"([a-z][a-z0-9_]*)\{(.*)\}", re.DOTALL)
+_COLON = re.compile(r'("[^"]*")|((?:^|,)\s*[a-z][a-z0-9_]*\s*):')
 _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)=(.*)", re.DOTALL)
 
 
@@ -199,7 +200,7 @@ def _of(universe: Universe, typed: str, value: object) -> Sequence[Problem]:
 
 def _inside(text: str, whole: str, universe: Universe) -> DataId:
     try:
-        typed = DataId.parse(text)
+        typed = DataId.parse(_COLON.sub(lambda m: m[1] or f"{m[2]}=", text))  # {k:v} means {k=v}
     except ConfigurationError as error:
         raise _refused(whole, f"'{text}' is not a data ID") from error
     # digits in braces are integers already; a text dimension may well be named by digits

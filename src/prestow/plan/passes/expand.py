@@ -10,6 +10,7 @@ from prestow.plan.choosing import Choice, choose, may_take
 from prestow.plan.frames import imply, restrict
 from prestow.plan.observations import may_take_part
 from prestow.plan.state import State
+from prestow.plan.tainted import leave_tainted_out
 from prestow.plan.telling import (
     check_data_ids,
     check_exclusions,
@@ -20,7 +21,11 @@ from prestow.plan.telling import (
 
 
 def expand(state: State) -> State:
-    """Join implied values; drop what is excluded, and what the request does not select."""
+    """Join implied values; drop what is excluded, what the request does not select, and what is tainted."""
+    return leave_tainted_out(_taken(state))
+
+
+def _taken(state: State) -> State:
     state = replace(state, problems=(*state.problems, *check_selection(state)))
     selection = state.selections.get(("", ""))
     part = may_take_part(state)
