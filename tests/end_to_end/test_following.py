@@ -154,7 +154,7 @@ def test_ingest_refuses_a_file_that_names_an_input_its_receipt_does_not(
     restamp(file, tmp_path / "other.fits", lambda story: replace(story, inputs=(STRANGE, *story.inputs[1:])))
     shutil.copyfile(tmp_path / "other.fits", file)
     assert file.stat().st_size == size
-    answer = inside("ingest", cwd=root, ok=False)
+    answer = inside("ingest", "--reverify", cwd=root, ok=False)
     assert answer.code == 8
     assert "names an input that its receipt does not: calexp" in answer.err + answer.out
 
