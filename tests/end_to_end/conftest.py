@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,6 +77,23 @@ def inside() -> Prestow:
         return answer
 
     return call
+
+
+@pytest.fixture(scope="session")
+def sit(inside: Prestow) -> Callable[[Path], Callable[..., Answer]]:
+    """Sit down in a directory and type whole lines there, as a person would; each must exit as told."""
+
+    def at(root: Path) -> Callable[..., Answer]:
+        def typed(line: str, exits: int = 0) -> Answer:
+            words = shlex.split(line)
+            assert words[0] == "prestow"
+            answer = inside(*words[1:], cwd=root, ok=False)
+            assert answer.code == exits, f"{line}\n{answer.out}\n{answer.err}"
+            return answer
+
+        return typed
+
+    return at
 
 
 @pytest.fixture(scope="session")
