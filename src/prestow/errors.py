@@ -193,6 +193,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-T022": ("nobody says why", Exit.USAGE),
     "PST-T023": ("nothing was made from what is tainted", Exit.REFUSED),
     "PST-T024": ("several runs were touched by what is tainted", Exit.USAGE),
+    "PST-T025": ("no contact sheet of so many", Exit.USAGE),
     "PST-G030": ("it cannot be converted", Exit.USAGE),
     "PST-G031": ("converted, it would not be the same", Exit.REFUSED),
     "PST-G032": ("a converted file cannot stand here", Exit.USAGE),

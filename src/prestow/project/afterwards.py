@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prestow.results.account_unread import Unread
     from prestow.results.causes import Reason
     from prestow.results.comparing import Comparison
+    from prestow.results.contact_sheet import Sheet
     from prestow.results.converting import Converted
     from prestow.results.datasets import Sources
     from prestow.results.finding import Found, Only
@@ -454,6 +455,39 @@ class ProjectWithResults(ProjectWithPlans):
             rows=rows,
             side=side,
         )
+
+    def contact_sheet(
+        self,
+        *words: str,
+        run: str | None = None,
+        keys: Sequence[str] = (),
+        extension: str | None = None,
+        stretch: str = "common",
+        columns: int | None = None,
+        size: int = 256,
+    ) -> Sheet:
+        """Look at several datasets and files side by side: a picture, and a table of their headers.
+
+        Parameters
+        ----------
+        words : str
+            Each a file, an id, or ``type{k=v,…}``, which may be several datasets.
+        keys : sequence of str
+            Header keywords for the table.
+        stretch : str
+            ``common``, or ``each``. See `prestow.results.contact_sheet.sheet_of`.
+
+        Raises
+        ------
+        ProjectError
+            PST-G012, PST-G024 if one is not there; PST-T025 if they are too many.
+        """
+        from prestow.results.looking_by_name import contact_sheet
+
+        return contact_sheet(
+            self.recorded(run=run), self._known_stores(), words, run=run, keys=keys, extension=extension,
+            stretch=stretch, columns=columns, size=size,
+        )  # fmt: skip
 
     def convert(
         self, *words: str, to: str, into: str | os.PathLike[str], run: str | None = None

@@ -77,14 +77,7 @@ class Look:
         if not self.png:
             what = f"{self.title} is a {self.kind}, not a picture"
             raise ProjectError(Problem("PST-G024", what, str(path), "look at it without --into"))
-        try:
-            with path.open("xb") as file:
-                file.write(self.png)
-        except FileExistsError as error:
-            what = "something is there already, and is not overwritten"
-            raise ProjectError(
-                Problem("PST-G004", what, str(path), "give another name, or move it away")
-            ) from error
+        save_png(self.png, path)
 
     def _repr_png_(self) -> bytes | None:
         return self.png or None
@@ -95,6 +88,24 @@ class Look:
         if self.document is None:
             return None
         return html_table(["key", "value"], _flat("", self.document), caption=self.title, notes=self.notes)
+
+
+def save_png(png: bytes, path: Path) -> None:
+    """Write a picture to a new file.
+
+    Raises
+    ------
+    ProjectError
+        PST-G004 if something is there: it may be a product.
+    """
+    try:
+        with path.open("xb") as file:
+            file.write(png)
+    except FileExistsError as error:
+        what = "something is there already, and is not overwritten"
+        raise ProjectError(
+            Problem("PST-G004", what, str(path), "give another name, or move it away")
+        ) from error
 
 
 def look(
@@ -150,11 +161,11 @@ def picture(plane: Array, *, side: int = SIDE) -> tuple[bytes, str]:
     """
     import numpy as np
 
-    data = _smaller(native(plane).astype(np.float32), side)
+    data = smaller(native(plane).astype(np.float32), side)
     finite = np.isfinite(data)
     if not finite.any():
         return encoded(data.shape, np.zeros(data.shape, np.uint8).tobytes()), "no pixel is finite"
-    low, high = _limits(data[finite])
+    low, high = zscale(data[finite])
     level = (np.where(finite, data, low) - low) / (high - low) if high > low else np.full(data.shape, 0.5)
     grey = np.where(finite, np.clip(level * 255 + 0.5, 0, 255), 0).astype(np.uint8)
     return encoded(
@@ -162,7 +173,8 @@ def picture(plane: Array, *, side: int = SIDE) -> tuple[bytes, str]:
     ), f"black {low:.6g}, white {high:.6g}"
 
 
-def _limits(values: Array) -> tuple[float, float]:
+def zscale(values: Array) -> tuple[float, float]:
+    """Give black and white of finite values."""
     import numpy as np
     from astropy.visualization import ZScaleInterval
 
@@ -172,7 +184,7 @@ def _limits(values: Array) -> tuple[float, float]:
     return low, high
 
 
-def _smaller(data: Array, side: int) -> Array:
+def smaller(data: Array, side: int) -> Array:
     """Average blocks, where a plane is larger; a block without a finite value has none."""
     import numpy as np
 
@@ -196,7 +208,7 @@ def _fits(path: Path, title: str, extension: str | None, rows: int, side: int) -
     open_format("fits").check(path)  # astropy leaves out what a torn file lacks
     try:
         with opened_fits(path) as hdus:
-            hdu = _chosen(hdus, path, extension)
+            hdu = chosen_hdu(hdus, path, extension)
             name = hdu.name or str(hdus.index(hdu))
             if hdu.is_image:
                 return _plane(hdu.data, f"{title} [{name}]", hdu.header.get("BUNIT", ""), side)
@@ -208,15 +220,22 @@ def _fits(path: Path, title: str, extension: str | None, rows: int, side: int) -
         raise damaged(f"cannot be read: {error}", str(path)) from error
 
 
+def plane_of(data: Array) -> tuple[Array, bool]:
+    """Give the first plane of an array, and whether there are more."""
+    many = data.ndim > 2  # noqa: PLR2004 - a plane
+    while data.ndim > 2:  # noqa: PLR2004 - a plane
+        data = data[0]
+    return data, many
+
+
 def _plane(data: Array, title: str, unit: str, side: int) -> Look:
     import numpy as np
 
     notes = [
         f"{' x '.join(map(str, data.shape))} {data.dtype.newbyteorder('=')}{f', {unit}' if unit else ''}"
     ]
-    while data.ndim > 2:  # noqa: PLR2004 - a plane
-        data = data[0]
-        notes[:1] = [f"{notes[0]}, the first plane"]
+    data, many = plane_of(data)
+    notes[:1] = [f"{notes[0]}, the first plane"] if many else notes[:1]
     finite = data[np.isfinite(data)]
     if finite.size:
         notes.append(f"min {finite.min():.6g}, median {np.median(finite):.6g}, max {finite.max():.6g}")
@@ -226,7 +245,8 @@ def _plane(data: Array, title: str, unit: str, side: int) -> Look:
     return Look(title, "picture", (*notes, stretched), png)
 
 
-def _chosen(hdus: Any, path: Path, extension: str | None) -> Any:  # Any: astropy has no types
+def chosen_hdu(hdus: Any, path: Path, extension: str | None) -> Any:  # Any: astropy has no types
+    """Give the extension that is meant; ``SCI``, else the first plane, else the first table, if none is named."""
     images = [h for h in hdus if h.is_image and h.data is not None and h.data.ndim > 1]
     tables = [h for h in hdus if not h.is_image and h.data is not None and h.name != TABLE]
     there = [*images, *tables]
