@@ -130,7 +130,11 @@ def _with_quanta(state: State, given: Given) -> State:
     rows: dict[tuple[str, str], int] = {}  # of (type, data ID): its row in the frame of its type
     for name in state.existing:
         dimensions = state.request.pipeline.dataset_types[name].dimensions
-        for row, values in enumerate(state.existing[name].select(sorted(dimensions)).iter_rows(named=True)):
+        frame = state.existing[name]
+        if not dimensions:  # one for all: no columns, and so no rows of them
+            rows |= {(name, canonical_json({})): 0} if frame.height else {}
+            continue
+        for row, values in enumerate(frame.select(sorted(dimensions)).iter_rows(named=True)):
             rows[name, canonical_json(values)] = row
     by_task: dict[str, list[GivenQuantum]] = {}
     for quantum in given.quanta:
