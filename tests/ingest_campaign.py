@@ -28,8 +28,12 @@ def make(
     lost=(),
     path=None,
     suffix="json",
+    source_bytes=None,
 ):
-    """Commit one quantum; ``inputs`` are receipts of parents. Gives its receipt."""
+    """Commit one quantum; ``inputs`` are receipts of parents, ``source_bytes`` a file before it is stamped.
+
+    Gives its receipt.
+    """
     quantum = quantum_id(task, run, data_id)
     planned = digest128("test", task, canonical_json(data_id))
     actual = digest128("deviates", planned) if lost else planned
@@ -74,7 +78,8 @@ def make(
         with tempfile.TemporaryDirectory() as directory:
             source = Path(directory, "x." + suffix)
             metrics = {"value": value, "of": {"outputs": len(outputs)}, "by": task}
-            source.write_text(json.dumps({"task": task, "value": value, "metrics": metrics, **data_id}))
+            text = json.dumps({"task": task, "value": value, "metrics": metrics, **data_id})
+            source.write_bytes(text.encode() if source_bytes is None else source_bytes)
             with store.create(aside) as sink:
                 stamped = open_format(suffix).stamp(source, sink, story)
         made.append(

@@ -1,0 +1,132 @@
+"""A process that has imported all and opened nothing, and forks one ingest after another; see `killing.py`.
+
+Each line of its input is a task, each line of its output what became of it. A child counts its steps, which
+are its calls of the store, what these do to the disk, and its statements to the database, and kills itself
+before the one it is told.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import adbc_driver_manager  # noqa: F401 - imported before the forks
+import adbc_driver_sqlite.dbapi  # noqa: F401
+import pyarrow  # noqa: F401
+import sqlalchemy  # noqa: F401
+
+import prestow.formats.fits
+import prestow.formats.json
+import prestow.registry.upgrading  # noqa: F401
+from prestow.ingest import outputs
+from prestow.naming.universe import load_universe
+from prestow.registry import Registry
+from prestow.registry.database import SQLite
+from prestow.stores import file
+from prestow.stores.file import FileStore
+
+with contextlib.suppress(ImportError):
+    import adbc_driver_postgresql.dbapi  # noqa: F401
+
+CALLS = ("read", "size", "digest", "fetch", "create", "put_if_absent", "move", "delete", "walk")
+ACTS = ("rename", "link", "unlink", "mkdir", "rmdir", "chmod", "fsync", "fchmod", "write")
+UNIVERSE = load_universe()
+
+
+class Steps:
+    """Counts, over all threads, and dies at one step."""
+
+    def __init__(self, last):
+        self.last, self.seen, self.lock = last, 0, threading.Lock()
+
+    def step(self):
+        with self.lock:
+            if self.seen == self.last:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
+            self.seen += 1
+
+    def before(self, function):
+        def counted(*arguments, **more):
+            self.step()
+            return function(*arguments, **more)
+
+        return counted
+
+
+class Acts:
+    """The module ``os`` as the store sees it, each change of the disk a step."""
+
+    def __init__(self, steps):
+        for name in ACTS:
+            setattr(self, name, steps.before(getattr(os, name)))
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def watch(steps):
+    """Count what is done from here on in this process."""
+    for name in CALLS:
+        setattr(FileStore, name, steps.before(getattr(FileStore, name)))
+    file.os = Acts(steps)
+    databases = [SQLite]
+    with contextlib.suppress(ImportError):
+        from prestow.registry.postgres import Postgres
+
+        databases.append(Postgres)
+    for database in databases:
+        database._cursor = steps.before(database._cursor)
+
+
+def ingest(task, steps):
+    outputs.BATCH, outputs.PORTION = task["batch"], max(task["batch"] // 3, 1)
+    with Registry.open(task["url"], UNIVERSE, create=True) as registry:
+        steps.step()
+        report = outputs.ingest_outputs(
+            registry, FileStore(task["uri"]), level=task["level"], processes=task["processes"]
+        )
+    steps.step()
+    return {"added": report.added, "problems": [str(problem) for problem in report.problems]}
+
+
+def child(task, answer):
+    steps = Steps(task["step"])
+    watch(steps)
+    try:
+        told = ingest(task, steps)
+    except Exception as error:  # noqa: BLE001 - told at the other end
+        told = {"error": f"{type(error).__name__}: {error}"}
+    os.write(answer, json.dumps({**told, "steps": steps.seen}).encode())
+
+
+def main():
+    for line in sys.stdin:
+        task = json.loads(line)
+        reading, writing = os.pipe()
+        begin = time.monotonic()
+        pid = os.fork()
+        if not pid:
+            os.close(reading)
+            try:
+                child(task, writing)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        if task["after"] is not None:
+            time.sleep(task["after"])
+            os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        with os.fdopen(reading, "rb") as answers:
+            data = answers.read() if code == 0 else b""
+        print(
+            json.dumps({"code": code, "seconds": time.monotonic() - begin, **json.loads(data or "{}")}),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

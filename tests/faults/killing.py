@@ -1,0 +1,96 @@
+"""What tests that kill ingests share: a campaign of FITS and JSON outputs, children that die when told, what is left."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from prestow.formats.fits_cards import BLOCK, card
+
+HERE = Path(__file__).parent
+
+spec = importlib.util.spec_from_file_location("ingest_campaign", HERE.parent / "ingest_campaign.py")
+ingest_campaign = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(ingest_campaign)
+make, comparable, RUN = ingest_campaign.make, ingest_campaign.comparable, ingest_campaign.RUN
+
+FULL = os.environ.get("PRESTOW_FAULTS") == "full"
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+FRAME = b"".join(
+    (card("SIMPLE", True), card("BITPIX", 16), card("NAXIS", 1), card("NAXIS1", 20), b"END".ljust(80))
+).ljust(BLOCK) + bytes(BLOCK)  # fmt: skip
+
+
+def produce(store, outputs):
+    """Commit about so many outputs of a small pipeline, a third of the quanta not promoted. Gives the receipts."""
+    receipts, planes, count = [], [], 0
+    while count < outputs - 1:
+        number = len(planes)
+        home, ids = number % 3 != 0, {"instrument": "sim", "visit": 1 + number // 4, "detector": number % 4}
+        isr = make(store, "isr", ids, ["postisr", "mask"], suffix="fits", source_bytes=FRAME, home=home)
+        state = {5: "declined", 9: "lost"}.get(number, "made")
+        planes.append(make(store, "align", ids, ["aligned"], inputs=[isr], state=state, home=number % 4 != 0))
+        receipts += [isr, planes[-1]]
+        count += 3 if state == "made" else 2
+    receipts.append(
+        make(store, "coadd", {"instrument": "sim", "band": "g"}, ["coadd"], inputs=planes[:20], lost=["x"])
+    )
+    return receipts
+
+
+def made(receipts):
+    return [o for r in receipts if r.state == "made" for o in r.outputs if o.state == "made"]
+
+
+def tree(root):
+    """Give what a store holds, by name: digests of the bytes."""
+    root = os.fspath(root)
+    found = {}
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = f"{directory}/{name}"
+            if ".prestow-tmp-" in name:
+                continue  # of what was killed: no name of the store
+            with open(path, "rb") as file:
+                found[path[len(root) + 1 :]] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+class Children:
+    """A server that forks ingests; a context."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "fork_server.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def ingest(self, url, root, *, step=None, after=None, processes=1, level="full", batch=60):
+        """Ingest in a child, which dies before a step, or after a time. Gives exit code, steps, seconds."""
+        task = {"url": url, "uri": f"file://{root}", "step": step, "after": after, "processes": processes,
+                "level": level, "batch": batch}  # fmt: skip
+        self.process.stdin.write(json.dumps(task) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+
+def in_memory():
+    """A directory in memory where there is one: a thousand runs would wait for the disk otherwise."""
+    return tempfile.TemporaryDirectory(dir=MEMORY)
+
+
+def copied(source, target):
+    subprocess.run(["cp", "-a", source, target], check=True)
+    return target

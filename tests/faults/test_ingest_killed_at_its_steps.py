@@ -1,0 +1,162 @@
+"""Ingest killed at random moments and at its own steps, on each database; then again: all is as if nothing had been.
+
+`make faults` kills an ingest of 500 outputs at 310 points on each database, and one of 20 outputs before every
+single step; `make test` a seeded 40 of them.
+"""
+
+import importlib.util
+import random
+import shutil
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from prestow.naming.universe import load_universe
+from prestow.registry import Registry
+from prestow.stores import open_store
+from prestow.testing.databases import DIALECTS, available, empty, fresh
+
+spec = importlib.util.spec_from_file_location("killing", Path(__file__).with_name("killing.py"))
+killing = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(killing)
+
+UNIVERSE = load_universe()
+SEED = 20251121
+AT_ONCE = 2
+TIMES, STEPS = (160, 150) if killing.FULL else (10, 10)  # on each database
+
+
+@pytest.fixture(scope="module")
+def place():
+    with killing.in_memory() as directory:
+        yield directory
+
+
+class Undisturbed:
+    """A campaign, and what an ingest that nobody disturbs makes of it."""
+
+    def __init__(self, root, outputs):
+        self.root = root
+        self.receipts = killing.produce(open_store(f"file://{root}/pristine"), outputs)
+        killing.copied(f"{root}/pristine", f"{root}/once")
+        Registry.open(f"sqlite:///{root}/empty.db", UNIVERSE, create=True).close()
+        shutil.copy(f"{root}/empty.db", f"{root}/once.db")
+        with killing.Children() as children:
+            done = children.ingest(f"sqlite:///{root}/once.db", f"{root}/once")
+        assert (done["code"], done["problems"]) == (0, [])
+        assert done["added"] == len(killing.made(self.receipts))
+        self.tree = killing.tree(f"{root}/once")
+        with Registry.open(f"sqlite:///{root}/once.db", UNIVERSE, read_only=True) as registry:
+            self.dump = killing.comparable(registry)
+
+
+@pytest.fixture(scope="module")
+def large(place):
+    return Undisturbed(f"{place}/large", 500)
+
+
+@pytest.fixture(scope="module")
+def small(place):
+    return Undisturbed(f"{place}/small", 20)
+
+
+def check(undisturbed, url, store, trial):
+    """Hold registry and store, after the ingest that came through, to those of the undisturbed one."""
+    with Registry.open(url, UNIVERSE, read_only=True) as registry:
+        assert killing.comparable(registry) == undisturbed.dump, trial
+        sequence = registry.committed()["sequence"].to_pylist()
+        assert sequence == list(range(1, len(sequence) + 1)), trial
+    assert killing.tree(store) == undisturbed.tree, trial
+
+
+def killed_and_again(undisturbed, place, opened, trials, **how):
+    """Kill one ingest at each point, give the same command again, and look. Gives how many were killed."""
+    idle = SimpleQueue()
+
+    def one(numbered):
+        number, point = numbered
+        children = idle.get()
+        store = f"{place}/{number}"
+        killing.copied(f"{undisturbed.root}/pristine", store)
+        try:
+            with opened(place, f"r{number}") as url:
+                first = children.ingest(url, store, **how, **point)
+                again = children.ingest(url, store, **how)
+                assert (again["code"], again.get("problems")) == (0, []), (point, again)
+                check(undisturbed, url, store, point)
+        finally:
+            idle.put(children)
+            shutil.rmtree(store)
+        assert first["code"] in (0, -signal.SIGKILL), (point, first)
+        return first["code"] != 0
+
+    with killing.Children() as first, killing.Children() as second, ThreadPoolExecutor(AT_ONCE) as pool:
+        idle.put(first)
+        idle.put(second)
+        return sum(pool.map(one, enumerate(trials)))
+
+
+def ready(dialect, undisturbed):
+    """Give how to get a registry that is there and empty."""
+
+    def opened(place, name):
+        if dialect == "sqlite":
+            shutil.copy(f"{undisturbed.root}/empty.db", f"{place}/{name}.db")
+        return empty(dialect, place, name)
+
+    return opened
+
+
+@pytest.fixture(scope="module", params=[name for name in DIALECTS if available(name)])
+def dialect(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(large, dialect, tmp_path_factory):
+    """How long an undisturbed ingest takes on this database, and of how many steps it is."""
+    root = tmp_path_factory.mktemp(dialect)
+    killing.copied(f"{large.root}/pristine", root / "store")
+    with ready(dialect, large)(root, "whole") as url, killing.Children() as children:
+        return children.ingest(url, root / "store")
+
+
+def test_killed_at_random_moments(large, dialect, whole, tmp_path_factory):
+    chance = random.Random(SEED)
+    # some more than it takes, for a busy machine is sometimes slower
+    moments = [{"after": whole["seconds"] * 1.1 * (n + chance.random()) / TIMES} for n in range(TIMES)]
+    with killing.in_memory() as place:
+        killed = killed_and_again(large, place, ready(dialect, large), moments)
+    assert killed >= TIMES // 2
+
+
+def test_killed_before_its_own_steps(large, dialect, whole):
+    chance = random.Random(SEED + 1)
+    width = whole["steps"] / STEPS
+    points = [{"step": int(width * (n + chance.random()))} for n in range(STEPS)]
+    with killing.in_memory() as place:
+        assert killed_and_again(large, place, ready(dialect, large), points) == STEPS
+
+
+@pytest.mark.skipif(not killing.FULL, reason="all steps: make faults")
+def test_killed_before_every_single_step_also_of_making_the_registry(small, dialect):
+    how = {"batch": 6}
+    with killing.in_memory() as place, killing.Children() as children, fresh(dialect, place, "whole") as url:
+        killing.copied(f"{small.root}/pristine", f"{place}/whole")
+        steps = children.ingest(url, f"{place}/whole", **how)["steps"]
+    with killing.in_memory() as place:
+        points = [{"step": n} for n in range(steps)]
+        killed = killed_and_again(
+            small, place, lambda where, name: fresh(dialect, where, name), points, **how
+        )
+    assert killed == steps > 300
+
+
+@pytest.mark.skipif(not killing.FULL, reason="with processes of its own: make faults")
+def test_killed_with_processes_that_verify(large, dialect):
+    moments = [{"after": 0.1 * n} for n in range(1, 21)]
+    with killing.in_memory() as place:
+        assert killed_and_again(large, place, ready(dialect, large), moments, processes=2) > 0
