@@ -15,7 +15,7 @@ import time
 
 import adbc_driver_manager  # noqa: F401 - imported before the forks
 import adbc_driver_sqlite.dbapi  # noqa: F401
-import pyarrow  # noqa: F401
+import pyarrow as pa  # noqa: F401
 import sqlalchemy  # noqa: F401
 
 import prestow.formats.fits

@@ -155,7 +155,10 @@ class FileStore:
         return Put.EXISTS
 
     def move(self, source: str, target: str) -> None:
-        """Make the target name hold the source's bytes; what was there is replaced."""
+        """Make the target name hold the source's bytes; what was there is replaced.
+
+        That is durable. After a power cut the source's name may be there again: as another name of the same file.
+        """
         old, new = self._path(source), self._path(target)
         directory = os.path.dirname(new)
         try:
@@ -168,9 +171,8 @@ class FileStore:
             if status.st_nlink > 1 and old != new:
                 _forget(old)  # two names of one file: rename would do nothing
             self._commit(directory, made)
-            origin = os.path.dirname(old)
-            if origin != directory and self._prune(origin) == origin:
-                _sync(origin)
+            if os.path.dirname(old) != directory:
+                self._prune(os.path.dirname(old))
         except OSError as error:
             self._trouble(error, source)
 
@@ -281,7 +283,7 @@ class FileStore:
         """Make a directory and its parents; add those whose entry is not known to be durable.
 
         A directory that is there may be one whose maker died before its entry was durable: it is
-        synced, too, once a process. Above the store's root, only what is made here.
+        synced, too, once a process, and so is the store's root. Above that, only what is made here.
         """
         if directory in _durable or directory in new:
             return
@@ -299,8 +301,7 @@ class FileStore:
                 made = False
         if len(directory) > len(self._root):
             self._ensure(parent, new)
-            new.append(directory)
-        elif made:
+        if made or len(directory) >= len(self._root):
             new.append(directory)
 
     def _in(self, directory: str, action: Callable[[], str]) -> tuple[str, list[str]]:
@@ -332,6 +333,9 @@ class FileStore:
                 _sync(os.path.dirname(made))
             except FileNotFoundError:  # others moved our file on, and removed what was empty
                 continue
+            except PermissionError:  # of the directory that has the root: then we did not make it
+                if made != self._root:
+                    raise
             _durable.add(made)
 
     def _rename(self, old: str, new: str, directory: str) -> list[str]:
