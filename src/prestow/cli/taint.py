@@ -90,7 +90,7 @@ def _lines(found: Taint, because: str, *, lift: bool, look: bool) -> list[str]:
         (group.run, group.task, group.type, len(group.ids), "released" if group.released else "", ", ".join(group.first))
         for group in found.touched
     ]  # fmt: skip
-    lines.append(table(("run", "task", "type", "products", "", "first"), rows, indent="  ", words=3))
+    lines.append(table(("run", "task", "type", "products", "", "first"), rows, indent="  ", words=6))
     return lines
 
 

@@ -109,12 +109,13 @@ def replacing(project: Project, run: str | None = None) -> Replacing:
         fix = f"one after the other: prestow plan --replace-tainted --child-of {runs[0]}"
         raise PlanRefusedError(Problem("PST-T024", what, shown, fix))
     path = plan_files.newest_of(project.plans_directory, runs[0])
+    assert path is not None, "only runs with a plan are among them"
     parent = project.find_plan(path)
     return Replacing(parent, frozenset(bad), request_of(project, parent))
 
 
 def _runs(project: Project, bad: set[bytes]) -> list[str]:
-    """Give the runs of quanta that have a plan here, without those that a child made good already."""
+    """Give the runs of quanta that have a plan here."""
     if not bad:
         return []
     rows = project.registry.following.quanta(bad)

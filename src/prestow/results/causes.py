@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from prestow.errors import PrestowError, Problem, ProjectError
+from prestow.plan.tainted import CONTAMINATED
 from prestow.results.calibration_reasons import of_connection
 from prestow.results.file_causes import of_file
 from prestow.results.lineage import Point, counted
@@ -16,6 +17,7 @@ from prestow.results.naming_words import parse_dataset
 from prestow.results.point_causes import of_point
 from prestow.results.reason import FEW, Reason
 from prestow.results.resolving import Found, find_dataset, nearest
+from prestow.results.taints import marks_of
 
 if TYPE_CHECKING:
     from prestow.results.recorded import Recorded
@@ -45,11 +47,28 @@ def why(recorded: Recorded, words: Sequence[str], *, run: str | None = None) -> 
             if reason is not None:
                 return reason
         else:
-            return of_file(recorded, found) if found.file is not None else of_point(recorded, _sure(found))
+            reason = of_file(recorded, found) if found.file is not None else of_point(recorded, _sure(found))
+            return _with_taint(recorded, found, reason)
     reasons = [of_point(recorded, point) for point in points]
     if len(reasons) == 1:
         return reasons[0]
     return _joined(points[0].job, points, reasons)
+
+
+def _with_taint(recorded: Recorded, found: Found, reason: Reason) -> Reason:
+    """Say that a dataset is known to be bad, or was made from such."""
+    key = found.point.id if found.point is not None and found.point.type else ""
+    mark = marks_of(recorded.registry, [key]).get(key) if key else None
+    if mark is None or found.point is None:
+        return reason
+    if mark == CONTAMINATED:
+        bad = [p for p in recorded.roots(found.point) if p.id in marks_of(recorded.registry, [p.id])]
+        from_what = f", such as {bad[0]}" if bad else ""
+        reason.lines.append(f"  contaminated: it was made from what is tainted{from_what}")
+    else:
+        reason.lines.append(f"  {mark}")
+    reason.facts["taint"] = mark
+    return reason
 
 
 def _sure(found: Found) -> Point:

@@ -26,6 +26,9 @@ MOST = 400
 SAMPLE = 100_000
 """Pixels of a tile that the common stretch is made of, at most."""
 
+NOISE = 0.5
+"""Of the rms of a plane: a median that is off by less does not stand out."""
+
 EDGE = 4  # pixels between tiles
 PAPER, INK, FAINT = 24, 255, 150
 STRETCHES = ("common", "each")
@@ -266,12 +269,19 @@ def _with_standings(tiles: tuple[Tile, ...]) -> tuple[Tile, ...]:
         if tile.kind == "plane":
             own = {key: tile.header[key] for key in ("median", "rms")}
             groups.setdefault(tile.label.partition("{")[0], {})[str(n)] = own
-    odd = {
-        key: tuple(s for s in own if s.stands_out)
-        for group in groups.values()
-        for key, own in standings(group).items()
-    }
-    return tuple(replace(tile, stands=odd.get(str(n), ())) for n, tile in enumerate(tiles))
+    found = {key: own for group in groups.values() for key, own in standings(group).items()}
+    return tuple(
+        replace(
+            tile, stands=tuple(s for s in found.get(str(n), ()) if s.stands_out and not _in_noise(s, tile))
+        )
+        for n, tile in enumerate(tiles)
+    )
+
+
+def _in_noise(standing: Standing, tile: Tile) -> bool:
+    """Say whether a median is off by less than a part of the noise: about a level of zero, say."""
+    off = max(standing.low - standing.value, standing.value - standing.high)
+    return standing.name == "median" and off < NOISE * float(tile.header["rms"])
 
 
 def _limits(planes: Sequence[Tile], stretch: str) -> dict[int, tuple[float, float]]:

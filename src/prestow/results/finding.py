@@ -23,6 +23,7 @@ from prestow.results import datasets
 from prestow.results.datasets import Sources
 from prestow.results.identifying import identify, not_of
 from prestow.results.naming_words import merge
+from prestow.results.taints import marks
 
 if TYPE_CHECKING:
     from prestow.registry import Registry
@@ -71,6 +72,8 @@ class Ref:
         Where the bytes are, or will be.
     size : int or None
         In bytes, if it is known.
+    taint : str or None
+        ``tainted: WHY`` or ``contaminated``, if it is.
     """
 
     type: str
@@ -81,12 +84,13 @@ class Ref:
     name: str
     url: str
     size: int | None
+    taint: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Give it as plain values."""
         return {
             "type": self.type, "data_id": dict(self.data_id), "id": self.id, "run": self.run, "state": self.state,
-            "name": self.name, "url": self.url, "size": self.size,
+            "name": self.name, "url": self.url, "size": self.size, **({"taint": self.taint} if self.taint else {}),
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -126,7 +130,8 @@ class Found:
         return self.frame.height
 
     def __iter__(self) -> Iterator[Ref]:
-        columns = ("type", "data_id", "id", "run", "state", "path", "url", "size")
+        columns = ["type", "data_id", "id", "run", "state", "path", "url", "size"]
+        columns += ["taint"] if "taint" in self.frame.columns else []
         for kind, data_id, *facts in self.frame.select(columns).iter_rows():
             yield Ref(kind, DataId(json.loads(data_id)), *facts)
 
@@ -216,7 +221,24 @@ def find(
     if store is not None and "state" not in selection.columns:
         frame, odd = datasets.look(frame, sources, store)
         notes += odd
-    return Found(kind, frame.with_columns(identity.uuid_text(pl.col("id")).alias("id")), total, notes)
+    frame, bad = _marked(frame, sources.registry)
+    return Found(
+        kind, frame.with_columns(identity.uuid_text(pl.col("id")).alias("id")), total, (*notes, *bad)
+    )
+
+
+def _marked(frame: pl.DataFrame, registry: Registry | None) -> tuple[pl.DataFrame, list[str]]:
+    """Add a column for what is tainted or contaminated, and a note, if any of it is."""
+    known = marks(registry)
+    if not known.height or not frame.height:
+        return frame, []
+    wide = frame.join(
+        known.with_columns(pl.col("id").cast(frame.schema["id"])), on="id", how="left", maintain_order="left"
+    )
+    number = wide["taint"].count()
+    if not number:
+        return frame, []
+    return wide, [f"{number:,} of them tainted or made from what is: prestow taint --list"]
 
 
 def expand(

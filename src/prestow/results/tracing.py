@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prestow.results import taints
 from prestow.results.lineage import ROOT, Point, Step, counted
 from prestow.results.measured import measures_of
 from prestow.results.outliers import Standing, standings
@@ -66,6 +67,8 @@ class Trace:
         What stands out, the furthest first; upwards alone.
     cut : int
         Points at which the depth ended, and that may go on.
+    taints : mapping of id to str
+        What is known to be bad, or made from such: ``tainted: WHY`` or ``contaminated``.
     """
 
     start: Point
@@ -75,6 +78,7 @@ class Trace:
     odd: tuple[Odd, ...] = ()
     cut: int = 0
     marks: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
+    taints: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join((*tree_lines(self), *odd_lines(self)))
@@ -97,6 +101,7 @@ class Trace:
             "steps": [step.as_dict() for step in self.steps],
             "stand_out": [odd.as_dict() for odd in self.odd],
             "cut": self.cut,
+            "taints": dict(self.taints),
         }
 
 
@@ -151,6 +156,7 @@ def trace(
         _odd(recorded, points, marks, steps),
         cut,
         marks,
+        taints.marks_of(recorded.registry, [key for key, point in points.items() if point.type]),
     )
 
 
@@ -362,6 +368,8 @@ def _fewer(steps: Sequence[Step], found: Trace) -> tuple[list[Step], int]:
 def point_line(point: Point, found: Trace, inputs: Sequence[Step] = ()) -> str:
     """Give a point as one line: what it is, its state, how it was made, and how it stands out."""
     words = [str(point), point.state_words]
+    if point.id in found.taints:
+        words.append(f"!! {found.taints[point.id]}")
     if point.run and point.run != found.start.run and point.state != ROOT:
         words.append(f"run {point.run}")
     if point.recipe and point.state != ROOT:
