@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
 from prestow.manifest import Receipt, ReceiptOutput
 from prestow.packs import RECEIPTS, Packed, is_packed
-from prestow.stores import Put, Store, Walkable
+from prestow.stores import Put, Store, Walkable, names_below
 
 __all__ = [
     "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean",
@@ -202,7 +202,7 @@ def _in_order(
     """
     if not isinstance(store, Walkable):
         raise StoreError(Problem("PST-R001", "this store cannot be listed", store.uri))
-    walked = (name for name, _ in store.walk(f"{RECEIPTS}/{run}") if name.endswith(".json"))
+    walked = (name for name in names_below(store, f"{RECEIPTS}/{run}") if name.endswith(".json"))
     last, group = "", list[str]()
     found_pack = is_packed(store, run)
     while not found_pack:

@@ -38,10 +38,15 @@ _NEEDED: Final = frozenset(
     for name, f in Receipt.__dataclass_fields__.items()
     if f.default is MISSING and f.default_factory is MISSING
 )
-_INPUTS: Final = {frozenset(ReceiptInput.__dataclass_fields__)}
-_OUTPUT: Final = frozenset(ReceiptOutput.__dataclass_fields__)
-_OUTPUTS: Final = {_OUTPUT, _OUTPUT - {"metrics"}}
-_ROOTS: Final = {frozenset(Root.__dataclass_fields__)}
+_INPUT: Final = tuple(sorted(ReceiptInput.__dataclass_fields__))
+_OUTPUT: Final = tuple(sorted(ReceiptOutput.__dataclass_fields__))
+_OUTPUTS: Final = (_OUTPUT, tuple(name for name in _OUTPUT if name != "metrics"))
+_ROOT: Final = tuple(sorted(Root.__dataclass_fields__))
+_ABSENT: Final = {  # values of a receipt's keys that need not be there
+    name: f.default if f.default_factory is MISSING else f.default_factory()
+    for name, f in Receipt.__dataclass_fields__.items()
+    if name not in _NEEDED
+}
 OTHER_NAMES: Final = "use one pipeline per registry, or other names"
 _ID_BYTES: Final = 16
 _DIGEST_BYTES: Final = 32
@@ -232,7 +237,8 @@ class Judge:
     def _verify(self, judged: Judged, plain: Plain, data: bytes, *, aside: bool) -> None:
         """Verify all outputs; where one is not as it should be, none of them has a row."""
         outputs = [o for o in plain["outputs"] if o["state"] == "made" and o["id"] not in self._deleted]
-        hard = [o for o in outputs if aside or o["format"] != "fits" or not self._is_good(plain, o)]
+        text = judged.quantum[3]
+        hard = [o for o in outputs if aside or o["format"] != "fits" or not self._is_good(plain, o, text)]
         counts = judged.counts
         if hard:
             self._the_long_way(judged, Receipt.from_json(data.decode()), {o["id"] for o in hard})
@@ -244,7 +250,7 @@ class Judge:
             level = "full" if self._checking.in_full(output["id"]) else "receipt"
             counts[level] = counts.get(level, 0) + 1
 
-    def _is_good(self, plain: Plain, output: Plain) -> bool:
+    def _is_good(self, plain: Plain, output: Plain, text: str) -> bool:
         """Say whether a file is at its name with its size, story and, in full, digest."""
         if not self._linkable:
             return False
@@ -261,7 +267,7 @@ class Judge:
             size = status.st_size
             if size != output["size"] or not stat.S_ISREG(status.st_mode):
                 return False
-            story = _story(plain, output)
+            story = _story(plain, output, text)
             if not self._checking.in_full(output["id"]):
                 return holds_story(lambda start, count: os.pread(descriptor, count, start), size, story)
             if size > _HELD:
@@ -344,26 +350,17 @@ def parsed(data: bytes) -> Plain:
         _check_texts(canonical_json(plain))
     if isinstance(plain, dict) and plain.pop("schema", None) == RECEIPT_SCHEMA:
         if plain.keys() != _RECEIPT and _NEEDED <= plain.keys() <= _RECEIPT:
-            plain = {**_absent(), **plain}
+            plain = {**_ABSENT, **plain}
         if (
             plain.keys() == _RECEIPT
-            and {frozenset(given) for given in plain["inputs"]} <= _INPUTS
-            and {frozenset(output) for output in plain["outputs"]} <= _OUTPUTS
-            and {frozenset(root) for root in plain["roots"]} <= _ROOTS
+            and all(tuple(given) == _INPUT for given in plain["inputs"])
+            and all(tuple(output) in _OUTPUTS for output in plain["outputs"])
+            and all(tuple(root) == _ROOT for root in plain["roots"])
         ):
             return plain
     whole: Plain = json.loads(Receipt.from_json(text).to_json())
     del whole["schema"]
     return whole
-
-
-def _absent() -> Plain:
-    """Give the values of a receipt's keys that need not be there."""
-    return {
-        name: f.default if f.default_factory is MISSING else f.default_factory()
-        for name, f in Receipt.__dataclass_fields__.items()
-        if name not in _NEEDED
-    }
 
 
 def _id(text: str | None) -> bytes | None:
@@ -398,10 +395,9 @@ def _check_texts(text: str) -> None:
         raise ValueError("there is a NUL in a text")
 
 
-def _story(plain: Plain, output: Plain) -> Told:
-    """Give the story that the file of an output must hold."""
+def _story(plain: Plain, output: Plain, text: str) -> Told:
+    """Give the story that the file of an output must hold; ``text`` is the data ID of its quantum."""
     own = plain["data_id"]
-    text = canonical_json(own)
 
     def told(values: Plain) -> str:
         return text if values == own else canonical_json(values)

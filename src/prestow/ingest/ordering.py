@@ -9,7 +9,7 @@ from typing import Any
 from prestow.errors import StoreError
 from prestow.ingest.judging import parsed
 from prestow.packs import RECEIPTS
-from prestow.stores import Store
+from prestow.stores import Store, names_below
 
 Task = tuple[str, str]
 """A run, and a task in it."""
@@ -96,4 +96,4 @@ def _first(store: Store, names: Sequence[str]) -> dict[str, Any]:  # Any: parsed
 
 def runs_of(store: Any) -> list[str]:  # Any: a store that can list
     """Give all runs that have receipts, sorted."""
-    return sorted({name.split("/")[1] for name, _ in store.walk(RECEIPTS)})
+    return sorted({name.split("/")[1] for name in names_below(store, RECEIPTS)})

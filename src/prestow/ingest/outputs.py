@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Final, Self
 
@@ -32,7 +33,7 @@ from prestow.registry import Registry, StoreKind, put_record
 from prestow.registry.batches import Inserted
 from prestow.registry.columns import uuid_text
 from prestow.registry.digests import OTHER_BYTES
-from prestow.stores import Store, Walkable
+from prestow.stores import Store, Walkable, names_below
 
 __all__ = ["IngestReport", "Level", "Taking", "ingest_outputs"]
 
@@ -131,6 +132,7 @@ class Taking:
         self._registry = registry
         self._store: Store = store
         self._walk = store.walk
+        self._names = partial(names_below, store)
         self._checking = Checking.of(level)
         self._store_name = store_name
         self._processes = processes
@@ -173,9 +175,7 @@ class Taking:
             for name in receipt_names(self._store, run)
             if (seen is None or name not in seen) and (shard is None or quantum_of(name) in shard)
         ]
-        waiting = {
-            name.split("/", 2)[1] for name, _ in self._walk(ASIDE)
-        }  # after receipts: see `Reader.read`
+        waiting = {name.split("/", 2)[1] for name in self._names(ASIDE)}  # after receipts: see `Reader.read`
         self._begin(runs)
         known = Known(names)
         if not reverify and (names or files):
@@ -216,7 +216,7 @@ class Taking:
         self._known_runs.update(new)
 
     def _deleted(self) -> frozenset[str]:
-        recorded = {name.rsplit("/", 1)[-1][:-5] for name, _ in self._walk(DELETED)}
+        recorded = {name.rsplit("/", 1)[-1][:-5] for name in self._names(DELETED)}
         return self._registry.deleted() | recorded
 
     def _tell(self, done: int, total: int) -> None:

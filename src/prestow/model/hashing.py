@@ -49,12 +49,12 @@ def digest128(tag: str, *parts: str) -> str:
     return hashlib.sha256(SEPARATOR.join((tag, *parts)).encode()).hexdigest()[:32]
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def _uuid5(text: str) -> str:
-    raw = bytearray(hashlib.sha1(NAMESPACE + text.encode(), usedforsecurity=False).digest()[:16])
-    raw[6] = (raw[6] & 0x0F) | 0x50
-    raw[8] = (raw[8] & 0x3F) | 0x80
-    h = raw.hex()
-    return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+    h = hashlib.sha1(NAMESPACE + text.encode(), usedforsecurity=False).hexdigest()
+    return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
 
 
 def _pairs(data_id: Mapping[str, Scalar]) -> str:

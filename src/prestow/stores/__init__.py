@@ -8,7 +8,7 @@ Names are relative, with ``/``; a store never escapes its root. Walking is a cap
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -71,6 +71,12 @@ class Walkable(Protocol):
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Give (name, size) of everything below a prefix, sorted by name."""
+
+
+def names_below(store: Walkable, prefix: str = "") -> Iterator[str]:
+    """Give the names alone that a store's ``walk`` gives; by its ``names``, if it has that and so needs no sizes."""
+    names: Callable[[str], Iterator[str]] | None = getattr(store, "names", None)
+    return names(prefix) if names is not None else (name for name, _ in store.walk(prefix))
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
@@ -71,8 +72,14 @@ class FileStore:
     def read(self, name: str) -> bytes:
         """Give the bytes of a name."""
         try:
-            with open(self._path(name), "rb", buffering=0) as file:
-                return file.read()
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.read(descriptor, os.fstat(descriptor).st_size + 1)
+                while piece := os.read(descriptor, BLOCK):  # it grew, or is larger than one call gives
+                    data += piece
+                return data
+            finally:
+                os.close(descriptor)
         except OSError as error:
             self._trouble(error, name)
 
@@ -209,13 +216,26 @@ class FileStore:
         Links are not followed out of the store, and never to a directory; files in the making
         are not told.
         """
-        prefix = prefix.rstrip("/")
-        if prefix:
-            size = self.size(prefix)
-            if size is not None:
-                yield prefix, size
-                return
-        yield from self._walk(self._path(prefix) if prefix else self._root, f"{prefix}/" if prefix else "")
+        for name, entry in self._below(prefix):
+            if entry is None:
+                size = self.size(name)
+                if size is not None:
+                    yield name, size
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield name, status.st_size
+                elif self._leads_inside(entry):
+                    yield name, entry.stat().st_size
+            except FileNotFoundError:  # removed since it was listed
+                continue
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Give the names alone that `walk` gives: no file is looked at."""
+        for name, entry in self._below(prefix):
+            if entry is None or entry.is_file(follow_symlinks=False) or self._leads_inside(entry):
+                yield name
 
     def local_path(self, name: str) -> Path:
         """Give the path of a name on this machine's file system."""
@@ -250,7 +270,26 @@ class FileStore:
         check_name(name)
         return f"{self._root}/{name}"
 
-    def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, int]]:
+    def _below(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
+        """Give all names below a prefix that are no directories, sorted; of a name that is none itself, that."""
+        prefix = prefix.rstrip("/")
+        if prefix and self.size(prefix) is not None:
+            yield prefix, None
+            return
+        first = f"{prefix}/" if prefix else ""
+        stack = [(first, self._entries(self._path(prefix) if prefix else self._root, first))]
+        while stack:
+            above, entries = stack[-1]
+            for name, entry in entries:
+                if name[-1] == "/":
+                    stack.append((above + name, self._entries(entry.path, above + name)))
+                    break
+                yield above + name, entry
+            else:
+                stack.pop()
+
+    def _entries(self, directory: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Give what is in a directory so that whole names are sorted; directories with their slash."""
         try:
             with os.scandir(directory) as found:
                 entries = [
@@ -260,22 +299,15 @@ class FileStore:
                 ]
         except OSError as error:
             if error.errno in _ABSENT:
-                return
+                return iter(())
             self._trouble(error, prefix)
-        entries.sort(key=lambda pair: pair[0])  # with the slash, so that whole names are sorted
-        for name, entry in entries:
-            if name.endswith("/"):
-                yield from self._walk(entry.path, prefix + name)
-            elif self._is_inside(entry):
-                try:
-                    size = entry.stat().st_size
-                except FileNotFoundError:  # removed since it was listed
-                    continue
-                yield prefix + name, size
+        entries.sort(key=itemgetter(0))
+        return iter(entries)
 
-    def _is_inside(self, entry: os.DirEntry[str]) -> bool:
+    def _leads_inside(self, entry: os.DirEntry[str]) -> bool:
+        """Say whether this is a link to a file of the store."""
         if not entry.is_symlink():
-            return entry.is_file()
+            return False
         root = os.path.realpath(self._root)
         return entry.is_file() and os.path.realpath(entry.path).startswith(f"{root}/")
 
