@@ -135,6 +135,7 @@ def request_of(project: Project, plan: Plan) -> dict[str, Any]:  # Any: argument
         "part": asked.get("part", ""),
         "flat": bool(asked.get("flat")),
         "promised": "promised" in asked,
+        "with_tainted": bool((asked.get("tainted") or {}).get("taken")),
     }
     if "data_ids" in asked:
         table = None if plan.directory is None else plan.directory / "data_ids.parquet"

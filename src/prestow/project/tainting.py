@@ -111,7 +111,7 @@ def replacing(project: Project, run: str | None = None) -> Replacing:
     path = plan_files.newest_of(project.plans_directory, runs[0])
     assert path is not None, "only runs with a plan are among them"
     parent = project.find_plan(path)
-    return Replacing(parent, frozenset(bad), request_of(project, parent))
+    return Replacing(parent, frozenset(bad), {**request_of(project, parent), "with_tainted": False})
 
 
 def _runs(project: Project, bad: set[bytes]) -> list[str]:
