@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from prestow import plugins
+from prestow.cli.group import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -114,6 +115,13 @@ def test_every_way_to_plug_in_names_its_test() -> None:
     assert len(points) > 20
     assert [line for line in points if "tests/" not in line.split(" | ")[-1]] == []
     assert [group for group in plugins.TABLE if f"prestow.{group}`" not in text_of(PLUGGED)] == []
+
+
+def test_the_readme_names_every_command_once_or_where_it_is_for_two_things() -> None:
+    table = text_of(ROOT / "README.md").partition("## The commands")[2].partition("\n## ")[0]
+    told = [words.split()[0] for words in re.findall(r"`([^`]+)`", table) if not words.startswith("--")]
+    assert sorted(set(told)) == sorted(COMMANDS)
+    assert [name for name in set(told) if told.count(name) > 1] == ["ingest"]
 
 
 @pytest.mark.parametrize(
