@@ -31,7 +31,7 @@ from prestow.stores.file import FileStore
 with contextlib.suppress(ImportError):
     import adbc_driver_postgresql.dbapi  # noqa: F401
 
-CALLS = ("read", "size", "digest", "fetch", "create", "put_if_absent", "move", "delete", "walk")
+CALLS = ("read", "size", "digest", "fetch", "create", "put_if_absent", "move", "delete", "walk", "walk_names")
 ACTS = ("rename", "link", "unlink", "mkdir", "rmdir", "chmod", "fsync", "fchmod", "write")
 UNIVERSE = load_universe()
 

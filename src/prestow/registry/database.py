@@ -246,7 +246,8 @@ class SQLite:
         self.execute(f"PRAGMA cache_size=-{CACHE_KB}")
         self.execute("PRAGMA temp_store=MEMORY")
         if mode is not Mode.READ:
-            self.execute("PRAGMA journal_mode=WAL")
+            if not (found := self.tables()) or "meta" in found:  # another program's is left as it is
+                self.execute("PRAGMA journal_mode=WAL")
             self.execute("PRAGMA synchronous=FULL")
 
     def _connect(self, options: str) -> Any:

@@ -74,8 +74,8 @@ class Walkable(Protocol):
 
 
 def names_below(store: Walkable, prefix: str = "") -> Iterator[str]:
-    """Give the names alone that a store's ``walk`` gives; by its ``names``, if it has that and so needs no sizes."""
-    names: Callable[[str], Iterator[str]] | None = getattr(store, "names", None)
+    """Give the names alone that a store's ``walk`` gives; by its ``walk_names``, if it has that and so needs no sizes."""
+    names: Callable[[str], Iterator[str]] | None = getattr(store, "walk_names", None)
     return names(prefix) if names is not None else (name for name, _ in store.walk(prefix))
 
 

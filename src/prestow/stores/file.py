@@ -231,7 +231,7 @@ class FileStore:
             except FileNotFoundError:  # removed since it was listed
                 continue
 
-    def names(self, prefix: str = "") -> Iterator[str]:
+    def walk_names(self, prefix: str = "") -> Iterator[str]:
         """Give the names alone that `walk` gives: no file is looked at."""
         for name, entry in self._below(prefix):
             if entry is None or entry.is_file(follow_symlinks=False) or self._leads_inside(entry):

@@ -14,7 +14,7 @@ import stat
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 LEAST: Final = "least"
 """After a power cut: nothing but what was synced."""
@@ -80,7 +80,7 @@ class Disk:
                 path = f"{directory}/{name}"
                 self._bytes[os.stat(path).st_ino] = Path(path).read_bytes()
 
-    def __enter__(self) -> Disk:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -364,7 +364,7 @@ class _Remembering:
 
 
 def calls(source: str, *names: str) -> list[int]:
-    """Give where a module calls one of these functions: their places among all calls in its source.
+    r"""Give where a module calls one of these functions: their places among all calls in its source.
 
     Examples
     --------
@@ -377,7 +377,7 @@ def calls(source: str, *names: str) -> list[int]:
 
 
 def without(source: str, place: int) -> str:
-    """Give the source of a module without one call: a mutant.
+    r"""Give the source of a module without one call: a mutant.
 
     Examples
     --------

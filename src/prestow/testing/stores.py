@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import ObjectNotFoundError, StoreError
-from prestow.stores import Linkable, Put, Store, Walkable
+from prestow.stores import Linkable, Put, Store, Walkable, names_below
 
 ODD_NAMES = (
     "a b",
@@ -213,6 +213,8 @@ class StoreContract:
         assert [name for name, _ in store.walk("a/")] == ["a/Z", "a/b/c", "a/é"]
         assert [name for name, _ in store.walk("a/b/c")] == ["a/b/c"]
         assert list(store.walk("none")) == []
+        for prefix in ("", "a", "a/", "a/b/c", "none"):
+            assert list(names_below(store, prefix)) == [name for name, _ in store.walk(prefix)]
 
     def test_probe_accepts_and_leaves_nothing(self, store: Store) -> None:
         """A fit store is fit twice."""
