@@ -153,6 +153,8 @@ def test_5_the_plan_and_the_receipts_are_lost_the_files_are_not(root: Path, sit:
     would = at(f"prestow ingest --from-files '{landed}' --dry-run --json").json
     assert (len(would["adopted"]), would["refused"]) == (10, [])
     assert not (root / "store/demo").exists()
+    text = at(f"prestow ingest --from-files '{landed}' --dry-run").out
+    assert text.splitlines()[-1] == f"next: prestow ingest --adopt --from {landed}"
     told = at(f"prestow ingest --from-files '{landed}' --json").json
     assert told["adopted"] == would["adopted"]
     assert len(at("prestow find calexp --made --json").json["datasets"]) == 4

@@ -38,12 +38,9 @@ def ingest_adopted(
     for problem in told.refused[: None if output.verbosity > 0 else SHOWN]:
         output.note(str(problem))
     facts = {**told.as_dict(), "dry_run": dry_run, "ingested": [_facts(report) for report in reports]}
-    again = f" --from {from_}" if from_ else ""
-    following = (
-        f"prestow ingest --adopt {' '.join(words) or run or ''}{again}".rstrip()
-        if dry_run
-        else "prestow status"
-    )
+    named = [*words] or ([run] if run else [])
+    again = " ".join(["prestow ingest --adopt", *named, *(["--from", str(from_)] if from_ else [])])
+    following = again if dry_run else "prestow status"
     output.answer("ingest", facts, _text(told, reports, dry_run=dry_run), following=following)
     wrong = [problem for report in reports for problem in report.problems]
     return Exit.INGEST if told.refused else CODES[wrong[0].code][1] if wrong else Exit.OK
