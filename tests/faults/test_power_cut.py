@@ -25,7 +25,7 @@ from prestow.naming.universe import load_universe
 from prestow.node import run_manifest
 from prestow.packs import Packed
 from prestow.registry import Registry
-from prestow.stores import file
+from prestow.stores import file, linking
 from prestow.stores.file import FileStore
 from prestow.testing.faults import KINDS, Dead, Disk, Promised, anew, calls, without
 from prestow.testing.jobs import Jobs
@@ -336,6 +336,28 @@ def test_the_power_fails_at_any_act_of_cleaning_and_packing(tmp_path, opened, ac
                 assert list(each_receipt(store, killing.RUN)) == wanted
                 assert wrong(place, left) == [] or act == "pack"
     assert at > (1 if act == "clean" else 20)
+
+
+def linked_then_cut(root, source):
+    """Give a file that nobody has synced a name in a store; the power fails. Gives what is left of that name."""
+    with Place(root) as place:
+        place.begin()
+        place.store().put_if_absent("first", b"")
+        given = place.disk.root + "/given"
+        Path(given).write_bytes(b"bytes")
+        module = anew("watched_linking", source, place.system)
+        module.link_into(given, FileStore(f"file://{place.disk.root}/store"), "run/type/deep/x")
+        left = [left / "run/type/deep/x" for _, left in place.cuts()]
+        return [path.read_bytes() if path.exists() else None for path in left]
+
+
+def test_a_file_that_is_linked_outlives_a_power_cut_and_without_any_one_sync_does_not(tmp_path):
+    source = inspect.getsource(linking)
+    assert linked_then_cut(tmp_path, source) == [b"bytes"] * 3
+    mutants = calls(source, "fsync", "_sync")
+    assert len(mutants) == 3
+    for place in mutants:
+        assert linked_then_cut(tmp_path, without(source, place)) != [b"bytes"] * 3
 
 
 def test_all_syncs_of_the_store_are_known_here():

@@ -7,12 +7,12 @@ import hashlib
 import os
 from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
 from urllib.parse import quote
 
 from prestow.errors import Problem
 from prestow.registry import Registry, StoreKind, put_record
 from prestow.stores import Linkable, Put, Store
+from prestow.stores.linking import link_into
 
 
 class Transfer(StrEnum):
@@ -75,16 +75,8 @@ def carry(
 def _link(path: str, store: Store, name: str) -> bool:
     if not isinstance(store, Linkable) or os.stat(path).st_mode & 0o222:
         return False
-    target: Path = store.local_path(name)
     with contextlib.suppress(OSError):  # another file system, or one without links: it is copied
-        os.makedirs(target.parent, exist_ok=True)
-        os.link(os.path.realpath(path), target)
-        for directory in (target.parent, *target.parent.parents[:3]):
-            descriptor = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        link_into(os.path.realpath(path), store, name)
         return True
     return False
 

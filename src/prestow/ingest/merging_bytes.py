@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from prestow.stores import Linkable, Store
+from prestow.stores.linking import link_into
 
 
 def copy_object(source: Store, name: str, into: Store, target: str, *, link: bool = False) -> None:
@@ -42,14 +42,8 @@ def _link(source: Store, name: str, into: Store, target: str) -> bool:
     if path.stat().st_mode & 0o222:  # whoever can write one name would change both
         return False
     with contextlib.suppress(OSError):  # another file system, or one without links: it is copied
-        os.makedirs(at.parent, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             at.unlink()
-        os.link(path, at)
-        descriptor = os.open(at.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        link_into(path, into, target)
         return True
     return False
