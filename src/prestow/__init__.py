@@ -13,6 +13,7 @@ The rooms, in the order in which data flows; import downwards only:
 - ``manifest``: the papers between submit side and node
 - ``site``: one computing site
 - ``tasks``: what a task author imports
+- ``packs``: receipts of a run that is over, many in one file
 - ``commit``: settle and promote
 - ``sky``: where tracts, patches and detectors lie, and which overlap
 - ``naming``: identity and path of a dataset, the only place where a name is born

@@ -7,9 +7,9 @@ outlives the command that started it, however that ended.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import marshal
 import os
-import pickle
 import queue
 import signal
 import struct
@@ -19,9 +19,10 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import IO, Any, Final, NamedTuple, Self
 
+from prestow import errors
 from prestow.errors import PrestowError, Problem, StoreError
 from prestow.ingest.judging import Judge
-from prestow.ingest.levels import Checking
+from prestow.ingest.levels import Checking, Level
 from prestow.ingest.portions import Portion, Reader, quantum_of
 from prestow.stores import Store
 
@@ -48,6 +49,21 @@ class Work(NamedTuple):
         """Give what reads and judges, in this process."""
         return Reader(self.store, Judge(self.store, self.checking, self.deleted, self.numbers))
 
+    def told(self) -> bytes:
+        """Give it as plain values for another process."""
+        kind = type(self.store)
+        return marshal.dumps(
+            (kind.__module__, kind.__name__, self.store.uri, str(self.checking.level), self.checking.share,
+             list(self.deleted), dict(self.numbers))
+        )  # fmt: skip
+
+    @classmethod
+    def heard(cls, data: bytes) -> Self:
+        """Open the same store in this process."""
+        module, kind, uri, level, share, deleted, numbers = marshal.loads(data)  # noqa: S302 - of our own process
+        store = getattr(importlib.import_module(module), kind)(uri)
+        return cls(store, Checking(Level(level), share), frozenset(deleted), numbers)
+
 
 class Pool:
     """Several processes that judge portions; a context.
@@ -63,7 +79,7 @@ class Pool:
     def __init__(self, work: Work, processes: int) -> None:
         self._answers: queue.SimpleQueue[tuple[int, int, Any]] = queue.SimpleQueue()  # Any: unpacked values
         first = marshal.dumps([path for path in sys.path if isinstance(path, str)])
-        told = pickle.dumps(work)
+        told = work.told()
         self._processes = [
             subprocess.Popen(
                 [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -142,7 +158,7 @@ class Pool:
                 self._answers.put((worker, -1, None))
                 return
             if data[:1] == b"!":
-                self._answers.put((worker, -1, pickle.loads(data[1:])))  # noqa: S301 - of our own process
+                self._answers.put((worker, -1, _error(data[1:])))
             else:
                 number, answer = marshal.loads(data[1:])  # noqa: S302 - of our own process
                 self._answers.put((worker, number, answer))
@@ -156,14 +172,15 @@ class Pool:
 
 
 def can_travel(store: Store) -> bool:
-    """Say whether another process can open the same store."""
-    if type(store).__module__ == "__main__":  # which is another one there
+    """Say whether another process can open the same store: one that its class opens by its URI alone."""
+    kind = type(store)
+    if kind.__module__ == "__main__" or kind.__qualname__ != kind.__name__ or store.uri.startswith("memory:"):
         return False
     try:
-        pickle.dumps(store)
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError):
+        fresh = kind(store.uri)  # type: ignore[call-arg]  # tried
+    except (TypeError, PrestowError):
         return False
-    return True
+    return fresh.uri == store.uri and vars(fresh).keys() == vars(store).keys()
 
 
 def main() -> None:
@@ -175,7 +192,7 @@ def main() -> None:
     told = _receive(inward)
     if told is None:
         return
-    reader = pickle.loads(told).reader()  # noqa: S301 - of our own process
+    reader = Work.heard(told).reader()
     while True:
         message = _receive(inward)
         if message is None:
@@ -185,22 +202,27 @@ def main() -> None:
         try:
             answer = b"." + marshal.dumps((number, tuple(reader.read(names, frozenset(waiting)))))
         except BaseException as error:  # noqa: BLE001 - told at the other end
-            answer = b"!" + _pickled(error)
+            answer = b"!" + _told(error)
         try:
             _send(outward, answer)
         except BrokenPipeError:
             os._exit(0)
 
 
-def _pickled(error: BaseException) -> bytes:
-    if isinstance(error, PrestowError):
-        with contextlib.suppress(Exception):
-            data = pickle.dumps(error)
-            pickle.loads(data)  # noqa: S301 - of our own
-            return data
-    return pickle.dumps(
-        StoreError(Problem("PST-R001", f"{type(error).__name__}: {error}", "a process that verifies files"))
-    )
+def _told(error: BaseException) -> bytes:
+    """Give an error as plain values."""
+    problems = [Problem("PST-R001", f"{type(error).__name__}: {error}", "a process that verifies files")]
+    if isinstance(error, PrestowError) and type(error).__module__ == errors.__name__:
+        return marshal.dumps(
+            (type(error).__name__, [(p.code, p.what, p.where, p.fix) for p in error.problems])
+        )
+    return marshal.dumps((StoreError.__name__, [(p.code, p.what, p.where, p.fix) for p in problems]))
+
+
+def _error(data: bytes) -> PrestowError:
+    name, problems = marshal.loads(data)  # noqa: S302 - of our own process
+    error: PrestowError = getattr(errors, name)(*(Problem(*given) for given in problems))
+    return error
 
 
 def _send(pipe: IO[bytes] | None, data: bytes) -> None:
