@@ -12,8 +12,8 @@ The rooms, in the order in which data flows; import downwards only:
 - ``formats``: what a file is; the story inside it
 - ``manifest``: the papers between submit side and node
 - ``site``: one computing site
-- ``tasks``: what a task author imports
 - ``packs``: receipts of a run that is over, many in one file
+- ``tasks``: what a task author imports
 - ``commit``: settle and promote
 - ``sky``: where tracts, patches and detectors lie, and which overlap
 - ``naming``: identity and path of a dataset, the only place where a name is born

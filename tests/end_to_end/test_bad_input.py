@@ -303,12 +303,12 @@ def test_a_registry_that_is_none_is_told(root: Path, inside: Any) -> None:
 
 @pytest.fixture
 def little_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one megabyte."""
+    """A disk of two megabytes."""
     mount = tmp_path / "disk"
     mount.mkdir()
     made = (
         subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], capture_output=True, check=False
+            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mount)], capture_output=True, check=False
         )
         if shutil.which("mount")
         else None

@@ -333,15 +333,38 @@ def test_a_next_command_stays_with_its_run_and_its_plan(two_runs: Path, inside: 
         assert "demo/isr" in inside(*again, "--json", cwd=two_runs).out
         assert "--run" not in following(inside(command, *there, cwd=two_runs).out)
     plan = {run: next(p.parent.name[:8] for p in (two_runs / "plans").glob("*/plan.yaml") if f"run: {run}\n" in p.read_text()) for run in ("demo", "strict")}  # fmt: skip
-    job = "calibrate-0-202611010002"
+    job, then, of = "calibrate-0-202611010002", ("&&", "prestow"), ("--plan", plan["demo"])
+    or_debug = ("or", "look", "into", "it:", "prestow", "debug", job)
     for words, said in (
-        (("status", plan["demo"]), ["run", plan["demo"]]),
+        (
+            ("status", plan["demo"]),
+            [
+                "retry",
+                plan["demo"],
+                "--failed",
+                *then,
+                "run",
+                plan["demo"],
+                "or",
+                "why:",
+                "prestow",
+                "why",
+                job,
+                *of,
+            ],
+        ),
         (("show", plan["demo"]), ["show", plan["demo"], "coadd", "--files"]),
-        (("show", plan["demo"], job), ["debug", job, "--plan", plan["demo"]]),
-        (("show", plan["demo"], job, "--log"), ["why", job, "--plan", plan["demo"]]),
-        (("why", job, "--run", "demo"), ["debug", job, "--plan", plan["demo"]]),
-        (("why", job), ["debug", job]),
-        (("status", plan["strict"]), ["why", job, "or", "again:", "prestow", "run"]),
+        (("show", plan["demo"], job), ["debug", job, *of]),
+        (("show", plan["demo"], job, "--log"), ["why", job, *of]),
+        (
+            ("why", job, "--run", "demo"),
+            ["retry", plan["demo"], job, *then, "run", plan["demo"], *or_debug, *of],
+        ),
+        (("why", job), ["retry", job, *then, "run", *or_debug]),
+        (
+            ("status", plan["strict"]),
+            ["retry", "--failed", *then, "run", "or", "why:", "prestow", "why", job],
+        ),
     ):
         assert following(inside(*words, cwd=two_runs).out) == said
 

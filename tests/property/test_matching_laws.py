@@ -5,7 +5,7 @@ import json
 import math
 
 import polars as pl
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
 from prestow.errors import PlanRefusedError
@@ -204,6 +204,7 @@ def test_every_candidate_is_kept_or_left_out_once(survey, minimum, prerequisite)
         max_size=9,
     ),
 )
+@example([], [(0, 2**62, "a"), (0, -(2**62), "a")])
 @settings(max_examples=60, deadline=None)
 def test_a_packed_key_is_its_columns(left, right):
     schema = {"a": pl.Int64, "b": pl.Int64, "c": pl.Enum(["a", "b", "c"])}

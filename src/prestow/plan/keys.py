@@ -70,6 +70,8 @@ def _codes(columns: Sequence[pl.Series]) -> tuple[list[pl.Series], int]:
         return integers, 1
     low = int(min(lows))  # type: ignore[arg-type]  # of integers
     high = max(int(one.max()) for one in integers if one.len() - one.null_count())  # type: ignore[arg-type]
+    if high - low >= _WIDEST:  # their difference may be no integer of 64 bits
+        return _ranks(integers)
     return ([one - low for one in integers] if low else integers), high - low + 1
 
 
