@@ -37,14 +37,18 @@ UNIVERSE = load_universe()
 
 
 class Steps:
-    """Counts, over all threads, and dies at one step."""
+    """Counts, over all threads, and dies before one step, or some time after it was reached."""
 
-    def __init__(self, last):
-        self.last, self.seen, self.lock = last, 0, threading.Lock()
+    def __init__(self, last, after=None):
+        self.last, self.after, self.seen, self.lock = last, after, 0, threading.Lock()
 
     def step(self):
         with self.lock:
-            if self.seen == self.last:
+            if self.seen == self.last and self.after is not None:
+                timer = threading.Timer(self.after, os.kill, (os.getpid(), signal.SIGKILL))
+                timer.daemon = True
+                timer.start()
+            elif self.seen == self.last:
                 os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(60)
             self.seen += 1
@@ -94,7 +98,7 @@ def ingest(task, steps):
 
 
 def child(task, answer):
-    steps = Steps(task["step"])
+    steps = Steps(task["step"], task["after"])
     watch(steps)
     try:
         told = ingest(task, steps)
@@ -116,9 +120,6 @@ def main():
             finally:
                 os._exit(0)
         os.close(writing)
-        if task["after"] is not None:
-            time.sleep(task["after"])
-            os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         with os.fdopen(reading, "rb") as answers:
             data = answers.read() if code == 0 else b""

@@ -116,7 +116,7 @@ class Children:
         self.process.stdout.close()
 
     def ingest(self, url, root, *, step=None, after=None, processes=1, level="full", batch=60):
-        """Ingest in a child, which dies before a step, or after a time. Gives exit code, steps, seconds."""
+        """Ingest in a child, which dies before a step, or so many seconds after it was reached. Gives exit code, steps, seconds."""
         task = {"url": url, "uri": f"file://{root}", "step": step, "after": after, "processes": processes,
                 "level": level, "batch": batch}  # fmt: skip
         self.process.stdin.write(json.dumps(task) + "\n")

@@ -126,8 +126,11 @@ def whole(large, dialect, tmp_path_factory):
 
 def test_killed_at_random_moments(large, dialect, whole, tmp_path_factory):
     chance = random.Random(SEED)
-    # some more than it takes, for a busy machine is sometimes slower
-    moments = [{"after": whole["seconds"] * 1.1 * (n + chance.random()) / TIMES} for n in range(TIMES)]
+    width = whole["steps"] / TIMES
+    moments = [  # anywhere within a step, or within some of those that follow
+        {"step": int(width * (n + chance.random())), "after": chance.random() * 10 ** -chance.randint(2, 4)}
+        for n in range(TIMES)
+    ]
     with killing.in_memory() as place:
         killed = killed_and_again(large, place, ready(dialect, large), moments)
     assert killed >= TIMES // 2
@@ -142,21 +145,23 @@ def test_killed_before_its_own_steps(large, dialect, whole):
 
 
 @pytest.mark.skipif(not killing.FULL, reason="all steps: make faults")
-def test_killed_before_every_single_step_also_of_making_the_registry(small, dialect):
-    how = {"batch": 6}
-    with killing.in_memory() as place, killing.Children() as children, fresh(dialect, place, "whole") as url:
-        killing.copied(f"{small.root}/pristine", f"{place}/whole")
-        steps = children.ingest(url, f"{place}/whole", **how)["steps"]
+@pytest.mark.parametrize("making", [True, False], ids=["making the registry", "all else"])
+def test_killed_before_every_single_step(small, dialect, making):
+    opens = {True: lambda where, name: fresh(dialect, where, name), False: ready(dialect, small)}
+    how, steps = {"batch": 6}, {}
+    for new, opened in opens.items():
+        with killing.in_memory() as place, killing.Children() as children, opened(place, "whole") as url:
+            killing.copied(f"{small.root}/pristine", f"{place}/whole")
+            steps[new] = children.ingest(url, f"{place}/whole", **how)["steps"]
     with killing.in_memory() as place:
-        points = [{"step": n} for n in range(steps)]
-        killed = killed_and_again(
-            small, place, lambda where, name: fresh(dialect, where, name), points, **how
-        )
-    assert killed == steps > 300
+        wanted = steps[True] - steps[False] + 10 if making else steps[False]
+        points = [{"step": n} for n in range(wanted)]
+        assert killed_and_again(small, place, opens[making], points, **how) == wanted
+    assert making or wanted > 300
 
 
 @pytest.mark.skipif(not killing.FULL, reason="with processes of its own: make faults")
 def test_killed_with_processes_that_verify(large, dialect):
-    moments = [{"after": 0.1 * n} for n in range(1, 21)]
+    moments = [{"step": 8 * n, "after": 0.01 * (n % 3)} for n in range(20)]
     with killing.in_memory() as place:
         assert killed_and_again(large, place, ready(dialect, large), moments, processes=2) > 0

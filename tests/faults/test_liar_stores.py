@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prestow import commit, plugins
-from prestow.commit import Promoted, promote, read_receipt, settle
+from prestow.commit import Promoted, clean, promote, read_receipt, settle
 from prestow.errors import Problem, StoreError
 from prestow.ingest import ingest_outputs
 from prestow.naming.universe import load_universe
@@ -247,6 +247,7 @@ def test_ingest_under_storms_ends_where_an_undisturbed_one_does(tmp_path):
             store.storm = lambda: False
             assert ingest_outputs(registry, store, processes=1, level="full").problems == ()
             assert killing.comparable(registry) == expected
+            clean(store)  # what was copied, and whose old name could not be dropped then
             assert store.objects == calm.objects
             assert registry.counts()["dataset"] == len(killing.made(receipts))
     assert refused
