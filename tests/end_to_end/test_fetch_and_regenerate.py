@@ -306,6 +306,36 @@ def test_what_cannot_be_made_again_is_told(
     assert all(a["hindrance"].startswith(why) for a in stopped if a["type"] != "raw")
 
 
+def test_what_a_part_has_no_record_of_is_named_and_nothing_is_touched(
+    whole: Path, tmp_path: Path, inside: Call, tree: Callable[[Path], dict[str, bytes]]
+) -> None:
+    """A subset without intermediates: what is between is on record in the project that made it alone."""
+    for types, blind in ((("coadd",), "calexp"), (("coadd", "calexp"), "isr")):
+        part, into = tmp_path / blind / "part", tmp_path / blind / "sandbox"
+        chosen = (word for name in types for word in ("--type", name))
+        inside("subset", "--collection", "demo", *chosen, "--into", part, cwd=whole)
+        told = inside("fetch", COADD, "--into", into, "--json", cwd=part).json
+        assert {(a["type"], a["regenerable"]) for a in told["absent"]} == {(blind, False)}
+        assert any(f"neither here nor in {part}" in note for note in told["notes"])
+        before = tree(into / "store")
+        answer = inside("regenerate", cwd=into, ok=False)
+        assert f"what {blind}{{" in answer.out
+        assert f"not on record in {part} either" in answer.out
+        answer = inside("regenerate", COADD, "--json", cwd=into, ok=False)
+        assert (answer.code, answer.codes) == (4, ["PST-T007"])
+        assert tree(into / "store") == before
+
+
+def test_a_sandbox_of_a_sandbox_has_the_record_of_what_neither_has(
+    demo: Path, tmp_path: Path, inside: Call
+) -> None:
+    inside("fetch", COADD, "--into", tmp_path / "first", cwd=demo)
+    inside("fetch", COADD, "--into", tmp_path / "second", cwd=tmp_path / "first")
+    made = inside("regenerate", "--json", cwd=tmp_path / "second").json
+    assert {d["type"] for d in made["datasets"]} == {"isr", "calexp", "summary"}
+    assert set(made["counts"]) == {"equal"}
+
+
 def test_a_file_that_was_changed_is_not_brought(demo: Path, tmp_path: Path, inside: Call) -> None:
     path = next((demo / "store/demo/coadd").glob("*.fits"))
     path.chmod(0o644)

@@ -105,6 +105,8 @@ def _lines(found: Regenerated) -> list[str]:
     lines += [f"  cannot be made again: {name}: {why}" for name, why in list(found.hindered.items())[:LINES]]
     if len(found.hindered) > LINES:
         lines.append(f"  and {len(found.hindered) - LINES:,} more that cannot")
+    if found.elsewhere:
+        lines.append(f"  {found.elsewhere}")
     return lines
 
 
@@ -117,6 +119,8 @@ def _following(found: Regenerated, where: Path | None) -> str:
     made = [one for one in found.datasets if one.answer != "failed"]
     if made:
         return f"prestow look {made[-1].dataset.point.typed}{place}"
+    if found.elsewhere:
+        return f"prestow find {next(iter(found.hindered)).partition('{')[0]}{place}"
     return f"prestow status{place}"
 
 

@@ -120,6 +120,9 @@ def fetch(
     standing = read_sandbox(into)
     _refuse_other(project, into, standing)
     recorded = project.recorded(run=run)
+    own = read_sandbox(project.root, project.store)
+    if own is not None:  # it has receipts of what was not brought into it
+        recorded.go_by({q.name: q.receipt for q in own.ancestry.quanta.values() if q.receipt})
     starts = [known_point(find_dataset(recorded, words, run=run)) for words in asked]
     starts = list({point.id: point for point in starts}.values())
     recipes = recipes_of(project, {point.run for point in starts})

@@ -46,6 +46,8 @@ class Regenerated:
         Quanta that failed this time.
     dry : bool
         Nothing was run.
+    elsewhere : str
+        Where to have what nothing is on record of here; empty if that hinders nothing.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class Regenerated:
     hindered: dict[str, str] = field(default_factory=dict)
     failures: tuple[RunFailure, ...] = ()
     dry: bool = False
+    elsewhere: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -66,7 +69,7 @@ class Regenerated:
         return {
             "sandbox": str(self.root), "dry_run": self.dry, "cost": self.cost.as_dict(), "counts": self.counts,
             "quanta": [{"run": run, "task": task, "quanta": n} for (run, task), n in self.quanta.items()],
-            "datasets": [one.as_dict() for one in self.datasets], "hindered": dict(self.hindered),
+            "datasets": [one.as_dict() for one in self.datasets], "hindered": dict(self.hindered), "elsewhere": self.elsewhere,
             "failures": [f.as_dict() for f in self.failures],
         }  # fmt: skip
 
@@ -92,19 +95,24 @@ def regenerate(
     with sandbox_lock(root):
         here = _present(sandbox, project.store)
         explicit = set(wanted) if asked else set()
+        blind = sandbox.ancestry.blind()
         found = needed(
-            sandbox.ancestry, here - explicit, wanted, stopped=sandbox.stopped, lacking=sandbox.hindered
-        )
+            sandbox.ancestry, here - explicit, wanted, stopped=sandbox.stopped, lacking=sandbox.hindered, blind=blind
+        )  # fmt: skip
         known = sandbox.ancestry
         hindered = {str(known.datasets[key]): why for key, why in found.hindered.items()}
+        cut = any(known.datasets[key].quantum in blind for key in found.hindered)
+        elsewhere = _elsewhere(sandbox) if cut else ""
         quanta = Counter((known.quanta[key].run, known.quanta[key].task) for key in found.quanta)
         cost = Costs(known, project.store, sandbox.spent).of(found.quanta)
         if dry_run or not found.quanta:
             if asked and hindered and not found.quanta:
                 raise ProjectError(
-                    *(Problem("PST-T007", f"{name}: {why}", str(root), "") for name, why in hindered.items())
-                )
-            return Regenerated(root, dict(quanta), cost, (), hindered, dry=dry_run)
+                    *(Problem("PST-T007", f"{known.datasets[key]}: {why}", str(root),
+                              elsewhere if known.datasets[key].quantum in blind else "")
+                      for key, why in found.hindered.items())
+                )  # fmt: skip
+            return Regenerated(root, dict(quanta), cost, (), hindered, dry=dry_run, elsewhere=elsewhere)
         _withdraw(project, sandbox, found.quanta, here)
         failures = _run(project, sandbox, found, engine, workers, on_event)
         made = {key: read_receipt(project.store, known.quanta[key].name) for key in found.quanta}
@@ -112,7 +120,15 @@ def regenerate(
         register_receipts(project.registry, [r for r in made.values() if r is not None], now)
         certify_again(project.registry, project.store)
         answers = tuple(_answers(sandbox, root, project.store, found, made, failures))
-    return Regenerated(root, dict(quanta), cost, answers, hindered, failures)
+    return Regenerated(root, dict(quanta), cost, answers, hindered, failures, elsewhere=elsewhere)
+
+
+def _elsewhere(sandbox: Sandbox) -> str:
+    """Say where what nothing is on record of could be had."""
+    return (
+        f"it is not on record in {sandbox.source['project']} either, from which this was fetched: "
+        "fetch from the project that made it: prestow fetch DATASET --into DIR"
+    )
 
 
 def _wanted(project: Project, sandbox: Sandbox, asked: Sequence[Sequence[str]], run: str | None) -> list[str]:

@@ -48,10 +48,12 @@ def write_plans(root: Path, sandbox: Sandbox, universe: Universe, newest: str) -
     notes: list[str] = []
     directory = root / "plans"
     last = ""
+    blind = sandbox.ancestry.blind()
     for run in sandbox.ancestry.runs():
         recipe = sandbox.runs.get(run)
         if recipe is None or recipe.pipeline is None:
             continue
+        notes += _left_out(sandbox, run, blind)
         try:
             for one in run_plans(sandbox, recipe, universe, root):
                 write_plan(one.plan, directory)
@@ -62,6 +64,16 @@ def write_plans(root: Path, sandbox: Sandbox, universe: Universe, newest: str) -
     if last:
         plan_files.point_to(directory, last)
     return notes
+
+
+def _left_out(sandbox: Sandbox, run: str, blind: Mapping[str, KnownDataset]) -> list[str]:
+    """Say which quanta of a run are in no plan here, and for what."""
+    first = [one for key, one in blind.items() if sandbox.ancestry.quanta[key].run == run]
+    if not first:
+        return []
+    what = f"what {first[0]} was made from is on record neither here nor in {sandbox.source['project']}"
+    quanta = "1 quantum" if len(first) == 1 else f"{len(first):,} quanta"
+    return [f"run {run}: {quanta} cannot be planned or made again here: {what}"]
 
 
 def run_plans(sandbox: Sandbox, recipe: RunRecipe, universe: Universe, root: Path) -> Iterator[RunPlan]:
@@ -96,11 +108,15 @@ def _retaining(pipeline: Pipeline) -> Pipeline:
 
 
 def _members(sandbox: Sandbox, recipe: RunRecipe, tasks: set[str]) -> dict[tuple[str, str], KnownQuantum]:
-    """Give the quanta of a run, and those of its parents that it takes, by task and data ID; its own go first."""
+    """Give the quanta of a run, and those of its parents that it takes, by task and data ID; its own go first.
+
+    What goes back to something of which nothing is on record has no planned recipe, and is left out.
+    """
     found: dict[tuple[str, str], KnownQuantum] = {}
+    blind = sandbox.ancestry.blind()
     for run in (recipe.run, *recipe.parents):
         for quantum in sandbox.ancestry.quanta.values():
-            if quantum.run == run and quantum.task in tasks:
+            if quantum.run == run and quantum.task in tasks and quantum.id not in blind:
                 found.setdefault((quantum.task, canonical_json(dict(quantum.data_id))), quantum)
     own = any(quantum.run == recipe.run for quantum in found.values())
     return found if own else {}

@@ -123,6 +123,11 @@ class KnownQuantum:
         """Its receipt, read."""
         return Receipt.from_json(self.receipt) if self.receipt else None
 
+    @property
+    def on_record(self) -> bool:
+        """Whether a receipt or a plan says what it reads, or why it was not run."""
+        return bool(self.receipt or self.recipe or self.inputs or self.state)
+
 
 @dataclass(slots=True)
 class Ancestry:
@@ -154,6 +159,37 @@ class Ancestry:
             ready = [run for run in waiting if reads[run] <= set(found)]
             found += ready or waiting
         return tuple(found)
+
+    def blind(self) -> dict[str, KnownDataset]:
+        """Give the quanta that cannot be planned anew, and of what each goes back to nothing says how it was made.
+
+        Examples
+        --------
+        >>> known = Ancestry(
+        ...     [],
+        ...     {"i": KnownDataset("i", "isr", {}, "demo", "I"), "c": KnownDataset("c", "calexp", {}, "demo", "C")},
+        ...     {"I": KnownQuantum("I", "isr", "demo", {}, "", outputs=("i",)),
+        ...      "C": KnownQuantum("C", "calibrate", "demo", {}, "made", inputs=(("isr", "i"),), outputs=("c",))},
+        ... )
+        >>> {key: str(one) for key, one in known.blind().items()}
+        {'I': 'isr{}', 'C': 'isr{}'}
+        """
+        readers: dict[str, list[str]] = {}
+        for key, quantum in self.quanta.items():
+            for _, one in quantum.inputs:
+                readers.setdefault(self.datasets[one].quantum, []).append(key)
+        found: dict[str, KnownDataset] = {}
+        for one in self.datasets.values():
+            if one.quantum and not self.quanta[one.quantum].on_record and not one.beside:
+                found.setdefault(one.quantum, one)
+        todo = list(found)
+        while todo:
+            key = todo.pop()
+            for reader in readers.get(key, ()):
+                if reader not in found:
+                    found[reader] = found[key]
+                    todo.append(reader)
+        return found
 
     def to_plain(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as JSON has it."""
@@ -320,9 +356,8 @@ class _Walker:
             )  # fmt: skip
             for one in {**outputs, point.id: point}.values():
                 known = replace(_of_point(one, level), quantum=point.quantum, beside=one.id != point.id)
-                self._found.datasets[one.id] = replace(
-                    known, state="pending" if known.state == "unknown" else known.state
-                )
+                planned = known.state == "unknown" and self._found.quanta[point.quantum].on_record
+                self._found.datasets[one.id] = replace(known, state="pending" if planned else known.state)
         return [key for found in inputs.values() for _, key in found]
 
     def _asked(self, run: str) -> Iterator[tuple[Recorded, Callable[[list[str]], dict[str, Point]]]]:

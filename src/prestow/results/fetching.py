@@ -120,18 +120,19 @@ def reach(
     }
     costs = Costs(ancestry, output)
     costs.of(list(ancestry.quanta))  # what anything costs is wanted later, where the reports are not
+    blind = ancestry.blind()
     absent: list[Absent] = []
     every: list[str] = []
     for one in sorted(within, key=lambda d: (d.level, d.type, str(d))):
         if one.id in present or one.beside:
             continue
         why = why_absent(one, stores, output, pipelines)
-        found = needed(ancestry, present, [one.id], stopped=stopped, lacking=lacking)
+        found = needed(ancestry, present, [one.id], stopped=stopped, lacking=lacking, blind=blind)
         cost = costs.of(found.quanta) if not found.hindered else None
         absent.append(Absent(one, why, found.hindered.get(one.id, ""), cost))
         if cost is not None:
             every.append(one.id)
-    whole = costs.of(needed(ancestry, present, every, stopped=stopped, lacking=lacking).quanta)
+    whole = costs.of(needed(ancestry, present, every, stopped=stopped, lacking=lacking, blind=blind).quanta)
     return Reach(ancestry, present, files, tuple(absent), whole, costs.spent)
 
 
@@ -164,6 +165,8 @@ def why_absent(
     if one.state == "deleted" or deleted is not None:
         because = str((deleted or {}).get("because") or "")
         return f"deleted: {because}" if because else "deleted on purpose"
+    if one.quantum and one.state == "unknown":
+        return "not here, and neither is its receipt"
     if not one.path:
         return "nothing here knows where it lies"
     if one.store not in stores:

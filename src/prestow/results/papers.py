@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prestow.commit import ATTEMPTS, read_receipt, receipt_name
@@ -31,11 +31,16 @@ class Papers:
         self.store = store
         self.notes: dict[str, None] = {}
         self._receipts: dict[str, Receipt | None] = {}
+        self._copies: Mapping[str, str] = {}
         self._reports: dict[str, tuple[Row, ...]] = {}
 
     def note(self, text: str) -> None:
         """Say what could not be known."""
         self.notes.setdefault(text)
+
+    def go_by(self, copies: Mapping[str, str]) -> None:
+        """Go by copies of receipts, by name and as text, where the store has none."""
+        self._copies = copies
 
     def receipt(self, name: str) -> Receipt | None:
         """Give a receipt, or None if there is none that can be read."""
@@ -46,6 +51,8 @@ class Papers:
                     found = read_receipt(self.store, name)
                 except PrestowError as error:
                     self.note(f"{name} cannot be read: {error.problems[0].what}")
+            if found is None and name in self._copies:
+                found = Receipt.from_json(self._copies[name])
             self._receipts[name] = found
         return self._receipts[name]
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 REPORTS = 64
 """Attempts of a task whose reports are read for what it costs; the others are taken to cost as much."""
 
+NOT_ON_RECORD = "what {} was made from is not on record here"
+"""Said of what has neither a receipt nor a plan, and of all that goes back to it."""
+
 NEEDS_BYTES = frozenset({"root", "made", "deleted", "reused"})
 """States of an input whose bytes its reader used."""
 
@@ -50,6 +53,7 @@ def needed(
     *,
     stopped: Mapping[str, str] | None = None,
     lacking: Mapping[str, str] | None = None,
+    blind: Mapping[str, KnownDataset] | None = None,
 ) -> Needed:
     """Say which quanta have to run so that some datasets are there, and nothing else.
 
@@ -63,6 +67,8 @@ def needed(
         Runs of which nothing can be made, and why.
     lacking : mapping of dataset id to str
         What is told of a dataset that is not present and that nothing makes, instead of that it is gone.
+    blind : mapping of quantum to KnownDataset, optional
+        What `Ancestry.blind` gives: of which nothing can be made.
 
     Examples
     --------
@@ -80,7 +86,7 @@ def needed(
     >>> needed(known, set(), ["c"]).hindered
     {'c': 'raw{} is gone'}
     """
-    search = _Search(ancestry, present, stopped or {}, lacking or {})
+    search = _Search(ancestry, present, stopped or {}, lacking or {}, blind or {})
     hindered: dict[str, str] = {}
     for key in wanted:
         if key in present:
@@ -100,11 +106,13 @@ class _Search:
         present: Container[str],
         stopped: Mapping[str, str],
         lacking: Mapping[str, str],
+        blind: Mapping[str, KnownDataset],
     ) -> None:
         self._known = ancestry
         self._present = present
         self._stopped = stopped
         self._lacking = lacking
+        self._blind = blind
         self._why: dict[str, str] = {}  # of datasets that were looked at; empty if they can be made
         self.taken: dict[str, None] = {}
 
@@ -151,6 +159,8 @@ class _Search:
             return self._stopped[quantum.run]
         if quantum.state not in ("", "made") or (quantum.state == "made" and one.state == "declined"):
             return f"{one} is {quantum.state if quantum.state != 'made' else 'declined'}, and that stays so"
+        if one.quantum in self._blind:
+            return NOT_ON_RECORD.format(self._blind[one.quantum])
         return None
 
     def take(self, key: str) -> None:
