@@ -263,3 +263,57 @@ def test_what_cannot_be_replaced_is_refused(survey: Path, inside: Callable[..., 
         inside("plan", "--replace-tainted", "--child-of", "demo", "-n", "--json", cwd=survey).json["reused"]
         == 11
     )
+
+
+def part_of(root: Path, into: Path, inside: Callable[..., Any], *types: str) -> Path:
+    chosen = (word for name in types for word in ("--type", name))
+    inside("subset", "--collection", "demo", "--collection", "raw-simcam", *chosen, "--into", into, cwd=root)
+    return into
+
+
+def test_in_a_part_without_what_lies_between_the_raw_data_of_receipts_tells(
+    made: Path, tmp_path: Path, inside: Callable[..., Any]
+) -> None:
+    part = part_of(made, tmp_path / "part", inside, "raw", "coadd")
+    here = {d["id"] for d in inside("find", "coadd", "--json", cwd=part).json["datasets"]}
+    assert len(here) == 2
+    for one in inside("find", "raw", "--json", cwd=part).json["datasets"]:
+        answer = inside("taint", one["id"], "--list", "--json", cwd=part)
+        assert touched(answer) == made_from(made, one["id"]) & here
+        assert len(touched(answer)) == 1
+        assert answer.json["unknown"]["products"] == 0
+    told = inside("taint", RAW, "--because", WHY, cwd=part)
+    assert "1 product made from it" in told.out
+    assert "next: prestow plan --run demo-2" in told.out
+    found = inside("find", "coadd", "--json", cwd=part).json["datasets"]
+    assert {d["data_id"]["band"]: d.get("taint") for d in found} == {"g": "contaminated", "r": None}
+    no = inside("taint", "coadd{band=g}", "--list", cwd=part).out
+    assert "made from it, by the raw data that receipts name: what lies between is not all here" in no
+
+
+def test_in_a_part_it_is_said_what_is_not_known(
+    made: Path, tmp_path: Path, inside: Callable[..., Any]
+) -> None:
+    part = part_of(made, tmp_path / "part", inside, "raw", "isr", "coadd")
+    told = inside("taint", "isr{visit=202611010003}", "--list", cwd=part)
+    assert "nothing that is taken in" not in told.out
+    assert "not known here whether 1 other product was made from it" in told.out
+    assert "coadd{band=g" in told.out
+    facts = inside("taint", "isr{visit=202611010003}", "--list", "--json", cwd=part).json
+    assert (facts["contaminated"], facts["unknown"]["products"]) == (0, 1)
+    assert "not known" not in inside("taint", "isr{visit=202611010003}", "--list", cwd=made).out
+
+
+def test_the_next_command_is_not_refused_where_a_chain_is_frozen(
+    survey: Path, inside: Callable[..., Any]
+) -> None:
+    def next_of(answer: Any) -> list[str]:
+        return str(answer.out.rpartition("next: prestow ")[2]).split()
+
+    assert next_of(inside("taint", RAW, "--because", WHY, cwd=survey)) == ["plan", "--replace-tainted"]
+    inside("freeze", "demo.all", cwd=survey)
+    words = next_of(inside("taint", "--list", cwd=survey))
+    assert words == ["plan", "--run", "demo-2"]
+    assert inside("plan", "--replace-tainted", "--json", cwd=survey, ok=False).codes == ["PST-I030"]
+    planned = inside(*words, "--json", cwd=survey).json
+    assert planned["run"] == "demo-2"

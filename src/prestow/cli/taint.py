@@ -16,6 +16,7 @@ from prestow.errors import Problem, ProjectError
 SHOWN = 10
 
 if TYPE_CHECKING:
+    from prestow.project import Project
     from prestow.results.tainting import Taint
 
 
@@ -59,7 +60,7 @@ def taint(
         "taint",
         facts,
         "\n".join(_lines(found, because, lift=lift, look=listed or dry_run)),
-        following=_following(found, named, because, lift=lift, look=listed or dry_run),
+        following=_following(project, found, named, because, lift=lift, look=listed or dry_run),
     )
 
 
@@ -83,7 +84,7 @@ def _lines(found: Taint, because: str, *, lift: bool, look: bool) -> list[str]:
     if not found.datasets:
         return ["nothing is tainted"]
     if not found.contaminated:
-        return [*lines, "nothing that is taken in was made from it"]
+        return [*lines, *_nothing(found)]
     released = f" ({found.released:,} released: cannot be changed, flagged only)" if found.released else ""
     lines.append(f"{count_text(found.contaminated, 'product')} made from it{released}")
     rows = [
@@ -91,10 +92,30 @@ def _lines(found: Taint, because: str, *, lift: bool, look: bool) -> list[str]:
         for group in found.touched
     ]  # fmt: skip
     lines.append(table(("run", "task", "type", "products", "", "first"), rows, indent="  ", words=6))
-    return lines
+    return [*lines, *_not_known(found)]
 
 
-def _following(found: Taint, named: str, because: str, *, lift: bool, look: bool) -> str:
+def _nothing(found: Taint) -> list[str]:
+    unknown = found.unknown
+    if unknown.count:
+        return _not_known(found)
+    by = ", by the raw data that receipts name: what lies between is not all here" if unknown.cut else ""
+    return [f"nothing that is taken in was made from it{by}"]
+
+
+def _not_known(found: Taint) -> list[str]:
+    unknown = found.unknown
+    if not unknown.count:
+        return []
+    more = ", …" if unknown.count > len(unknown.first) else ""
+    which, was = count_text(unknown.count, "other product"), "was" if unknown.count == 1 else "were"
+    what = f"not known here whether {which} {was} made from it, for what lies between is not here"
+    return [f"{what}: {', '.join(unknown.first)}{more}; the project that made it can tell"]
+
+
+def _following(project: Project, found: Taint, named: str, because: str, *, lift: bool, look: bool) -> str:
+    from prestow.project.tainting import replacing_command
+
     if look and named and not all(one.because for one in found.datasets):
         reason = shlex.quote(because) if because else "TEXT"
         return f"prestow taint {named} --because {reason}"
@@ -104,4 +125,4 @@ def _following(found: Taint, named: str, because: str, *, lift: bool, look: bool
         return "prestow find TYPE"
     if not found.contaminated:
         return "prestow plan"
-    return "prestow plan --replace-tainted" + (f" --child-of {found.runs[0]}" if len(found.runs) > 1 else "")
+    return replacing_command(project, found)

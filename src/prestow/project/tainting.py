@@ -12,6 +12,7 @@ import polars as pl
 from prestow.errors import PlanRefusedError, Problem, ProjectError
 from prestow.plan.retaining import not_needed
 from prestow.project import plans as plan_files
+from prestow.project.binding import ancestors, chain_name
 from prestow.project.repairing import request_of
 from prestow.results.superseding import pairs_of
 from prestow.results.tainting import Taint, records_of, tainted, touched_by
@@ -122,6 +123,26 @@ def _runs(project: Project, bad: set[bytes]) -> list[str]:
     named = sorted(set(rows["run"].to_pylist()))
     planned = {plan_files.run_of(path) for path in plan_files.plan_directories(project.plans_directory)}
     return [run for run in named if run in planned]
+
+
+def replacing_command(project: Project, found: Taint) -> str:
+    """Give the command that plans what was touched again: a child of its run, or another run where none can be.
+
+    A child goes into the chain of its run, and into a frozen chain nothing goes; a run without a plan here has no
+    request that could be made again.
+    """
+    registry = project.registry
+    planned = {plan_files.run_of(path) for path in plan_files.plan_directories(project.plans_directory)}
+    first = {run: ((run, *ancestors(registry, run))[-1]) for run in found.runs}
+    frozen = set(registry.frozen.among(chain_name(name) for name in first.values()))
+    open_ = [run for run in found.runs if run in planned and chain_name(first[run]) not in frozen]
+    if open_:
+        several = sum(run in planned for run in found.runs) > 1
+        return "prestow plan --replace-tainted" + (f" --child-of {open_[0]}" if several else "")
+    known = registry.collections()
+    name = first[found.runs[0]]
+    free = next(f"{name}-{number}" for number in range(2, len(known) + 3) if f"{name}-{number}" not in known)
+    return f"prestow plan --run {free}"
 
 
 def beyond(project: Project, found: Replacing, child: Plan) -> tuple[int, int]:

@@ -1,19 +1,25 @@
 """Tainted datasets: a person says that they are bad; and all that was made from them, at any depth.
 
 A record says so, and a row. What was made from tainted data is contaminated: that is no fact of its own, it
-follows from what was made from what.
+follows from what was made from what. Where the quanta between are not here, as in a part of another project,
+it follows from the raw data that receipts name.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from prestow.commit import receipt_texts
+from prestow.errors import PrestowError
 from prestow.registry import columns as col
 from prestow.registry.database import Database
 from prestow.registry.records import put_record, read_facts, record_name
-from prestow.stores import Put
+from prestow.stores import Put, open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,23 +75,119 @@ class Tainting:
             )
         return col.conform(table, TOUCHED)
 
+    def products(self, quanta: Collection[bytes]) -> tuple[bytes, ...]:
+        """Give what some quanta made that is here, in order of arrival."""
+        if not quanta:
+            return ()
+        with self._db.scratch():
+            self._db.stage("s_quanta", _ids(quanta))
+            rows = self._db.rows(
+                "SELECT d.id FROM s_quanta s JOIN dataset d ON d.quantum = s.id ORDER BY d.sequence"
+            )
+        return tuple(bytes(key) for (key,) in rows)
+
     def readers(self, ids: Collection[bytes]) -> set[bytes]:
         """Give the ids of all quanta that used one of these datasets, at any depth."""
         import pyarrow as pa
 
         found: set[bytes] = set()
         unkept = self._unkept() if ids else pa.table({})
+        far = self._with_root(ids, self.cut) if ids else set()
         with self._db.scratch():
             self._db.stage("s_asked", _ids(ids))
+            self._db.stage("s_far", _ids(far))
             self._db.stage("s_unkept", unkept if unkept.num_rows else _edges())
             start = "SELECT i.quantum FROM s_asked s JOIN quantum_input i ON i.input = s.id WHERE i.state = 'made'"
-            new = self._closed(start)
+            new = self._closed(f"{start} UNION SELECT id FROM s_far")
             while new - found:
                 found |= new
                 self._db.execute("DROP TABLE s_asked")
                 self._db.stage("s_asked", _ids(new))
                 # what is kept leads on in one query, and only what is not needs another look
                 new = self._closed("SELECT u.reader FROM s_asked s JOIN s_unkept u ON u.maker = s.id")
+        return found
+
+    @cached_property
+    def cut(self) -> dict[bytes, frozenset[bytes] | None]:
+        """The quanta here that used what nothing here made, each with the raw data that its receipt goes back to.
+
+        None where the receipt cannot be read. What used no more than the raw data itself is not among them.
+        """
+        rows = self._db.rows(
+            "SELECT DISTINCT i.quantum, c.name, r.receipt, i.input FROM quantum_input i "
+            "JOIN quantum r ON r.id = i.quantum JOIN collection c ON c.id = r.run "
+            "LEFT JOIN dataset d ON d.id = i.input "
+            "LEFT JOIN quantum q ON q.actual_recipe = i.actual_recipe AND q.state = 'made' "
+            "WHERE d.id IS NULL AND q.id IS NULL AND i.state = 'made'"
+        )
+        names: dict[str, dict[str, bytes]] = {}
+        inputs: dict[bytes, set[bytes]] = {}
+        for quantum, run, receipt, one in rows:  # of quanta at the edge of what is here alone
+            names.setdefault(str(run), {})[str(receipt)] = bytes(quantum)
+            inputs.setdefault(bytes(quantum), set()).add(bytes(one))
+        roots = self._roots(names)
+        found = {key: roots.get(key) for key in inputs}
+        return {key: known for key, known in found.items() if known is None or not inputs[key] <= known}
+
+    def unknown(self, ids: Collection[bytes]) -> set[bytes]:
+        """Give the quanta of which it is not known here whether they used one of these, at any depth.
+
+        Of raw data receipts tell; of a product they tell only that what they name is no raw data of it.
+        """
+        if not ids or not self.cut:
+            return set()
+        with self._db.scratch():
+            self._db.stage("s_asked", _ids(ids))
+            rows = self._db.rows(
+                "SELECT q.id, c.name, q.receipt FROM s_asked s JOIN dataset d ON d.id = s.id "
+                "JOIN quantum q ON q.id = d.quantum JOIN collection c ON c.id = q.run"
+            )
+        names: dict[str, dict[str, bytes]] = {}
+        for quantum, run, receipt in rows:
+            names.setdefault(str(run), {})[str(receipt)] = bytes(quantum)
+        mine = self._roots(names)
+        blind = any(bytes(quantum) not in mine for quantum, _, _ in rows)
+        shared = {root for roots in mine.values() for root in roots}
+        unsure = {
+            key
+            for key, roots in self.cut.items()
+            if roots is None or (rows and (blind or not roots.isdisjoint(shared)))
+        }
+        if not unsure:
+            return set()
+        with self._db.scratch():
+            self._db.stage("s_far", _ids(unsure))
+            below = self._closed("SELECT id FROM s_far")
+            above = self._makers(mine) if mine else set()
+        return below - above - self.readers(ids)
+
+    def _makers(self, quanta: Collection[bytes]) -> set[bytes]:
+        """Give these quanta and those that made what they used, at any depth: none of them used what these made."""
+        self._db.stage("s_own", _ids(quanta))
+        rows = self._db.rows(
+            "WITH RECURSIVE maker(quantum) AS (SELECT id FROM s_own UNION "
+            "SELECT d.quantum FROM maker m JOIN quantum_input i ON i.quantum = m.quantum "
+            "JOIN dataset d ON d.id = i.input WHERE i.state = 'made' AND d.quantum IS NOT NULL) "
+            "SELECT quantum FROM maker"
+        )
+        return {bytes(key) for (key,) in rows}
+
+    @staticmethod
+    def _with_root(ids: Collection[bytes], cut: Mapping[bytes, frozenset[bytes] | None]) -> set[bytes]:
+        asked = set(ids)
+        return {key for key, roots in cut.items() if roots is not None and not roots.isdisjoint(asked)}
+
+    def _roots(self, names: Mapping[str, Mapping[str, bytes]]) -> dict[bytes, frozenset[bytes]]:
+        """Give the raw data that receipts name, by quantum: of each run names of receipts with their quanta."""
+        found: dict[bytes, frozenset[bytes]] = {}
+        stores = self._db.rows("SELECT uri FROM store WHERE kind = 'output' ORDER BY id") if names else []
+        for (uri,) in stores:
+            for run, quanta in names.items():
+                with suppress(PrestowError):
+                    store = open_store(str(uri))
+                    for name, text in receipt_texts(store, run, quanta):
+                        if text is not None and (roots := _roots_in(text)) is not None:
+                            found.setdefault(quanta[name], roots)
         return found
 
     def bad_quanta(self) -> set[bytes]:
@@ -162,6 +264,13 @@ def _means_the_same(last: Mapping[str, Any] | None, facts: Mapping[str, Any]) ->
     return last["tainted"] == facts["tainted"] and (
         not facts["tainted"] or last["because"] == facts["because"]
     )
+
+
+def _roots_in(text: bytes) -> frozenset[bytes] | None:
+    try:
+        return frozenset(uuid.UUID(root["id"]).bytes for root in json.loads(text)["roots"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _ids(ids: Collection[bytes]) -> pa.Table:

@@ -77,6 +77,29 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """Where it cannot be followed here what was made from what.
+
+    Parameters
+    ----------
+    cut : int
+        Quanta that used what is neither here, nor made by anything here.
+    count : int
+        Products of which nothing here tells whether they go back to what is asked about.
+    first : tuple of str
+        Some of them.
+    """
+
+    cut: int = 0
+    count: int = 0
+    first: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON values
+        """Give it as plain values."""
+        return {"cut": self.cut, "products": self.count, "first": list(self.first)}
+
+
+@dataclass(frozen=True, slots=True)
 class Taint:
     """What was marked, or only looked at, and what it touched.
 
@@ -88,11 +111,14 @@ class Taint:
         What was made from it, at any depth, as far as it is taken in.
     changed : int
         How many of ``datasets`` were marked, or freed of it, just now.
+    unknown : Unknown
+        Of what it is not known here whether it was made from it.
     """
 
     datasets: tuple[Bad, ...]
     touched: tuple[Touched, ...]
     changed: int = 0
+    unknown: Unknown = field(default_factory=Unknown)
 
     @property
     def contaminated(self) -> int:
@@ -114,13 +140,18 @@ class Taint:
         return {
             "datasets": [one.as_dict() for one in self.datasets], "contaminated": self.contaminated,
             "released": self.released, "changed": self.changed, "touched": [group.as_dict() for group in self.touched],
+            "unknown": self.unknown.as_dict(),
         }  # fmt: skip
 
 
 def tainted(registry: Registry) -> Taint:
     """Give all that is tainted, and all that it touched."""
     reasons = registry.tainting.reasons()
-    return Taint(_described(registry, reasons), _touched(registry, list(reasons)))
+    return Taint(
+        _described(registry, reasons),
+        _touched(registry, list(reasons)),
+        unknown=_unknown(registry, list(reasons)),
+    )
 
 
 def touched_by(
@@ -139,6 +170,7 @@ def touched_by(
     return Taint(
         _described(registry, {key: reasons.get(key, "") for key in ids}),
         _touched(registry, ids),
+        unknown=_unknown(registry, ids),
     )
 
 
@@ -202,6 +234,14 @@ def _touched(registry: Registry, ids: Sequence[bytes]) -> tuple[Touched, ...]:
                 tuple(names[text] for text in texts[:FEW]))
         for run, task, kind, frozen, members in groups.iter_rows()
     )  # fmt: skip
+
+
+def _unknown(registry: Registry, ids: Sequence[bytes]) -> Unknown:
+    tainting = registry.tainting
+    products = tainting.products(tainting.unknown(ids))
+    rows = plain_rows(registry.following.datasets(products[:FEW])) if products else []
+    first = tuple(f"{row['type']}{{{DataId.from_json(data_id_text(row['data_id']))}}}" for row in rows)
+    return Unknown(len(tainting.cut) if ids else 0, len(products), first)
 
 
 def records_of(found: Taint) -> Iterator[dict[str, Any]]:  # Any: JSON values
