@@ -258,6 +258,7 @@ def _ingest_outputs(
         text += f"\n  verified: {full:,} in full, {rest:,} by receipt"
     if report.states:
         text += "\n  quanta: " + ", ".join(f"{number:,} {state}" for state, number in report.states.items())
+        text += f"; {report.refused:,} of them refused" if report.refused else ""
     if report.unexpected:
         shown = report.unexpected[:SHOWN]
         text += f"\n  {count_text(len(report.unexpected), 'file')} that no receipt commits, kept: {' '.join(shown)}"
@@ -270,7 +271,7 @@ def _ingest_outputs(
         "unprotected": [problem.as_dict() for problem in report.unprotected],
         "runs": list(report.runs), "level": str(report.level), "verified": report.verified, "added": report.added, "present": report.present,
         "deleted": report.deleted, "quanta": report.quanta, "promoted": report.promoted, "size": report.size,
-        "states": report.states, "unexpected": list(report.unexpected),
+        "states": report.states, "refused": report.refused, "unexpected": list(report.unexpected),
         "problems": [problem.as_dict() for problem in report.problems],
     }  # fmt: skip
     for problem in (*report.problems, *report.unprotected):

@@ -88,6 +88,7 @@ def _in_all(rounds: Sequence[IngestReport], *, whole: bool) -> IngestReport:
         states.update(report.states)
     return replace(
         both, present=rounds[0].present, states=dict(sorted(states.items())),
+        refused=sum(report.refused for report in rounds),
         faulty=tuple(problem for report in rounds for problem in report.faulty),
         contradictory=tuple(problem for report in rounds for problem in report.contradictory),
     )  # fmt: skip

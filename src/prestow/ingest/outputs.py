@@ -200,7 +200,7 @@ class Taking:
             verified={name: count[name] for name in ("receipt", "full") if count[name]},
             added=count["added"], present=count["present"], deleted=count["deleted"], quanta=count["quanta"],
             promoted=count["promoted"], size=count["size"], states=dict(sorted(tally.states.items())),
-            faulty=tuple(tally.faulty), contradictory=tuple(tally.contradictory), unexpected=tuple(tally.unexpected),
+            refused=count["refused"], faulty=tuple(tally.faulty), contradictory=tuple(tally.contradictory), unexpected=tuple(tally.unexpected),
         )  # fmt: skip
 
     # --- inside ------------------------------------------------------------------------------
@@ -300,6 +300,7 @@ class Taking:
             )
             tally.contradictory += _contradictory(inserted, portions)
             bad = {c.id for c in inserted.contradictory}
+            tally.counts["refused"] += sum(row[0] in bad for p in portions for row in p.quanta) if bad else 0
             tally.elsewhere += (
                 [row[1] for p in portions for row in p.artifacts] if bad or inserted.deleted else []
             )

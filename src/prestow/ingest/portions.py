@@ -48,7 +48,7 @@ class Portion(NamedTuple):
     faulty, contradictory : list of (what, where, fix)
         What is wrong.
     states, counts : mapping
-        How many quanta were settled how; and the counts of `Judged`.
+        How many quanta were settled how; and the counts of `Judged`, with ``refused``: those that have no rows.
     reads : list of (run, task, run of an input, type of an input)
         What is made from what.
     """
@@ -215,6 +215,7 @@ def _together(names: Sequence[str], judged: Iterable[Judged], refused: Mapping[R
             portion.paths.extend(one.paths)
         if one.state:
             states[one.state] += 1
+            counts["refused"] += not one.quantum
             run, task = name.split("/", 3)[1:3]
             reads.update((run, task, *what) for what in one.reads)
         counts.update(one.counts)

@@ -35,6 +35,8 @@ class IngestReport:
         Bytes of all outputs that were looked at and found good.
     states : mapping of state to int
         How the quanta of these runs were settled.
+    refused : int
+        How many of them are not taken in, for what is faulty or contradictory.
     faulty : tuple of Problem
         Outputs whose content is not what their receipt says (PST-I003); not taken in.
     contradictory : tuple of Problem
@@ -60,6 +62,7 @@ class IngestReport:
     promoted: int = 0
     size: int = 0
     states: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
     faulty: tuple[Problem, ...] = ()
     contradictory: tuple[Problem, ...] = ()
     unexpected: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def test_what_is_committed_is_in_the_registry(house, level):
         (RUN,),
         (),
     )
-    assert report.states == {"declined": 1, "lost": 1, "made": 16}
+    assert (report.states, report.refused) == ({"declined": 1, "lost": 1, "made": 16}, 0)
     assert report.unexpected == ()
     table = house.registry.datasets(["isr", "aligned", "coadd", "summary"], [RUN])
     by_path = dict(zip(table["path"].to_pylist(), table.to_pylist(), strict=True))
@@ -155,6 +155,9 @@ def test_a_changed_file_is_faulty_and_its_quantum_stays_out_as_a_whole(house):
     assert "isr" not in types
     assert "isr_log" not in types
     assert "aligned" in types
+    for again in (report, house.take()):
+        assert again.refused == 1
+        assert sum(again.states.values()) - again.refused == house.registry.quanta(RUN).num_rows
 
 
 def test_a_story_of_another_recipe_is_faulty(house):
@@ -199,6 +202,7 @@ def test_facts_that_contradict_the_registry_change_nothing(house):
     report = ingest_outputs(house.registry, other, store_name="other")
     assert {p.code for p in report.contradictory} == {"PST-I006"}
     assert receipt.outputs[0].path in {p.where for p in report.contradictory}
+    assert (report.states, report.refused) == ({"made": 1}, 1)
     after = house.registry.dump()
     before.pop("store"), after.pop("store")
     assert after == before
@@ -211,6 +215,7 @@ def test_a_type_of_other_dimensions_is_contradictory(house):
     report = house.take()
     assert [p.code for p in report.contradictory] == ["PST-I006"] * 2
     assert report.added == 1
+    assert sum(report.states.values()) - report.refused == report.quanta
 
 
 def test_a_receipt_that_is_not_what_its_name_says(house):
