@@ -11,7 +11,7 @@ import polars as pl
 from prestow.errors import PrestowError, Problem, ProjectError
 from prestow.plan.tainted import CONTAMINATED
 from prestow.results.calibration_reasons import of_connection
-from prestow.results.file_causes import of_file
+from prestow.results.file_causes import of_dataset, of_file
 from prestow.results.lineage import Point, counted
 from prestow.results.naming_words import parse_dataset
 from prestow.results.point_causes import of_point
@@ -47,7 +47,9 @@ def why(recorded: Recorded, words: Sequence[str], *, run: str | None = None) -> 
             if reason is not None:
                 return reason
         else:
-            reason = of_file(recorded, found) if found.file is not None else of_point(recorded, _sure(found))
+            reason = (
+                of_file(recorded, found) if found.file is not None else of_dataset(recorded, _sure(found))
+            )
             return _with_taint(recorded, found, reason)
     reasons = [of_point(recorded, point) for point in points]
     if len(reasons) == 1:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.commit import ASIDE, ATTEMPTS, RECEIPTS
-from prestow.errors import Problem, ProjectError
+from prestow.errors import PrestowError, Problem, ProjectError
 from prestow.formats import CONVERTED
+from prestow.results.embedded import story_of
 from prestow.results.lineage import Point
 from prestow.results.point_causes import of_point
 from prestow.results.reason import Reason
 from prestow.results.resolving import Found
 from prestow.results.tracing import place
+from prestow.stores import Linkable
 
 if TYPE_CHECKING:
     from prestow.results.recorded import Recorded
+
+
+def of_dataset(recorded: Recorded, point: Point) -> Reason:
+    """Say why a dataset is as it is, also where another one's file lies at its name."""
+    reason = of_point(recorded, point)
+    if reason.state == "changed" and isinstance(recorded.store, Linkable):
+        with suppress(PrestowError):
+            file = recorded.store.local_path(point.path)
+            got = recorded.store.digest(point.path)
+            found = Found(point, file, point.path, story_of(file), "" if got is None else got[1])
+            _others_story(recorded, point, found, reason)
+    return reason
 
 
 def of_file(recorded: Recorded, found: Found) -> Reason:
@@ -32,7 +48,10 @@ def of_file(recorded: Recorded, found: Found) -> Reason:
         return _debris(recorded, found, file)
     committed = found.sha256 == point.sha256
     if point.there and found.name == point.path:
-        return of_point(recorded, point)  # it looks at its bytes itself
+        reason = of_point(recorded, point)  # it looks at its bytes itself
+        if reason.state == "changed":
+            _others_story(recorded, point, found, reason)
+        return reason
     if point.there and not found.name:
         reason = of_point(recorded, point)
         if committed:
@@ -48,6 +67,42 @@ def of_file(recorded: Recorded, found: Found) -> Reason:
         reason.facts["file"] = {"path": str(file), "sha256": found.sha256, "state": "changed"}
         return reason
     return _debris(recorded, found, file)
+
+
+def _others_story(recorded: Recorded, point: Point, found: Found, reason: Reason) -> None:
+    """Say it where the file at the name of one dataset is another one's, and what to do with it."""
+    story = found.story
+    if story is None or story.id == point.id:
+        return
+    other = recorded.points([story.id])[story.id]
+    shown = Point(story.id, story.type, story.data_id)
+    lines = [f"  WRONG NAME: its story says that it is {shown} of run {story.run}"]
+    reason.facts["file"] = {
+        "path": str(found.file), "sha256": found.sha256, "state": "wrong name",
+        "story": {"id": story.id, "type": story.type, "data_id": json.loads(story.data_id), "run": story.run},
+    }  # fmt: skip
+    if found.sha256 == other.sha256 and other.path:
+        lines.append(f"  to the byte as that was committed at {place(other)}")
+        swapped = _has_bytes(recorded, other, point.sha256)
+        lines.append(
+            "  each of the two files has the bytes of the other: exchange them"
+            if swapped
+            else "  if the file there is not good, move this one there, before another is put here"
+        )
+    else:
+        swapped = False
+    at = next(i for i, line in enumerate(reason.lines) if line.startswith("  its file is "))
+    reason.lines[at + 1 : at + 1 + swapped] = lines  # exchanged, they need not be made again
+
+
+def _has_bytes(recorded: Recorded, point: Point, sha256: str) -> bool:
+    if recorded.store is None or point.store != recorded.name:
+        return False
+    try:
+        got = recorded.store.digest(point.path)
+    except PrestowError:
+        return False
+    return got is not None and got[1] == sha256
 
 
 def _debris(recorded: Recorded, found: Found, file: Path) -> Reason:

@@ -81,7 +81,10 @@ def test_a_failure_tells_error_log_tries_and_what_it_holds_up(ask: Callable[...,
     assert "the same error in 1 of 3 shift quanta" in text(reason)
     assert "blocks gather (and nothing else)" in text(reason)
     job = reason.facts["point"]["job"]
-    assert reason.following == f"prestow retry {job} && prestow run          or look into it: prestow debug {job}"
+    assert (
+        reason.following
+        == f"prestow retry {job} && prestow run          or look into it: prestow debug {job}"
+    )
     assert (reason.facts["tries"], reason.facts["same_error"]) == (2, {"count": 1, "of": 3})
 
 
@@ -196,6 +199,26 @@ def test_changed_and_gone_files_are_told(own: Callable[..., Ask], tmp_path: Path
         assert "CHANGED" in text(reason)
     file.unlink()
     assert question("shifted", "visit=1").state == "gone"
+
+
+def test_swapped_files_are_told_whose_they_are(own: Callable[..., Ask], tmp_path: Path) -> None:
+    question = own({})
+    files = [tmp_path / "store" / question("shifted", f"visit={n}").facts["point"]["path"] for n in (1, 2)]
+    first, second = (path.read_bytes() for path in files)
+    for path in files:
+        path.chmod(0o644)
+    files[0].write_bytes(second)
+    for words in (["shifted", "visit=1"], [str(files[0])]):
+        reason = question(*words)
+        assert reason.state == "changed"
+        assert "WRONG NAME: its story says that it is shifted{instrument=toy,visit=2} of run" in text(reason)
+        assert "to the byte as that was committed at" in text(reason)
+        assert "if the file there is not good" in text(reason)
+        assert reason.facts["file"]["story"]["data_id"]["visit"] == 2
+    files[1].write_bytes(first)
+    for words in (["shifted", "visit=1"], [str(files[1])]):
+        assert "exchange them" in text(question(*words))
+        assert "equal bytes" not in text(question(*words))
 
 
 def test_a_file_that_no_receipt_commits_is_debris(own: Callable[..., Ask], tmp_path: Path) -> None:
