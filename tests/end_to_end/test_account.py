@@ -86,7 +86,11 @@ def test_the_plan_and_the_registry_may_be_gone(demo: Path, inside) -> None:
     shutil.rmtree(demo / "plans")
     (demo / "store/demo/stray").write_bytes(b"x")
     told = inside("account", "--run", "demo", cwd=demo, ok=False)
-    assert (told.code, "there is no plan" in told.out, "UNEXPECTED demo/stray" in told.out) == (9, True, True)
+    assert (
+        told.code,
+        "there is no plan of run demo here" in told.out,
+        "UNEXPECTED demo/stray" in told.out,
+    ) == (9, True, True)
     refused = inside("account", "--run", "demo", "--unexpected", "tar", cwd=demo, ok=False)
     assert (refused.code, "PST-A004" in refused.err) == (9, True)
     (demo / "store/demo/stray").unlink()
@@ -111,9 +115,35 @@ def test_intermediates_go_by_list_and_the_account_still_closes(demo: Path, insid
     assert f"{looked['datasets']} deleted on purpose" in inside("ingest", cwd=demo).out
 
 
+def test_by_run_it_is_not_said_that_there_is_no_plan_where_there_is_one(demo: Path, inside) -> None:
+    inside("ingest", cwd=demo)
+    told = inside("account", "--run", "demo", cwd=demo).out
+    plan = inside("account", "--json", cwd=demo).json["plan"]
+    assert "there is no plan" not in told
+    assert f"by plan, prestow account {plan[:8]}" in told
+    assert told.endswith(f"next: prestow show {plan[:8]} --files\n")
+
+
 def test_what_was_staged_in_vain(demo: Path, inside) -> None:
     told = inside("account", "--unread", cwd=demo).out
     assert "calibrate" in told
     one = inside("account", "--unread", "--task", "coadd", "--json", cwd=demo).json["unread"]
     assert [(t["task"], t["unread"], t["share"]) for t in one["tasks"]] == [("coadd", 0, 0.0)]
     assert inside("account", "--task", "coadd", cwd=demo, ok=False).code == 2
+    assert told.endswith("next: prestow account\n")
+    by_run = inside("account", "--unread", "--run", "demo", cwd=demo).out
+    assert by_run.endswith("next: prestow account --run demo\n")
+
+
+def test_what_was_staged_in_vain_is_never_told_by_the_same_command_again(demo: Path, inside) -> None:
+    task = demo / "tasks" / "coadd.py"
+    text = task.read_text()
+    every = 'in quantum.inputs["calexp"]'
+    assert text.count(every) == 1
+    task.write_text(text.replace(every, f"{every}[:1]"))
+    for words in (("plan", "--run", "vain"), ("run", "--engine", "local"), ("ingest",)):
+        inside(*words, cwd=demo)
+    told = inside("account", "--unread", cwd=demo).out
+    assert told.endswith("next: prestow account --unread --task coadd\n")
+    told = inside("account", "--unread", "--task", "coadd", cwd=demo).out
+    assert told.endswith("next: prestow account --unread\n")

@@ -11,6 +11,7 @@ from prestow.cli import completing
 from prestow.cli.group import open_project, plan_word, shared_options
 from prestow.cli.output import Output, count_text, size_text, table
 from prestow.errors import Exit
+from prestow.project import plans as plan_files
 from prestow.project.configuration import UNEXPECTED
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ def account(
     if unread:
         found = project.unread(plan, run=run, task=task)
         output.answer(
-            "account", {"unread": found.as_dict()}, _unread_text(found, task), following=_next(found)
+            "account",
+            {"unread": found.as_dict()},
+            _unread_text(found, task),
+            following=_next(found, task, f" --run {run}" if run else f" {plan}" if plan else ""),
         )
         return Exit.OK
     done = project.account(plan, run=run, level=level, unexpected=policy, dry_run=dry_run)
@@ -181,7 +185,10 @@ def _following(project: Project, done: Accounted, run: str | None) -> str:
         return f"prestow account{word} --only misplaced"
     if classes["unexpected"]:
         return f"prestow account{word} --unexpected tar"
-    return f"prestow show{word} --files" if not run else "prestow find"
+    if not run:
+        return f"prestow show{word} --files"
+    newest = plan_files.newest_of(project.plans_directory, run)
+    return f"prestow show {newest.name[:8]} --files" if newest else f"prestow find TYPE --run {run}"
 
 
 def _unread_text(found: Unread, task: str | None) -> str:
@@ -206,10 +213,10 @@ def _unread_text(found: Unread, task: str | None) -> str:
     return text
 
 
-def _next(found: Unread) -> str:
+def _next(found: Unread, task: str | None, word: str) -> str:
     worst = max(found.tasks, key=lambda one: one.size, default=None)
-    return (
-        f"prestow account --unread --task {worst.task}"
-        if worst is not None and worst.unread
-        else "prestow account"
-    )
+    if worst is None or not worst.unread:
+        return f"prestow account{word}"
+    if task is not None:
+        return f"prestow account{word} --unread"
+    return f"prestow account{word} --unread --task {worst.task}"

@@ -238,15 +238,24 @@ def account(
         to_promote=files.to_promote, deleted=gone.height,
         notes=tuple(sorted(files.notes, key=lambda note: (CLASSES.index(note.kind), note.path))),
         outputs=_open(rows), contradictions=(*committed.contradictions, *_noted(run, registry, committed)),
-        remarks=tuple(_remarks(run, plan, registry, apart)), roots=roots,
+        remarks=tuple(_remarks(run, plan, plans, registry, apart)), roots=roots,
     )  # fmt: skip
 
 
-def _remarks(run: str, plan: Plan | None, registry: Registry | None, apart: pl.Series) -> list[str]:
+def _remarks(
+    run: str, plan: Plan | None, plans: Sequence[Plan], registry: Registry | None, apart: pl.Series
+) -> list[str]:
     remarks = []
     if plan is None:
-        what = "what was planned and left none is not known, and a quantum that was not made counts as one output"
-        remarks.append(f"there is no plan: this is what receipts say; {what}")
+        what = (
+            "what was planned and left none is not {}, and a quantum that was not made counts as one output"
+        )
+        if plans:
+            told = f"of the run, this is what receipts say; {what.format('told')}"
+            remarks.append(f"{told}: by plan, prestow account {' or '.join(one.id[:8] for one in plans[:3])}")
+        else:
+            told = f"there is no plan of run {run} here: this is what receipts say"
+            remarks.append(f"{told}; {what.format('known')}")
     if registry is None:
         remarks.append("the registry cannot be asked: all is from receipts and files")
     else:

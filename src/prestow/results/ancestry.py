@@ -179,9 +179,9 @@ class Ancestry:
             for _, one in quantum.inputs:
                 readers.setdefault(self.datasets[one].quantum, []).append(key)
         found: dict[str, KnownDataset] = {}
-        for one in self.datasets.values():
-            if one.quantum and not self.quanta[one.quantum].on_record and not one.beside:
-                found.setdefault(one.quantum, one)
+        for made in self.datasets.values():
+            if made.quantum and not self.quanta[made.quantum].on_record and not made.beside:
+                found.setdefault(made.quantum, made)
         todo = list(found)
         while todo:
             key = todo.pop()

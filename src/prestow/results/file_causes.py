@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def of_dataset(recorded: Recorded, point: Point) -> Reason:
     """Say why a dataset is as it is, also where another one's file lies at its name."""
     reason = of_point(recorded, point)
-    if reason.state == "changed" and isinstance(recorded.store, Linkable):
+    store = recorded.store
+    if reason.state == "changed" and store is not None and isinstance(store, Linkable):
         with suppress(PrestowError):
-            file = recorded.store.local_path(point.path)
-            got = recorded.store.digest(point.path)
+            file, got = store.local_path(point.path), store.digest(point.path)
             found = Found(point, file, point.path, story_of(file), "" if got is None else got[1])
             _others_story(recorded, point, found, reason)
     return reason
