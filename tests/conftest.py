@@ -10,7 +10,7 @@ import contextlib
 import pytest
 from hypothesis import settings
 
-from prestow.testing.databases import DIALECTS, NO_POSTGRES, empty, fresh, available
+from prestow.testing.databases import DIALECTS, NO_POSTGRES, available, empty, fresh
 
 settings.register_profile("prestow", deadline=None)
 settings.load_profile("prestow")

@@ -7,7 +7,7 @@ import pytest
 
 from prestow.naming.universe import load_universe
 from prestow.registry import Registry
-from prestow.testing.databases import NO_POSTGRES, fresh, available
+from prestow.testing.databases import NO_POSTGRES, available, fresh
 
 pytestmark = pytest.mark.skipif(not available("postgresql"), reason=NO_POSTGRES)
 

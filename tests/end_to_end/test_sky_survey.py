@@ -432,8 +432,12 @@ def test_a_registry_made_again_knows_the_same_sky(tmp_path):
         project.register_skymap(root / "all.yaml")
         project.relate()
         before = project.registry.dump()
-    assert all(before[name] for name in ("footprint", "skymap", "relation_sky_overlap", "relation_patch_shards"))
-    assert all(before[name] for name in ("relation_shard_overlap", "relation_visit_definition", "dimension_visit"))
+    assert all(
+        before[name] for name in ("footprint", "skymap", "relation_sky_overlap", "relation_patch_shards")
+    )
+    assert all(
+        before[name] for name in ("relation_shard_overlap", "relation_visit_definition", "dimension_visit")
+    )
     (root / "registry.db").rename(root / "old.db")
     with Project.open(root) as project:
         made = project.rebuild(compare=str(root / "old.db"))

@@ -69,7 +69,10 @@ COMMANDS = {
     "remove": ("prestow.cli.remove:remove", "Remove a run for ever, or see what would go."),
     "close": ("prestow.cli.close:close", "Close a run that is over, and pack its receipts."),
     "freeze": ("prestow.cli.freeze:freeze", "Freeze a collection for ever: a release."),
-    "findings": ("prestow.cli.findings:findings", "List what disagrees, and settle what a person has looked at."),
+    "findings": (
+        "prestow.cli.findings:findings",
+        "List what disagrees, and settle what a person has looked at.",
+    ),
     "events": ("prestow.cli.events:events", "Tell every committed dataset, a line each."),
     "drop": ("prestow.cli.drop:drop", "Give a plan up, and free the names that it holds."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),

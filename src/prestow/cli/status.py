@@ -113,7 +113,9 @@ def _following(project: Project, plan: Plan, standing: Status) -> str:
     total, other = standing.counts, plan_word(project, plan)
     if standing.failures:
         option = plan_word(project, plan, " --plan ")
-        return f"{again(plan, standing, other)}          or why: prestow why {standing.failures[0].job}{option}"
+        return (
+            f"{again(plan, standing, other)}          or why: prestow why {standing.failures[0].job}{option}"
+        )
     if total["failed"] or total["pending"]:
         return f"prestow run{other}"
     settled_here = sum(total.values()) - total["reused"] - total["unneeded"]

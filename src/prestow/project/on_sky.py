@@ -60,9 +60,7 @@ class ProjectWithSky(ProjectWithCalibrations):
         found = {one.name: self._relate(one, progress) for one in maps}
         return {**found, SHARDS: self._relate(None, progress)}
 
-    def _relate(
-        self, skymap: SkyMap | None, progress: Callable[[int, int], None] | None = None
-    ) -> Related:
+    def _relate(self, skymap: SkyMap | None, progress: Callable[[int, int], None] | None = None) -> Related:
         from prestow.registry.relating import put_related, relate
 
         put_related(self.registry, self.store, skymap)

@@ -24,9 +24,7 @@ BUSY_MS = 120_000
 CACHE_KB = 131_072
 """Pages kept in memory at most, in kB: ids are random, so each look-up is somewhere else."""
 
-NONE_THERE = (
-    "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME; or again from a store: prestow rebuild"
-)
+NONE_THERE = "make one by taking raw files in: prestow ingest --raw FILES --instrument NAME; or again from a store: prestow rebuild"
 """What to do where there is no registry yet."""
 
 _ALL_ROWS = str(1 << 30)  # column types are inferred from the first batch: so take one batch
