@@ -142,11 +142,11 @@ def test_a_receipt_under_another_recipe_is_contradictory(tmp_path: Path) -> None
 class LatePromotion(FileStore):
     """A store in which somebody promotes between the listing of files and the first look at receipts."""
 
-    def walk(self, prefix: str = ""):  # noqa: ANN201 - as the store's
+    def walk_names(self, prefix: str = ""):  # noqa: ANN201 - as the store's
         if prefix.startswith(RECEIPTS):
             for _, receipt in each_receipt(FileStore(self.uri), "toy"):
                 promote(FileStore(self.uri), receipt)
-        yield from super().walk(prefix)
+        yield from super().walk_names(prefix)
 
 
 def test_what_is_promoted_between_listing_and_receipts_is_neither_missing_nor_unexpected(
