@@ -368,7 +368,7 @@ def calls(source: str, *names: str) -> list[int]:
 
     Examples
     --------
-    >>> calls("os.fsync(1)\\nprint(2)\\nif True:\\n    _sync(3)\\n", "fsync", "_sync")
+    >>> calls("os.fsync(1)\nprint(2)\nif True:\n    _sync(3)\n", "fsync", "_sync")
     [0, 2]
     """
     found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
@@ -381,8 +381,8 @@ def without(source: str, place: int) -> str:
 
     Examples
     --------
-    >>> without("os.fsync(1)\\n_sync(3)\\n", 1)
-    'os.fsync(1)\\nNone'
+    >>> without("os.fsync(1)\n_sync(3)\n", 1)
+    'os.fsync(1)\nNone'
     """
     tree = ast.parse(source)
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
