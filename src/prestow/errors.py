@@ -187,7 +187,6 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-T005": ("what was made in a sandbox is taken in nowhere else", Exit.INGEST),
     "PST-T006": ("the sandbox is in use", Exit.ENVIRONMENT),
     "PST-T007": ("it cannot be made again", Exit.REFUSED),
-    "PST-T008": ("nothing like this has components", Exit.USAGE),
     "PST-T020": ("what is not taken in cannot be tainted", Exit.USAGE),
     "PST-T021": ("everything of a type is meant", Exit.USAGE),
     "PST-T022": ("nobody says why", Exit.USAGE),

@@ -127,14 +127,8 @@ class Judge:
         self._numbers = numbers
         self._linkable = isinstance(store, Linkable)
         self._root = os.fspath(store.local_path("a"))[:-1] if type(store) is FileStore else ""
-        self._own = threading.local()  # a buffer, and a verifier with its temporary directory
+        self._own = threading.local()  # a buffer, and a verifier
         self._inside: dict[str, bool] = {}
-        self._verifiers: list[Verifier] = []
-
-    def close(self) -> None:
-        """Remove temporary copies, if any were made."""
-        for verifier in self._verifiers:
-            verifier.close()
 
     def judge(self, name: str, data: bytes, waiting: Container[str] | None) -> Judged:
         """Give what the receipt of that name comes to.
@@ -328,7 +322,6 @@ class Judge:
     def _verifier(self) -> Verifier:
         if not hasattr(self._own, "verifier"):
             self._own.verifier = Verifier(self._store)
-            self._verifiers.append(self._own.verifier)
         verifier: Verifier = self._own.verifier
         return verifier
 

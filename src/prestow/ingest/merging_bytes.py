@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from pathlib import Path
 
 from prestow.stores import Linkable, Store
 from prestow.stores.linking import link_into
+from prestow.stores.local import local_file
 
 
 def copy_object(source: Store, name: str, into: Store, target: str, *, link: bool = False) -> None:
@@ -21,12 +21,7 @@ def copy_object(source: Store, name: str, into: Store, target: str, *, link: boo
     """
     if link and _link(source, name, into, target):
         return
-    if isinstance(source, Linkable):
-        _copy(source.local_path(name), into, target)
-        return
-    with tempfile.TemporaryDirectory(prefix="prestow-merge-") as directory:
-        path = Path(directory, "object")
-        source.fetch(name, path)
+    with local_file(source, name) as path:
         _copy(path, into, target)
 
 

@@ -91,10 +91,9 @@ class Reader:
         self.in_flight = 1
 
     def close(self) -> None:
-        """End its threads, when what they have begun is finished; remove temporary copies."""
+        """End its threads, when what they have begun is finished."""
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
-        self._judge.close()
 
     def read(
         self, names: Sequence[str], waiting: Collection[str] | None, refused: Mapping[Row, str] = NOTHING

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from pathlib import Path
 
 from prestow.commit import RECEIPTS, each_receipt, read_receipt, receipt_names
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, ProjectError, StoreError
@@ -19,8 +16,9 @@ from prestow.manifest import Receipt, ReceiptOutput
 from prestow.model import DatasetType
 from prestow.packs import is_packed
 from prestow.registry.columns import uuid_text
-from prestow.stores import Linkable, Store, Walkable
+from prestow.stores import Store, Walkable
 from prestow.stores.ahead import ahead
+from prestow.stores.local import local_file
 
 BATCH = 2000
 """Quanta of one transaction."""
@@ -178,11 +176,7 @@ def _metrics(store: Store, output: ReceiptOutput) -> Mapping[str, float]:
         reader = open_format(output.format)
         if not isinstance(reader, Measuring):
             return {}
-        if isinstance(store, Linkable):
-            return reader.inspect(store.local_path(output.path)).metrics
-        with tempfile.TemporaryDirectory(prefix="prestow-rebuild-") as directory:
-            path = Path(directory, os.path.basename(output.path))
-            store.fetch(output.path, path)
+        with local_file(store, output.path) as path:
             return reader.inspect(path).metrics
     except (PrestowError, OSError):  # that it is gone, or damaged, is what fsck tells
         return {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from prestow.ingest.levels import Level
 from prestow.manifest import Receipt, ReceiptOutput
 from prestow.model.hashing import canonical_json, dataset_id, quantum_id
 from prestow.stores import Linkable, Store, check_name
+from prestow.stores.local import local_file
 
 __all__ = ["Checked", "Level", "Verifier", "identity_of", "says_what_its_name_says"]
 
@@ -68,13 +68,6 @@ class Verifier:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._formats: dict[str, Format] = {}
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def close(self) -> None:
-        """Remove the directory of temporary copies, if there is one."""
-        if self._directory is not None:
-            self._directory.cleanup()
-            self._directory = None
 
     def looks_promoted(self, output: ReceiptOutput) -> bool:
         """Tell, without reading, whether an output is at its name and nothing waits aside."""
@@ -89,7 +82,7 @@ class Verifier:
         """
         metrics: Mapping[str, float] = {}
         try:
-            with self._local(output.path) as path:
+            with self._there(output.path) as path:
                 wrong = self._outside(path, output.path)
                 try:
                     if not wrong:
@@ -139,21 +132,11 @@ class Verifier:
         return self._formats[name]
 
     @contextmanager
-    def _local(self, name: str) -> Iterator[Path]:
-        if isinstance(self._store, Linkable):
-            path = self._store.local_path(name)
+    def _there(self, name: str) -> Iterator[Path]:
+        with local_file(self._store, name) as path:
             if not path.exists():
                 raise ObjectNotFoundError(Problem("PST-R001", "there is no such object", name))
             yield path
-            return
-        if self._directory is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="prestow-ingest-")
-        path = Path(self._directory.name, os.path.basename(name))
-        self._store.fetch(name, path)
-        try:
-            yield path
-        finally:
-            path.unlink()
 
 
 def differences(receipt: Receipt, output: ReceiptOutput, story: Story | None) -> list[str]:

@@ -30,6 +30,7 @@ from prestow.results.account_files import (
 )
 from prestow.results.account_levels import Depth
 from prestow.results.account_listing import list_files, look_again, roots_of
+from prestow.results.status import summed
 from prestow.results.unexpected import PLACE, kept_files
 
 if TYPE_CHECKING:
@@ -98,11 +99,7 @@ class Account:
     @property
     def states(self) -> dict[str, int]:
         """Planned outputs by state, every state."""
-        total = dict.fromkeys(STATES, 0)
-        for counts in self.tasks.values():
-            for state, count in counts.items():
-                total[state] += count
-        return total
+        return summed(self.tasks, STATES)
 
     @property
     def planned(self) -> int:
@@ -224,8 +221,8 @@ def account(
     known = Known(
         committed.products, planned, committed.deleted, kept_files(store, run), _elsewhere(registry)
     )
-    with FileLook(store, depth) as look:
-        files = sort_files(listing, known, look, lambda name: look_again(store, name, roots))
+    look = FileLook(store, depth)
+    files = sort_files(listing, known, look, lambda name: look_again(store, name, roots))
     if plan is None:
         labels, rows = _as_receipts_say(committed)
     else:

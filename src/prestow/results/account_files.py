@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -20,6 +18,7 @@ from prestow.model import DataId
 from prestow.model.hashing import dataset_id
 from prestow.results.account_listing import FILE, LINK
 from prestow.stores import TEMPORARY, Linkable, Store
+from prestow.stores.local import local_file
 
 if TYPE_CHECKING:
     from prestow.results.account_levels import Depth
@@ -83,14 +82,6 @@ class FileLook:
         self.store = store
         self.depth = depth
         self._formats: dict[str, Format] = {}
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._directory is not None:
-            self._directory.cleanup()
 
     def fault(self, product: Product, size: int, kind: str, target: str | None) -> tuple[str, str] | None:
         """Say in a word and in a sentence what is wrong with the file at a product's name; None if nothing is.
@@ -127,7 +118,7 @@ class FileLook:
     def identity(self, name: str) -> Story | None:
         """Give the story of any file, whatever it is called; None if it has none that can be read."""
         tried = set()
-        with self._local(name) as path:
+        with local_file(self.store, name) as path:
             try:
                 with open(path, "rb") as file:
                     head = file.read(9)
@@ -144,7 +135,7 @@ class FileLook:
         return None
 
     def _story(self, name: str, kind: str) -> tuple[Story | None, str]:
-        with self._local(name) as path:
+        with local_file(self.store, name) as path:
             return self._read(path, kind)
 
     def _read(self, path: Path, kind: str) -> tuple[Story | None, str]:
@@ -161,20 +152,6 @@ class FileLook:
         except Exception as error:  # noqa: BLE001 - whatever a library says of a file that may be anything
             return None, f"it cannot be read: {type(error).__name__}"
         return (story, "") if story is not None else (None, _NO_STORY)
-
-    @contextmanager
-    def _local(self, name: str) -> Iterator[Path]:
-        if isinstance(self.store, Linkable):
-            yield self.store.local_path(name)
-            return
-        if self._directory is None:
-            self._directory = tempfile.TemporaryDirectory(prefix="prestow-account-")
-        path = Path(self._directory.name, os.path.basename(name))
-        self.store.fetch(name, path)
-        try:
-            yield path
-        finally:
-            path.unlink()
 
 
 _NO_STORY = "it has no story: another program wrote it, or wrote it again"

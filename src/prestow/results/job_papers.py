@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from prestow.errors import PrestowError
 from prestow.formats import open_format
 from prestow.results.lineage import Point
-from prestow.results.places import local_file
 from prestow.stores import Store
+from prestow.stores.local import local_file
 
 if TYPE_CHECKING:
     from prestow.results.recorded import Recorded

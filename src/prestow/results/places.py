@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.errors import Problem, ProjectError
-from prestow.stores import Linkable, Store, open_store
+from prestow.stores import Store, open_store
+from prestow.stores.local import local_file
 
 if TYPE_CHECKING:
     from prestow.results.lineage import Point
-
-
-@contextmanager
-def local_file(store: Store, name: str) -> Iterator[Path]:
-    """Give a path for as long as the block lasts; what a store cannot link is fetched."""
-    if isinstance(store, Linkable):
-        yield store.local_path(name)
-        return
-    with tempfile.TemporaryDirectory(prefix="prestow-files-") as directory:
-        target = Path(directory) / Path(name).name
-        store.fetch(name, target)
-        yield target
 
 
 @contextmanager

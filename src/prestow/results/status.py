@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from prestow.results.failures import FailureGroup
 
 STATES = ("made", "declined", "lost", "blocked", "failed", "pending", "reused", "unneeded")
+
+
+def summed(tasks: Mapping[str, Mapping[str, int]], states: Sequence[str]) -> dict[str, int]:
+    """Give the counts of all tasks by state, every state.
+
+    Examples
+    --------
+    >>> summed({"isr": {"made": 2}, "coadd": {"made": 1, "lost": 1}}, ("made", "lost", "failed"))
+    {'made': 3, 'lost': 1, 'failed': 0}
+    """
+    total = dict.fromkeys(states, 0)
+    for counts in tasks.values():
+        for state, count in counts.items():
+            total[state] += count
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +89,7 @@ class Status:
     @property
     def counts(self) -> dict[str, int]:
         """Quanta by state, every state."""
-        total = dict.fromkeys(STATES, 0)
-        for counts in self.tasks.values():
-            for state, count in counts.items():
-                total[state] += count
-        return total
+        return summed(self.tasks, STATES)
 
     @property
     def total(self) -> int:

@@ -27,7 +27,7 @@ SHOWABLE = ("fits", "png")
 def take(plan: Plan, store: Store, wanted: int) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
     """Give pictures of products that nothing of the plan reads any more, spread evenly; and what could not be shown."""
     from prestow.results.looking import look
-    from prestow.results.places import local_file
+    from prestow.stores.local import local_file
 
     read = {c.type for task in plan.definition.tasks for c in task.inputs}
     made = {c.type for task in plan.definition.tasks for c in task.outputs}
