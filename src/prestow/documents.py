@@ -15,7 +15,16 @@ import yaml
 
 from prestow.errors import ConfigurationError, Problem
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # one of two, as PyYAML was built
+    """The safe loader with a table of its own: a library in the same process may change PyYAML's for all.
+
+    Pegasus's API does so when it is imported: ``off`` is a text after it, and a date is, too.
+    """
+
+    yaml_constructors = dict(yaml.constructor.SafeConstructor.yaml_constructors)
+
+
 Key = tuple[str | int, ...]
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from prestow.documents import parse_document, read_document
@@ -85,3 +88,20 @@ def test_true_is_not_an_integer():
         "a: must be an integer, not true or false (True)"
     ]
     assert document.check_type(("a",), True, bool) == []
+
+
+def test_a_library_that_changes_yaml_for_all_changes_no_document():
+    # Pegasus's API takes "off" and dates for texts, in PyYAML's own loader, for the whole process
+    program = """
+import sys
+if sys.argv[1] == "first":
+    import Pegasus.api
+from prestow.documents import parse_document
+import Pegasus.api
+print(parse_document("a: off\\nb: 2026-01-01").data)
+"""
+    for when in ("first", "last"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, when], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "{'a': False, 'b': datetime.date(2026, 1, 1)}\n"
