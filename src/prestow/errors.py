@@ -62,6 +62,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-C072": ("a pre-flight hook cannot be found or called", Exit.CONFIGURATION),
     "PST-C075": ("an expression for resources or hints that cannot be understood", Exit.CONFIGURATION),
     "PST-C076": ("a maximum of a cluster that says nothing", Exit.CONFIGURATION),
+    "PST-C080": ("the site file does not give what the plan asks for", Exit.CONFIGURATION),
+    "PST-C081": ("a place that a site file names cannot be reached", Exit.ENVIRONMENT),
     # planning
     "PST-P001": ("nothing matches the request", Exit.REFUSED),
     "PST-P002": ("inputs are missing", Exit.REFUSED),

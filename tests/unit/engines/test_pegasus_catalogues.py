@@ -81,7 +81,7 @@ def test_the_node_starts_in_its_environment() -> None:
         ("python: bin/python, work: /w", "5:19"),
         ("python: /p, work: '/w $x'", "5:29"),
         ("python: /p, work: /w, data: rsync", "5:39"),
-        ("python: /p, work: /w, data: sharedfs", "5:39"),
+        ("python: /p, work: /w, data: sharedfs, home: /usr", "1:1"),
         ("python: /p, work: /w, cluster: 0", "5:42"),
         ("python: /p, work: /w, retries: yes", "5:42"),
         ("python: /p, work: /w, profiles: {condr: {a: b}}", "5:51"),

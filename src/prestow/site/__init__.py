@@ -6,61 +6,42 @@ Owns the site file. Serves the project, which opens the engine it names. Never s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prestow.documents import Document, read_document
+from prestow.documents import Document, Key, read_document
 from prestow.errors import Problem, raise_all
 from prestow.plugins import names
+from prestow.site.pegasus import (
+    DATA_CONFIGURATIONS,
+    PEGASUS,
+    PegasusSettings,
+    pegasus_problems,
+    throttle_problems,
+    uri_problem,
+)
+
+__all__ = (
+    "DATA_CONFIGURATIONS",
+    "LAYOUTS",
+    "PEGASUS",
+    "SCHEMA",
+    "SHARES",
+    "PegasusSettings",
+    "Quota",
+    "Site",
+    "breaker_problems",
+    "plan_problems",
+    "products_of",
+    "read_site",
+    "share_of",
+)
 
 SCHEMA = "prestow.site/1"
 
-PEGASUS = "pegasus"
-DATA_CONFIGURATIONS = ("condorio", "nonsharedfs", "sharedfs")
-"""How Pegasus moves files: through the submit host, by a staging site, or not at all."""
-
-_HANDLE = r"[A-Za-z0-9_-]+"
-_PLAIN_PATH = r"/[A-Za-z0-9._+@~/-]*"
-_PROFILES = ("condor", "dagman", "env", "globus", "pegasus", "selector")
-
-
-@dataclass(frozen=True, slots=True)
-class PegasusSettings:
-    """What Pegasus is told of a site; paths are absolute.
-
-    Parameters
-    ----------
-    python : str
-        The interpreter on the nodes that has prestow.
-    work : str
-        Where Pegasus keeps its scratch and storage directories.
-    data : str
-        One of `DATA_CONFIGURATIONS`.
-    home : str or None
-        Where Pegasus itself is on the nodes; needed for ``sharedfs``.
-    arch : str
-        As Pegasus names it.
-    cluster : int
-        How many jobs of one kind share a label, for those who plan with ``--cluster label``.
-    retries : int
-        How often a job is started again at least, whatever its tasks say: nodes are lost, too.
-    profiles : mapping of namespace to mapping
-        More profiles of the compute site, such as ``condor: {+ProjectName: ...}``.
-    properties : mapping
-        More properties of the planner.
-    """
-
-    python: str
-    work: str
-    data: str = "condorio"
-    home: str | None = None
-    arch: str = "x86_64"
-    cluster: int = 20
-    retries: int = 1
-    profiles: Mapping[str, Mapping[str, str | int | float]] = field(default_factory=dict)
-    properties: Mapping[str, str | int | float] = field(default_factory=dict)
-
+LAYOUTS = ("tree", "flat", "tar")
+"""How inputs are laid out for a job: paths as in the store, one directory, or one archive for each job."""
 
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][0-9]+)?) *([kKMGTP]?i?B)?")
 _UNITS = {
@@ -101,6 +82,10 @@ class Site:
         What stores may hold, where the site says.
     breaker : float or None
         Which share of a task's jobs may fail of one cause before no more begin; 1 is never.
+    layout : str
+        One of `LAYOUTS`.
+    document : Document or None
+        The file that says so, for errors that point at it.
     """
 
     name: str
@@ -112,6 +97,74 @@ class Site:
     pegasus: PegasusSettings | None = None
     quotas: Mapping[str, Quota] = field(default_factory=dict)
     breaker: float | None = None
+    layout: str = "tree"
+    document: Document | None = field(default=None, compare=False, repr=False)
+
+    def problem(self, code: str, path: Key, what: str, fix: str = "") -> Problem:
+        """Make a problem that points at a value of the site file, if it is of one."""
+        if self.document is not None:
+            return self.document.problem(code, path, what, fix)
+        return Problem(
+            code, f"{'.'.join(map(str, path))}: {what}" if path else what, f"site {self.name}", fix
+        )
+
+
+def products_of(site: Site, store: str = "archive") -> str:
+    """Tell where jobs of a site leave products: ``store``, or ``landing``.
+
+    Parameters
+    ----------
+    store : str
+        Name of the output store.
+
+    Examples
+    --------
+    >>> settings = PegasusSettings("/env/bin/python", "/work")
+    >>> products_of(Site("pool", "pegasus", pegasus=settings))
+    'landing'
+    >>> products_of(Site("pool", "pegasus", stores={"archive": "file:///s"}, pegasus=settings))
+    'store'
+    """
+    said = site.pegasus.products if site.pegasus is not None else None
+    return said or ("store" if store in site.stores else "landing")
+
+
+def plan_problems(site: Site, *, store: str, used: Iterable[str], tasks: Iterable[str]) -> list[Problem]:
+    """Tell what a plan asks of a site that its file does not give, each at its place.
+
+    Parameters
+    ----------
+    store : str
+        Name of the output store.
+    used : iterable of str
+        Names of the stores that have inputs of the plan.
+    tasks : iterable of str
+        Labels of the plan's tasks.
+
+    Examples
+    --------
+    >>> pool = Site("pool", "pegasus", pegasus=PegasusSettings("/p", "/w", products="store"))
+    >>> [p.what for p in plan_problems(pool, store="archive", used=["archive"], tasks=["isr"])]
+    ["pegasus.products: it does not say where nodes see the output store 'archive'"]
+    """
+    settings = site.pegasus
+    if settings is None:
+        return []
+    problems = []
+    landing = products_of(site, store) == "landing"
+    if not landing and store not in site.stores:
+        what = f"it does not say where nodes see the output store '{store}'"
+        fix = f"write stores: {{{store}: URI}} if they see it, products: landing if they do not"
+        problems.append(site.problem("PST-C080", (PEGASUS, "products"), what, fix))
+    seen = {*site.stores, store} if settings.staging == PEGASUS else {*site.stores}
+    for name in sorted({*used} - seen):
+        what = f"it does not say where the store '{name}' is, which has inputs of this plan"
+        problems.append(site.problem("PST-C080", ("stores",), what, f"write stores: {{{name}: URI}}"))
+    problems += [
+        site.problem("PST-C080", (PEGASUS, "throttle", task), what, fix)
+        for task, what, fix in throttle_problems(settings, tasks)
+    ]
+    return problems
 
 
 SHARES = "write a share such as 20%, or off"
@@ -167,6 +220,8 @@ def read_site(path: Path) -> Site:
         None if settings is None else PegasusSettings(**settings),
         dict(_quotas(data.get("stores") or {})),
         share_of(data["breaker"]) if "breaker" in data else None,
+        data.get("layout", LAYOUTS[0]),
+        document,
     )
 
 
@@ -195,7 +250,7 @@ def _size(value: object) -> int | None:
 
 def _problems(document: Document) -> list[Problem]:
     data = document.data
-    optional = ("engine", "workers", "scheduler", "scratch", "stores", "breaker", PEGASUS)
+    optional = ("engine", "workers", "scheduler", "scratch", "stores", "breaker", "layout", PEGASUS)
     problems = document.check_keys((), data, required=("schema", "name"), optional=optional)
     if not isinstance(data, dict):
         return problems
@@ -203,6 +258,9 @@ def _problems(document: Document) -> list[Problem]:
         if key in data:
             problems += document.check_type((key,), data[key], str)
     problems += breaker_problems(document, data)
+    if "layout" in data and data["layout"] not in LAYOUTS:
+        what = f"unknown layout {data['layout']!r}"
+        problems.append(document.problem("PST-C013", ("layout",), what, f"known: {', '.join(LAYOUTS)}"))
     for key in ("scheduler", "scratch"):
         problems += document.check_type((key,), data.get(key), str, type(None))
     workers = data.get("workers")
@@ -229,7 +287,7 @@ def _problems(document: Document) -> list[Problem]:
     problems += document.check_type(("stores",), stores, dict, type(None))
     for name, uri in stores.items() if isinstance(stores, dict) else ():
         problems += _store_problems(document, name, uri)
-    return [*problems, *_pegasus_problems(document, data)]
+    return [*problems, *pegasus_problems(document, data)]
 
 
 def breaker_problems(document: Document, data: Mapping[str, object]) -> list[Problem]:
@@ -260,61 +318,6 @@ def _store_problems(document: Document, name: str, value: object) -> list[Proble
                 wrong = [document.problem("PST-C013", (*path, "inodes"), what, "write a number of files")]
             problems += wrong
         path = (*path, "uri")
-    if isinstance(uri, str) and "://" not in uri:
-        fix = "write a URI, such as file:///shared/store"
-        problems.append(document.problem("PST-C013", path, f"is {uri!r}, not a URI", fix))
-    return problems
-
-
-def _pegasus_problems(document: Document, data: Mapping[str, object]) -> list[Problem]:
-    settings = data.get(PEGASUS)
-    if (data.get("engine") == PEGASUS) != (settings is not None):
-        fix = f"'engine: {PEGASUS}' and the section '{PEGASUS}' go together"
-        missing = "engine" if settings is None else PEGASUS
-        return [document.problem("PST-C013", (missing,), "one does not go without the other", fix)]
-    if settings is None:
-        return []
-    optional = ("data", "home", "arch", "cluster", "retries", "profiles", "properties")
-    problems = document.check_keys((PEGASUS,), settings, required=("python", "work"), optional=optional)
-    if not isinstance(settings, dict):
-        return problems
-
-    def wrong(key: str, what: str, fix: str) -> None:
-        problems.append(document.problem("PST-C013", (PEGASUS, key), what, fix))
-
-    for key in ("python", "work", "home"):
-        value = settings.get(key)
-        problems += document.check_type(
-            (PEGASUS, key), value, str, *(() if key in settings else (type(None),))
-        )
-        if isinstance(value, str) and not re.fullmatch(_PLAIN_PATH, value):
-            wrong(key, f"is {value!r}", "write an absolute path of letters, digits and . _ + @ ~ -")
-    if settings.get("data", "condorio") not in DATA_CONFIGURATIONS:
-        wrong("data", f"is {settings['data']!r}", f"known: {', '.join(DATA_CONFIGURATIONS)}")
-    if settings.get("data") == "sharedfs" and not settings.get("home"):
-        wrong("data", "sharedfs needs Pegasus on the nodes", "write where: home: /usr")
-    problems += document.check_type((PEGASUS, "arch"), settings.get("arch", ""), str)
-    for key, least in (("cluster", 1), ("retries", 0)):
-        value = settings.get(key, least)
-        found = document.check_type((PEGASUS, key), value, int)
-        if not found and value < least:
-            wrong(key, f"must be at least {least}", "write a number")
-        problems += found
-    problems += document.check_type((PEGASUS, "properties"), settings.get("properties", {}), dict)
-    profiles = settings.get("profiles", {})
-    problems += document.check_type((PEGASUS, "profiles"), profiles, dict)
-    tables: list[tuple[tuple[str, ...], object]] = [((PEGASUS, "properties"), settings.get("properties"))]
-    for name, table in profiles.items() if isinstance(profiles, dict) else ():
-        if name not in _PROFILES:
-            fix = f"known: {', '.join(_PROFILES)}"
-            problems.append(document.problem("PST-C013", (PEGASUS, "profiles", name), "no namespace", fix))
-        problems += document.check_type((PEGASUS, "profiles", name), table, dict)
-        tables.append(((PEGASUS, "profiles", name), table))
-    for place, table in tables:
-        for key, value in table.items() if isinstance(table, dict) else ():
-            problems += document.check_type((*place, key), value, str, int, float)
-    name = data.get("name")
-    if isinstance(name, str) and not re.fullmatch(_HANDLE, name):
-        fix = "write letters, digits, - and _; Pegasus calls the submit host itself 'local'"
-        problems.append(document.problem("PST-C013", ("name",), f"is {name!r}", fix))
+    if isinstance(uri, str) and (fault := uri_problem(uri)):
+        problems.append(document.problem("PST-C013", path, *fault))
     return problems
