@@ -266,6 +266,28 @@ def test_production_takes_nothing_in_from_a_sandbox(demo: Path, tmp_path: Path, 
     assert (answer.code, answer.codes) == (8, ["PST-T005"])
     with Project.open(other) as project, pytest.raises(IngestError):
         project.ingest(run="demo")
+    # Adopted, rebuilt, merged: neither from where it was copied to, nor from the sandbox itself.
+    clean = tmp_path / "clean"
+    inside("init", "clean", cwd=tmp_path)
+    before = dump(demo)
+    for root, words in (
+        (demo, ["ingest", "--adopt", "demo"]),
+        (demo, ["rebuild", "--into", "new.db"]),
+        (demo, ["rebuild", "-n"]),
+        (clean, ["ingest", "--adopt", "--from", into]),
+        (clean, ["ingest", "--adopt", "--from", into / "store" / "demo"]),
+        (clean, ["merge", into, "--into", "."]),
+        (clean, ["merge", into / "store", "--into", tmp_path / "another"]),
+        (clean, ["merge", clean, "--into", demo]),
+    ):
+        answer = inside(*words, "--json", cwd=root, ok=False)
+        assert answer.code != 0, words
+        assert answer.codes[-1:] == ["PST-T005"], words
+    assert dump(demo) == before
+    assert not [path for path in (clean / "store").rglob("*") if path.is_file()]
+    assert not (tmp_path / "another").exists()
+    # The sandbox itself may look after its own.
+    assert inside("rebuild", "-n", "--json", cwd=into).json["sources"]["records"]["sandbox"] == 1
 
 
 def _over(source: str, target: str) -> str:

@@ -17,6 +17,7 @@ from prestow.manifest import ReceiptOutput
 from prestow.naming import identity
 from prestow.naming.templates import compile_template
 from prestow.project import plans as plan_files
+from prestow.project.sandbox_marks import refuse_sandbox, refuse_sandbox_files
 from prestow.registry.records import is_removed, record_name
 from prestow.stores import Linkable
 
@@ -40,8 +41,11 @@ def adopt_files(
     ------
     ProjectError
         PST-G003 if there is no such directory or run; PST-I030 if the run is frozen.
+    IngestError
+        PST-T005 if the files, or the store, are somebody else's sandbox.
     """
     store = project.store
+    refuse_sandbox(store, project.root)
     if where is None:
         if run is None or not isinstance(store, Linkable):
             raise ProjectError(
@@ -51,6 +55,7 @@ def adopt_files(
     if not where.is_dir():
         fix = "give a directory (--from DIR), or a run whose files are in the store (--adopt RUN)"
         raise ProjectError(Problem("PST-G003", "there is no such directory", str(where), fix))
+    refuse_sandbox_files(where, project.root)
     if run is not None:
         project.registry.frozen.refuse([run], "nothing is adopted into it")
     pipeline = _pipeline(project)

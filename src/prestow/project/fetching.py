@@ -27,12 +27,11 @@ from prestow.project.configuration import FILE
 from prestow.project.opened import STORE
 from prestow.project.pipeline_file import pipeline_text
 from prestow.project.recipes_of_runs import recipes_of
+from prestow.project.sandbox_marks import KIND, mark_of
 from prestow.project.sandbox_plans import write_plans
 from prestow.project.sandbox_rows import fill_registry, records_for
 from prestow.project.sandboxes import (
-    KIND,
     Sandbox,
-    mark_of,
     place_of,
     read_sandbox,
     sandbox_lock,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prestow.errors import Problem, ProjectError, raise_all
 from prestow.project.configuration import FILE, Configuration, read_configuration
 from prestow.project.opened import STORE
+from prestow.project.sandbox_marks import sandbox_problems
 from prestow.project.setting_up import set_up
 from prestow.stores import Store, open_store
 
@@ -56,7 +57,7 @@ def merge_projects(
     Raises
     ------
     ProjectError
-        PST-B004 with all that cannot be merged; nothing is written then.
+        PST-B004 with all that cannot be merged, PST-T005 with the sandboxes among it; nothing is written then.
     """
     from prestow.ingest.merging import merge
     from prestow.project.project import Project
@@ -119,6 +120,9 @@ def _problems(
             problems.append(
                 Problem("PST-B004", what, into, "name a project, or a directory that is not there")
             )
+    for text in sources:
+        problems += sandbox_problems(_store(text, projects[text]))
+    problems += sandbox_problems(_store(into, target), None if target is None else target.root)
     return list(dict.fromkeys(problems))
 
 

@@ -659,13 +659,10 @@ class Project(ProjectWithArchive):
         progress, told : callable, optional
             Told how many receipts of how many are done; with ``follow``, what each look came to.
         """
+        from prestow.project.sandbox_marks import refuse_sandbox
         from prestow.project.taking import take, take_while_it_runs
-        from prestow.registry.records import read_records
 
-        if any(True for _ in read_records(self.store, "sandbox")):  # which alone needs the planner's modules
-            from prestow.project.sandboxes import refuse_sandbox
-
-            refuse_sandbox(self.store, self.root)
+        refuse_sandbox(self.store, self.root)
         if run:
             self._check_run(run)
         runs = self._thawed([run] if run else self._runs(plan))

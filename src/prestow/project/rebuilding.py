@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prestow.errors import Problem, ProjectError
 from prestow.project.opened import STORE, OpenedProject
+from prestow.project.sandbox_marks import refuse_sandbox
 
 if TYPE_CHECKING:
     from prestow.ingest.rebuilding import Progress, Rebuilt, Sources
@@ -67,6 +68,7 @@ def rebuild_registry(
     """Make the registry of a project again from its store; see `Project.rebuild`."""
     from prestow.ingest.rebuilding import find_sources
 
+    refuse_sandbox(project.store, project.root)
     url = registry_url(into) if into else project.configuration.registry
     other = registry_url(compare) if compare else ""
     sources = find_sources(project.store)

@@ -15,28 +15,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prestow.errors import IngestError, Problem, ProjectError
+from prestow.errors import Problem, ProjectError
 from prestow.plan.document import pipeline_to_plain
 from prestow.project.opened import STORE
 from prestow.project.recipes_of_runs import RunRecipe, from_plain
-from prestow.registry.records import read_records
+from prestow.project.sandbox_marks import DIRECTORY, PAPER
 from prestow.results.ancestry import Ancestry
-from prestow.stores import Walkable
 
 if TYPE_CHECKING:
     from prestow.results.ancestry import KnownDataset
     from prestow.stores import Store
 
 SCHEMA = "prestow.sandbox/1"
-DIRECTORY = "sandbox"
-_FILE = f"{DIRECTORY}/sandbox.json"
 _ANCESTRY = f"{DIRECTORY}/ancestry.json"
 _LOCK = f"{DIRECTORY}/lock"
 BEFORE = f"{DIRECTORY}/before"
 """Where the bytes of what is made again stay, to be compared."""
-
-KIND = "sandbox"
-"""Kind of the record by which a store says that it is a sandbox's."""
 
 
 @dataclass(slots=True)
@@ -87,7 +81,7 @@ def read_sandbox(root: Path, store: Store | None = None) -> Sandbox | None:
         Where the code of the runs is; without it pipelines are without code.
     """
     try:
-        plain = json.loads((root / _FILE).read_text(encoding="utf-8"))
+        plain = json.loads((root / PAPER).read_text(encoding="utf-8"))
         known = json.loads((root / _ANCESTRY).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
@@ -143,7 +137,7 @@ def write_sandbox(root: Path, sandbox: Sandbox) -> None:
         },
     }  # fmt: skip
     write_text(root / _ANCESTRY, json.dumps(sandbox.ancestry.to_plain(), ensure_ascii=False) + "\n")
-    write_text(root / _FILE, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+    write_text(root / PAPER, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -177,32 +171,6 @@ def sandbox_lock(root: Path) -> Iterator[None]:
             what = "another fetch or regenerate works in this sandbox"
             raise ProjectError(Problem("PST-T006", what, str(root), "wait until it has ended")) from error
         yield
-
-
-def mark_of(store: Store) -> tuple[str, ...]:
-    """Give the ids of the sandboxes that a store says it belongs to; most often none."""
-    if not isinstance(store, Walkable):
-        return ()
-    return tuple(key for key, _ in read_records(store, KIND))
-
-
-def refuse_sandbox(store: Store, root: Path) -> None:
-    """Refuse to take in from the store of somebody else's sandbox.
-
-    Raises
-    ------
-    IngestError
-        PST-T005 if the store is marked, and the project is not that very sandbox.
-    """
-    marks = mark_of(store)
-    if not marks:
-        return
-    own = read_sandbox(root)
-    if own is not None and set(marks) == {own.id}:
-        return
-    what = f"this store has files of a sandbox ({marks[0][:8]}): what is made in a sandbox is never taken in elsewhere"
-    fix = "take the sandbox's files away, its record under _records/sandbox too; what is wanted again is made by: prestow run"
-    raise IngestError(Problem("PST-T005", what, store.uri, fix))
 
 
 def place_of(one: KnownDataset) -> str:

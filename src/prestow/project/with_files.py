@@ -45,6 +45,8 @@ class ProjectWithFiles(ProjectWithSky):
         ------
         ProjectError
             PST-B001 if a registry in use is there; PST-B002 if somebody else makes it now.
+        IngestError
+            PST-T005 if the store is that of somebody else's sandbox.
         """
         from prestow.project.rebuilding import rebuild_registry
 
