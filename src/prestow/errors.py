@@ -100,6 +100,14 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-N010": ("not reproducible: other bytes than those committed", Exit.FAILED),
     "PST-N012": ("a task gave what cannot be written", Exit.FAILED),
     "PST-N011": ("metrics that are not numbers by name", Exit.FAILED),
+    # how inputs are laid out for a job
+    "PST-N070": ("a flat name that no file can have", Exit.REFUSED),
+    "PST-N071": ("a tar that is not unpacked", Exit.FAILED),
+    "PST-N072": ("not a flat name", Exit.USAGE),
+    "PST-N073": ("flat names that make no tree", Exit.USAGE),
+    "PST-N074": ("no such layout", Exit.USAGE),
+    "PST-N075": ("no place has an input as it is known", Exit.ENVIRONMENT),
+    "PST-N076": ("the directory holds something else", Exit.USAGE),
     # running
     "PST-R001": ("the store is not fit", Exit.ENVIRONMENT),
     "PST-R002": ("the disk is full", Exit.ENVIRONMENT),
