@@ -218,6 +218,11 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-E007": ("an input that nobody makes", Exit.REFUSED),
     "PST-E008": ("jobs wait for each other, or for none that is there", Exit.REFUSED),
     "PST-E009": ("there is nothing to hand over", Exit.REFUSED),
+    "PST-E060": ("a name that is also a directory of another", Exit.REFUSED),
+    "PST-E061": ("names that are one where all lie together", Exit.REFUSED),
+    "PST-E062": ("a size or digest that is none", Exit.REFUSED),
+    "PST-E063": ("a name that is too long", Exit.REFUSED),
+    "PST-E064": ("an emitted directory that cannot be read", Exit.USAGE),
     # putting back, repairing
     "PST-E040": ("what is settled cannot be put back", Exit.REFUSED),
     "PST-E041": ("this job has not failed", Exit.USAGE),

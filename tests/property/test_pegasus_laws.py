@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import graphlib
 import io
 import json
 import re
 
+import numpy as np
 import polars as pl
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestow.engines.pegasus.checking import cycle
+from prestow.engines.pegasus.knots import knot
 from prestow.engines.pegasus.text import Document
 from prestow.engines.pegasus.workflow import cluster_labels, dependencies, job_ids, workflow_name
 
@@ -82,21 +82,27 @@ PAIRS = st.lists(
 )
 
 
-@given(PAIRS)
-def test_a_cycle_is_found_where_there_is_one(pairs: list[tuple[int, int]]) -> None:
-    edges = pl.DataFrame(
-        {"parent": [str(p) for p, _ in pairs], "child": [str(c) for _, c in pairs]},
-        schema={"parent": pl.String, "child": pl.String},
-    )
-    sorter = graphlib.TopologicalSorter()
-    for parent, child in pairs:
-        sorter.add(child, parent)
-    try:
-        sorter.prepare()
-    except graphlib.CycleError as error:
-        assert set(map(str, error.args[1])) <= set(cycle(edges))
-    else:
-        assert cycle(edges) == []
+def waits_for_itself(pairs: list[tuple[int, int]]) -> set[int]:
+    """Give the nodes that can be reached from themselves, and those between two such, the slow way."""
+    after = {n: {c for p, c in pairs if p == n} for n in range(10)}
+    for _ in range(10):
+        after = {n: reached.union(*(after[c] for c in reached)) for n, reached in after.items()}
+    tied = {n for n, reached in after.items() if n in reached}
+    return {n for n in range(10) if n in tied or (after[n] & tied and any(n in after[t] for t in tied))}
+
+
+@given(PAIRS, st.sampled_from([1, 2, 200]))
+def test_a_knot_is_found_where_there_is_one(pairs: list[tuple[int, int]], levels: int) -> None:
+    ends = np.array(pairs, np.uint32).reshape(-1, 2)
+    assert set(knot(ends[:, 0], ends[:, 1], levels=levels).tolist()) == waits_for_itself(pairs)
+
+
+def test_a_long_chain_is_no_knot_and_a_ring_is() -> None:
+    n = 50_000
+    down = np.arange(n, 0, -1, dtype=np.uint32)
+    assert not len(knot(down, down - 1))
+    ring = knot(np.append(down, 0), np.append(down - 1, n))
+    assert len(ring) == n + 1
 
 
 @given(PAIRS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from prestow.engines.pegasus.checking import Facts, check, cycle
+from prestow.engines.pegasus.checking import Checker, Facts, check, check_whole
 from prestow.errors import PlanRefusedError
 
 EDGES = pl.DataFrame({"parent": ["a"], "child": ["b"]})
@@ -62,7 +62,7 @@ def test_an_input_that_nobody_makes() -> None:
 def test_a_job_waits_for_one_that_is_not_there() -> None:
     edges = pl.DataFrame({"parent": ["a", "zzz"], "child": ["b", "b"]})
     (found,) = looked_at(facts(), edges=edges)
-    assert found.startswith("PST-E008 somebody waits for zzz")
+    assert found.startswith("PST-E008 somebody waits for job 2")
 
 
 def test_jobs_that_wait_for_each_other() -> None:
@@ -122,9 +122,118 @@ def test_of_many_faults_of_a_kind_some_are_shown_and_the_others_counted() -> Non
     assert any("and 15 more" in line for line in found)
 
 
-def test_a_long_chain_is_no_cycle() -> None:
-    n = 300
-    assert (
-        cycle(pl.DataFrame({"parent": [str(i) for i in range(n)], "child": [str(i + 1) for i in range(n)]}))
-        == []
+JOBS = pl.DataFrame({"job": [4, 7], "id": ["a", "b"], "words": ["a", "b"]})
+USES = pl.DataFrame(
+    {
+        "job": [4, 4, 7, 7],
+        "name": ["raw/1.fits", "r/a.json", "r/a.json", "r/b.json"],
+        "output": [False, True] * 2,
+    }
+)
+EXISTS = pl.DataFrame({"name": ["raw/1.fits"], "url": ["file:///store/raw/1.fits"]})
+WAITS = pl.DataFrame({"parent": [4], "child": [7]})
+
+
+def told(
+    uses: pl.DataFrame = USES, exists: pl.DataFrame = EXISTS, edges: pl.DataFrame = WAITS, **how: bool
+) -> list[str]:
+    try:
+        check_whole(JOBS, uses, exists, edges, **how)
+    except PlanRefusedError as error:
+        return [f"{p.code} {p.what} {p.where}" for p in error.problems]
+    return []
+
+
+def renamed(old: str, new: str) -> dict[str, pl.DataFrame]:
+    exists = EXISTS.with_columns(pl.col("name", "url").str.replace(old, new, literal=True))
+    return {"uses": USES.with_columns(pl.col("name").replace(old, new)), "exists": exists}
+
+
+def test_jobs_are_numbers_of_the_plan_and_need_not_begin_at_0() -> None:
+    assert told() == []
+    assert told(edges=WAITS.clear()) == ["PST-E008 b reads what a makes, and does not wait for it "]
+
+
+@pytest.mark.parametrize(
+    "name", ["raw/../1.fits", "raw/./1.fits", "raw/..", "..", "raw/1%2.fits", "raw/1%2f.fits", "raw/1%"]
+)
+def test_names_that_lead_elsewhere_and_escapes_that_are_none(name: str) -> None:
+    assert [line[:8] for line in told(**renamed("raw/1.fits", name))] == ["PST-E004"]
+
+
+@pytest.mark.parametrize("name", ["raw/..1.fits", "raw/.hidden", "raw/a%2Fb%20c.fits", "raw%2F1.fits"])
+def test_names_that_only_look_so(name: str) -> None:
+    assert told(**renamed("raw/1.fits", name)) == []
+
+
+def test_an_escape_arrives_as_it_is_only_from_a_file_system() -> None:
+    faulty = renamed("raw/1.fits", "raw/1%20.fits")
+    faulty["exists"] = faulty["exists"].with_columns(url=pl.lit("s3://a@b/bucket/raw/1%20.fits"))
+    assert [line[:23] for line in told(**faulty)] == ["PST-E004 a place has ch"]
+
+
+@pytest.mark.parametrize("name", ["raw/" + "x" * 256, "/".join(["x" * 200] * 6)])
+def test_names_that_are_too_long(name: str) -> None:
+    (found,) = told(**renamed("raw/1.fits", name))
+    assert found.startswith("PST-E063")
+    assert f"{len(name):,} bytes" in found
+
+
+def test_a_name_that_is_a_directory_of_another() -> None:
+    (found,) = told(**renamed("raw/1.fits", "r/b.json/1/2.fits"))
+    assert found == "PST-E060 r/b.json is also a directory of others "
+
+
+def test_flat_names_differ_also_where_case_does_not_count() -> None:
+    same = renamed("raw/1.fits", "raw/A.json")
+    assert told(**same) == []
+    (found,) = told(**same, flat=True)
+    assert found.startswith("PST-E061 these are one name where all lie together: ")
+    assert "r/a.json" in found
+    assert "raw/A.json" in found
+
+
+def test_outputs_of_one_job_would_arrive_as_one_file() -> None:
+    more = pl.concat([USES, pl.DataFrame({"job": [7], "name": ["q/b.json"], "output": [True]})])
+    assert told(more) == []
+    assert told(more, condorio=True) == [
+        "PST-E005 outputs of one job would arrive as one file b.json: r/b.json, q/b.json job b"
+    ]
+
+
+def test_a_job_that_reads_what_it_makes() -> None:
+    own = pl.concat([USES, pl.DataFrame({"job": [7], "name": ["r/b.json"], "output": [False]})])
+    assert told(own) == ["PST-E008 b reads what it makes itself "]
+
+
+def test_a_file_that_is_there_twice_and_facts_that_are_none() -> None:
+    twice = pl.concat([EXISTS, EXISTS])
+    assert told(exists=twice) == ["PST-E006 raw/1.fits is there twice "]
+    assert told(exists=EXISTS.with_columns(size=pl.lit(-1), sha256=pl.lit("0" * 64)))[0].startswith(
+        "PST-E062"
     )
+    assert told(exists=EXISTS.with_columns(size=pl.lit(1), sha256=pl.lit("0e7")))[0].startswith("PST-E062")
+    nothing = {"size": pl.lit(None, pl.Int64), "sha256": pl.lit(None, pl.String)}
+    assert told(exists=EXISTS.with_columns(**nothing)) == []
+
+
+def test_chunks_are_one_workflow_and_names_are_asked_for_only_if_something_is_wrong() -> None:
+    checker = Checker(JOBS)
+    checker.uses(USES.filter(pl.col("job") == 7))
+    checker.uses(USES.filter(pl.col("job") == 4))
+    checker.exists(EXISTS)
+    asked = []
+
+    def again() -> tuple[list[pl.DataFrame], list[pl.DataFrame]]:
+        asked.append(1)
+        return [USES], [EXISTS]
+
+    checker.finish(WAITS, again)
+    assert not asked
+    lacking = Checker(JOBS)
+    lacking.uses(USES)
+    with pytest.raises(PlanRefusedError, match="nobody makes raw/1.fits"):
+        lacking.finish(WAITS, lambda: ([USES], []))
+    with pytest.raises(PlanRefusedError, match="nobody makes one of its files") as caught:
+        lacking.finish(WAITS)
+    assert caught.value.problems[0].where == "job a"
