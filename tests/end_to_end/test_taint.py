@@ -317,3 +317,52 @@ def test_the_next_command_is_not_refused_where_a_chain_is_frozen(
     assert inside("plan", "--replace-tainted", "--json", cwd=survey, ok=False).codes == ["PST-I030"]
     planned = inside(*words, "--json", cwd=survey).json
     assert planned["run"] == "demo-2"
+
+
+def run_of(root: Path, where: str, inside: Callable[..., Any]) -> None:
+    inside("plan", "--run", "parts", "--where", where, cwd=root)
+    inside("run", "--engine", "local", cwd=root)
+    inside("ingest", cwd=root)
+
+
+def test_a_run_says_what_was_tainted_since_it_was_planned(survey: Path, inside: Callable[..., Any]) -> None:
+    inside("plan", "--run", "parts", "--where", "visit = 202611010003", cwd=survey)
+    assert inside("run", "--engine", "local", "--only", "nothing", cwd=survey, ok=False).code == 2
+    inside("taint", RAW, "--because", WHY, cwd=survey)
+    answer = inside("run", "--engine", "local", "--only", "isr", cwd=survey)
+    told = (
+        "1 input of this plan is tainted, or made from what is (a plane), and 1 quantum is still to read it"
+    )
+    assert answer.err.count(f"warning: {told}; without it: prestow drop ") == 1
+    assert answer.out.count(told) == 1
+    # the raw frame was read, and what was made from it is known to be bad only when it is taken in
+    assert inside("run", "--engine", "local", "--only", "isr", "--json", cwd=survey).json["notes"] == []
+    inside("ingest", cwd=survey)
+    answer = inside("run", "--engine", "local", cwd=survey)
+    assert "1 input of this plan is tainted, or made from what is, and 1 quantum" in answer.err
+    assert "afterwards make again what used it: prestow plan --replace-tainted" in answer.err
+    assert inside("run", "--engine", "local", "--json", cwd=survey).json["notes"] == []
+
+
+def test_what_was_taken_on_purpose_is_not_told_again(survey: Path, inside: Callable[..., Any]) -> None:
+    inside("taint", RAW, "--because", WHY, cwd=survey)
+    inside("plan", "--run", "parts", "--where", "visit = 202611010003", "--with-tainted", cwd=survey)
+    assert inside("run", "--engine", "local", "--only", "isr", "--json", cwd=survey).json["notes"] == []
+
+
+def test_what_is_replaced_is_looked_for_in_all_plans_of_the_run(
+    survey: Path, inside: Callable[..., Any]
+) -> None:
+    run_of(survey, "visit in (202611010001, 202611010003, 202611010005)", inside)
+    run_of(survey, "visit in (202611010002, 202611010004)", inside)  # of the other band, and the newest
+    again = ("plan", "--replace-tainted", "--child-of", "parts", "-n")
+    inside("taint", RAW, "--because", WHY, cwd=survey)
+    one = inside(*again, cwd=survey)
+    assert "1 quantum is made again in place of what used tainted data in run parts" in one.out
+    assert "used none of it" not in one.out
+    inside("taint", RAW, "--lift", cwd=survey)
+    for visit in (1, 2):
+        inside("taint", f"isr{{visit=20261101000{visit}}}", "--run", "parts", "--because", WHY, cwd=survey)
+    both = inside(*again, cwd=survey)
+    assert "6 quanta are made again" in both.out  # isr, calibrate and coadd of each
+    assert "used none of it" not in both.out

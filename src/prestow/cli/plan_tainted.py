@@ -33,9 +33,15 @@ def replaced_lines(project: Project, found: Replacing, made: Plan) -> list[str]:
 
     again, more = beyond(project, found, made)
     count = count_text(again, "quantum is", "quanta are")
-    lines = [f"    {count} made again in place of what used tainted data in run {found.parent.run}"]
+    lines = [f"    {count} made again in place of what used tainted data in run {found.run}"]
     if more:
         lines.append(
             f"    warning: {more:,} of them used none of it: code, configuration, calibrations or other inputs changed"
+        )
+    if found.others:
+        named = ", ".join(key[:8] for key in found.others)
+        lines.append(
+            f"    warning: other plans of run {found.run} used what is tainted, too, and were asked for otherwise ({named}); "
+            "what only they made is not replaced"
         )
     return lines

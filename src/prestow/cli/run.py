@@ -83,6 +83,9 @@ def run(
     project = open_project(directory)
     found = project.find_plan(plan or "latest")
     output.note(f"plan {found.id[:8]}  run {found.run}")
+    spoiled = project.spoiled(found)
+    if spoiled:
+        output.note(f"warning: {spoiled}")
     result = project.run(
         found,
         engine=engine,

@@ -420,6 +420,12 @@ class ProjectWithResults(ProjectWithPlans):
 
         return taint(self, words, because, run=run, lift=lift, look=look)
 
+    def spoiled(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> str:
+        """Say which inputs of a plan were tainted since it was made and are still to be read; nothing, most often."""
+        from prestow.project.tainting import spoiled
+
+        return spoiled(self, self._plan(plan))
+
     def look(
         self,
         *words: str,

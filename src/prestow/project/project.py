@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from prestow.project.regenerating import Regenerated
     from prestow.project.repairing import Repair
     from prestow.project.sandbox import Debugged
+    from prestow.project.submitting import Submitted
     from prestow.query.data_ids import DataIds
     from prestow.results.promising import Promise
 
@@ -533,6 +534,8 @@ class Project(ProjectWithArchive):
             they are put back (`retry`); ``off``: never. As the site or ``prestow.yaml`` says, if not given.
         on_event : callable, optional
             Called with an `Event` on every change; `prestow.engines.progress.show_progress` gives one.
+
+        What was tainted since the plan was made, and is still to be read, is said in the result's ``notes``.
         """
         from prestow.engines.running import run_plan
         from prestow.plan.reuse import Reuse, choose_reuse
@@ -548,13 +551,14 @@ class Project(ProjectWithArchive):
         asked = site if site is not None else site_of(found)
         place = Site("here") if asked is None else read_site(Path(asked))
         name = engine or place.engine
+        spoiled = self.spoiled(found)
         options: dict[str, int | str] = {}
         if name != "local":
             options["workers"] = workers or place.workers or self.configuration.workers
         if name == place.engine and place.scheduler:
             options = {"address": place.scheduler}
         with _scratch(place.scratch):
-            return run_plan(
+            result = run_plan(
                 found,
                 engine=EngineOnDemand(name, options),
                 stores=self.stores(),
@@ -564,7 +568,9 @@ class Project(ProjectWithArchive):
                 registry=self.registry,
                 on_event=on_event,
                 breaker=breaker_of(breaker, place, self.configuration),
+                layout=place.layout,
             )
+        return replace(result, notes=(*result.notes, spoiled)) if spoiled else result
 
     def repair(
         self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST, *, dry_run: bool = False
@@ -620,6 +626,44 @@ class Project(ProjectWithArchive):
             found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse)
         )
         return emission
+
+    def submit(
+        self,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        site: str | os.PathLike[str],
+        again: bool = False,
+        cluster: bool = False,
+        dry_run: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Submitted:
+        """Hand what is left of a plan to Pegasus and HTCondor; what an earlier submission left is taken in first.
+
+        Parameters
+        ----------
+        site : path
+            A site file for Pegasus.
+        again : bool
+            Also while an earlier submission seems to run still.
+        cluster : bool
+            Let several short jobs run as one.
+        dry_run : bool
+            Only say what would be handed over.
+        tell : callable
+            Told what goes on now.
+
+        Raises
+        ------
+        PrestowError
+            PST-E070 to PST-E072, PST-E076, PST-E079: Pegasus, a store or an earlier submission stands against it.
+        PlanRefusedError
+            PST-E078 if inputs have changed; else as `emit`.
+        """
+        from prestow.project.submitting import submit
+
+        return submit(
+            self, self._plan(plan), site=site, again=again, cluster=cluster, dry_run=dry_run, tell=tell
+        )
 
     def ingest(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import polars as pl
 
 from prestow.errors import PlanRefusedError, Problem, ProjectError
 from prestow.plan.retaining import not_needed
+from prestow.plan.settled import read_settled
+from prestow.plan.tainted import TAINTED, read_tainted
 from prestow.project import plans as plan_files
 from prestow.project.binding import ancestors, chain_name
 from prestow.project.repairing import request_of
@@ -67,21 +69,32 @@ class Replacing:
 
     Parameters
     ----------
-    parent : Plan
-        Whose request it is.
+    parents : tuple of Plan
+        Plans of one run whose requests it joins; the newest is the first.
     bad : frozenset of bytes
-        Its quanta that made or used what is tainted.
+        Quanta that made or used what is tainted.
     request : dict
         Arguments of `Project.plan`. Any: whatever these are.
+    others : tuple of str
+        Ids of plans of the run that have such quanta, too, and were asked for otherwise: they are not replaced.
     """
 
-    parent: Plan
+    parents: tuple[Plan, ...]
     bad: frozenset[bytes]
     request: dict[str, Any]
+    others: tuple[str, ...] = field(default=())
+
+    @property
+    def run(self) -> str:
+        """The run whose products are made again."""
+        return self.parents[0].run
 
 
 def replacing(project: Project, run: str | None = None) -> Replacing:
     """Give the request of the run that made contaminated products, for a child of it.
+
+    All its plans count that have such products and no newer plan has them: where they differ in nothing but their
+    selections, these are joined.
 
     Parameters
     ----------
@@ -109,20 +122,46 @@ def replacing(project: Project, run: str | None = None) -> Replacing:
         shown = ", ".join(runs[:SEVERAL]) + (", …" if len(runs) > SEVERAL else "")
         fix = f"one after the other: prestow plan --replace-tainted --child-of {runs[0]}"
         raise PlanRefusedError(Problem("PST-T024", what, shown, fix))
-    path = plan_files.newest_of(project.plans_directory, runs[0])
-    assert path is not None, "only runs with a plan are among them"
-    parent = project.find_plan(path)
-    return Replacing(parent, frozenset(bad), {**request_of(project, parent), "with_tainted": False})
+    parents = _covering(project, runs[0], bad)
+    requests = [{**request_of(project, parent), "with_tainted": False} for parent in parents]
+    alike = [{**one, "where": ""} == {**requests[0], "where": ""} for one in requests]
+    joined = [parent for parent, same in zip(parents, alike, strict=True) if same]
+    wheres = list(dict.fromkeys(one["where"] for one, same in zip(requests, alike, strict=True) if same))
+    where = (
+        "" if "" in wheres else wheres[0] if len(wheres) == 1 else " or ".join(f"({one})" for one in wheres)
+    )
+    others = tuple(parent.id for parent, same in zip(parents, alike, strict=True) if not same)
+    return Replacing(tuple(joined), frozenset(bad), {**requests[0], "where": where}, others)
+
+
+def _covering(project: Project, run: str, bad: set[bytes]) -> list[Plan]:
+    """Give the plans of a run that have bad quanta, newest first, each with some that none before it has."""
+    directory = project.plans_directory
+    newest = plan_files.newest_of(directory, run)
+    paths = [path for path in plan_files.plan_directories(directory) if plan_files.run_of(path) == run]
+    paths.sort(key=lambda path: (path == newest, (path / "plan.yaml").stat().st_mtime_ns), reverse=True)
+    found, left = [], pl.Series(sorted(bad), dtype=pl.Binary)
+    for path in paths:
+        plan = project.find_plan(path)
+        more = left.is_in(_quanta(plan).implode())
+        if more.any():
+            found.append(plan)
+            left = left.filter(~more)
+    return found
+
+
+def _quanta(plan: Plan) -> pl.Series:
+    return plan.tables.scan("quanta").select(pl.col("id").cast(pl.Binary)).collect()["id"]
 
 
 def _runs(project: Project, bad: set[bytes]) -> list[str]:
-    """Give the runs of quanta that have a plan here."""
+    """Give the runs of quanta that have a plan here with some of them."""
     if not bad:
         return []
     rows = project.registry.following.quanta(bad)
     named = sorted(set(rows["run"].to_pylist()))
     planned = {plan_files.run_of(path) for path in plan_files.plan_directories(project.plans_directory)}
-    return [run for run in named if run in planned]
+    return [run for run in named if run in planned and _covering(project, run, bad)]
 
 
 def replacing_command(project: Project, found: Taint) -> str:
@@ -153,9 +192,48 @@ def beyond(project: Project, found: Replacing, child: Plan) -> tuple[int, int]:
         taken[reuse["quantum"].to_numpy()] = True
     open_ = ~taken
     open_ &= ~not_needed(child, open_)
-    ids = found.parent.tables.scan("quanta").select(pl.col("id").cast(pl.Binary)).collect()["id"]
-    hit = ids.is_in(pl.Series(list(found.bad), dtype=pl.Binary).implode()).to_numpy()
-    pairs = pairs_of(found.parent, child)
+    bad = pl.Series(sorted(found.bad), dtype=pl.Binary).implode()
     touched = np.zeros(len(taken), np.bool_)
-    touched[pairs["child"].to_numpy()[hit[pairs["parent"].to_numpy()]]] = True
+    for parent in found.parents:
+        hit = _quanta(parent).is_in(bad).to_numpy()
+        pairs = pairs_of(parent, child)
+        touched[pairs["child"].to_numpy()[hit[pairs["parent"].to_numpy()]]] = True
     return int(open_.sum()), int((open_ & ~touched).sum())
+
+
+def spoiled(project: ProjectWithResults, plan: Plan) -> str:
+    """Say what of a plan's inputs was found to be bad since it was made, if any quantum is still to read it.
+
+    What was taken on purpose (``with_tainted``) is counted in the plan, and told again only where it became more.
+    """
+    known = read_tainted(project.registry.tainting)
+    if known is None:
+        return ""
+    datasets = plan.tables.scan("datasets").select("dataset", id=pl.col("id").cast(pl.Binary))
+    bad = datasets.join(known.frame.lazy(), on="id").collect()
+    told = plan.document["request"].get("tainted") or {}
+    if not bad.height or (told.get("taken") and bad.height <= told["tainted"] + told["contaminated"]):
+        return ""
+    readers = plan.tables.scan("inputs").join(bad.lazy(), on="dataset").select("quantum", "dataset").collect()
+    open_ = read_settled(plan, project.store, registry=project.registry).states.codes == 0
+    reuse = project.reusable(plan)
+    if reuse is not None:
+        open_[reuse["quantum"].to_numpy()] = False
+    open_ &= ~not_needed(plan, open_)
+    readers = readers.filter(pl.Series(open_[readers["quantum"].to_numpy()]))
+    if not readers.height:
+        return ""
+    read = bad.filter(pl.col("dataset").is_in(readers["dataset"].implode()))
+    why = next((text for text in read.filter(pl.col("why") == TAINTED)["because"]), "")
+    number, quanta = read.height, readers["quantum"].n_unique()
+    begun = not open_.all()
+    fix = (
+        "make again what used it: prestow plan --replace-tainted"
+        if begun
+        else f"prestow drop {plan.id[:8]}, and plan again"
+    )
+    return (
+        f"{number:,} {'input of this plan is' if number == 1 else 'inputs of this plan are'} tainted, or made from what "
+        f"is{f' ({why})' if why else ''}, and {quanta:,} {'quantum is' if quanta == 1 else 'quanta are'} still to read "
+        f"{'it' if number == 1 else 'them'}; {'afterwards ' if begun else 'without it: '}{fix}"
+    )
