@@ -330,6 +330,7 @@ def sites(api: Any, site: dict[str, Any]) -> Any:
         periodic_remove="(JobStatus == 5) && ((time() - EnteredCurrentStatus) > 60)",
     )
     pool.add_profiles(api.Namespace.CONDOR, key="success_exit_code", value="0")
+    pool.add_profiles(api.Namespace.CONDOR, key="max_retries", value="0")
     pool.add_profiles(api.Namespace.CONDOR, key="+ProjectName", value="survey")
     return api.SiteCatalog().add_sites(local, pool)
 

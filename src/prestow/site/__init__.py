@@ -18,6 +18,7 @@ from prestow.site.pegasus import (
     PEGASUS,
     PegasusSettings,
     pegasus_problems,
+    style_of,
     throttle_problems,
     uri_problem,
 )
@@ -36,6 +37,7 @@ __all__ = (
     "products_of",
     "read_site",
     "share_of",
+    "style_of",
 )
 
 SCHEMA = "prestow.site/1"

@@ -31,7 +31,7 @@ _CHOICES = {
 _LEAST = {"cluster": 1, "retries": 0, "workflow_jobs": 1}
 _OPTIONAL = (
     "data", "home", "arch", "cluster", "retries", "profiles", "properties", "node", "image", "container", "staging",
-    "products", "landing", "workflow_jobs", "throttle", "memory_growth",
+    "staging_url", "products", "landing", "workflow_jobs", "throttle", "memory_growth",
 )  # fmt: skip
 
 
@@ -69,6 +69,9 @@ class PegasusSettings:
         One of `STAGING`.
     products : str or None
         One of `PRODUCTS`; `prestow.site.products_of` says which it is, if None.
+    staging_url : str or None
+        Where Pegasus keeps files between submit host and nodes, for ``nonsharedfs``: such as ``s3://user@endpoint/bucket/path``;
+        a directory below ``work``, if None.
     landing : str or None
         Under which URL the output store lies for the submit host; the project's own URI of it, if None.
     workflow_jobs : int
@@ -93,6 +96,7 @@ class PegasusSettings:
     container: str = "apptainer"
     staging: str = PEGASUS
     products: str | None = None
+    staging_url: str | None = None
     landing: str | None = None
     workflow_jobs: int = 10_000
     throttle: Mapping[str, int] = field(default_factory=dict)
@@ -120,6 +124,13 @@ def uri_problem(value: str) -> tuple[str, str] | None:
         return (
             what,
             f"write three slashes, file:///…, if nodes see it as a directory; a file of {host} alone they do not see",
+        )
+    user = rest.partition("/")[0].rpartition("@")[0]
+    if ":" in user:
+        what = f"is '{scheme}://{user.partition(':')[0]}:…': a password stands in it"
+        return (
+            what,
+            "leave it out; who uses the place has it in a file of their own, which is never written here",
         )
     return None
 
@@ -153,7 +164,7 @@ def _plain(document: Document, settings: Mapping[str, object]) -> list[Problem]:
     def wrong(key: str, what: str, fix: str) -> None:
         problems.append(document.problem("PST-C013", (PEGASUS, key), what, fix))
 
-    for key in ("python", "work", "home", "image", "landing", "arch"):
+    for key in ("python", "work", "home", "image", "staging_url", "landing", "arch"):
         if key in settings:
             problems += document.check_type((PEGASUS, key), settings[key], str)
     for key in ("python", "work", "home"):
@@ -181,9 +192,10 @@ def _plain(document: Document, settings: Mapping[str, object]) -> list[Problem]:
     image = settings.get("image")
     if isinstance(image, str) and not re.fullmatch(_IMAGE, image):
         wrong("image", f"is {image!r}", "write a URL such as docker://survey/prestow:1, or an absolute path")
-    landing = settings.get("landing")
-    if isinstance(landing, str) and (fault := uri_problem(landing)):
-        wrong("landing", *fault)
+    for key in ("staging_url", "landing"):
+        value = settings.get(key)
+        if isinstance(value, str) and (fault := uri_problem(value)):
+            wrong(key, *fault)
     return problems
 
 
@@ -241,6 +253,15 @@ def _together(
         wrong(
             "landing", "nothing lands: products is 'store'", "write products: landing, or leave 'landing' out"
         )
+    if "staging_url" in settings and settings.get("data") != "nonsharedfs":
+        wrong(
+            "staging_url", "only nonsharedfs has a staging site", "write data: nonsharedfs, or leave it out"
+        )
+    if settings.get("memory_growth", 1) != 1 and style_of(settings) == "glite":
+        what = (
+            "a batch system behind HTCondor's grid universe is told a number once, not by how much it grows"
+        )
+        wrong("memory_growth", what, "leave it out, and ask for more with prestow retry --memory")
     stores = data.get("stores")
     if not stores:
         if settings.get("products") == "store":
@@ -266,6 +287,14 @@ def _together(
             fix = "write where jobs work on a node, on a local disk: scratch: /local/prestow"
             problems.append(document.problem("PST-C012", (), f"key 'scratch' is missing: {found[0]}", fix))
     return problems
+
+
+def style_of(settings: Mapping[str, object]) -> str:
+    """Give how jobs are handed to the site, as Pegasus names it: ``condor``, or what the profiles say."""
+    table: object = settings
+    for key in ("profiles", PEGASUS):
+        table = table.get(key) if isinstance(table, Mapping) else None
+    return str(table.get("style", "condor")) if isinstance(table, Mapping) else "condor"
 
 
 def throttle_problems(settings: PegasusSettings, tasks: Iterable[str]) -> list[tuple[str, str, str]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from prestow.engines.pegasus import zipapp
 from prestow.engines.pegasus.manifests import Replica
 from prestow.engines.pegasus.workflow import NAMESPACE, TRANSFORMATION
 from prestow.node.execute import FIXED
-from prestow.site import PegasusSettings, Site
+from prestow.site import PegasusSettings, Site, style_of
 
 Entry = dict[str, Any]  # Any: JSON values
+
+CONTAINER = "prestow-node"
+"""What the catalogue of transformations calls the image."""
 
 HELD = 60
 """Seconds after which a held job is taken out and tried again; Pegasus alone waits half an hour."""
@@ -36,56 +41,103 @@ def physical_name(replica: Replica, stores: Mapping[str, str]) -> str:
     return f"{stores[replica.store].rstrip('/')}/{replica.path}"
 
 
-def site_entries(site: Site) -> Iterator[Entry]:
-    """Give the submit host and the compute site; one entry, if jobs run on the submit host itself."""
-    settings = _settings(site)
+def site_entries(site: Site, landing: str | None = None) -> Iterator[Entry]:
+    """Give the submit host, the staging site if there is one, and the compute site.
+
+    It is one entry, if jobs run on the submit host itself.
+
+    Parameters
+    ----------
+    landing : str or None
+        Where products land, as the submit host sees it; in Pegasus's own storage directory, if None.
+    """
+    settings = settings_of(site)
+    storage = f"file://{settings.work}/local/storage" if landing is None else landing
     submit: Entry = {
         "name": "local",
         "arch": settings.arch,
         "os.type": "linux",
         "directories": [
-            _directory("sharedScratch", f"{settings.work}/local/scratch"),
-            _directory("localStorage", f"{settings.work}/local/storage"),
+            _directory("sharedScratch", f"file://{settings.work}/local/scratch"),
+            _directory("localStorage", storage),
         ],
     }
-    profiles: dict[str, Entry] = {
-        "condor": {"periodic_remove": _HELD_TOO_LONG, "universe": "vanilla"},
-        # files of the submit host are seen here, too: so nothing is moved that lies there already
-        "pegasus": {"auxillary.local": "true", "style": "condor"},
-    }
-    if settings.data == "condorio":
-        # a task that failed has no outputs to transfer: without these it would be held, not failed
-        profiles["condor"] |= {"success_exit_code": "0", "when_to_transfer_output": "ON_SUCCESS"}
-    if settings.home is not None:
-        profiles["env"] = {"PEGASUS_HOME": settings.home}
-    for namespace, more in settings.profiles.items():
-        profiles[namespace] = {**profiles.get(namespace, {}), **more}
-    ordered = {name: dict(sorted(values.items())) for name, values in sorted(profiles.items())}
+    profiles = _profiles(site, lands=landing is not None)
     if site.name == submit["name"]:
-        yield {**submit, "profiles": ordered}
+        yield {**submit, "profiles": profiles}
         return
     yield submit
+    if settings.staging_url is not None:
+        yield {
+            "name": staging_site(site),
+            "arch": settings.arch,
+            "os.type": "linux",
+            "directories": [_directory("sharedScratch", settings.staging_url)],
+        }
+    shared = settings.data == "sharedfs"
+    scratch = _directory("sharedScratch", f"file://{settings.work}/{site.name}/scratch", shared=shared)
     yield {
         "name": site.name,
         "arch": settings.arch,
         "os.type": "linux",
-        "directories": [_directory("sharedScratch", f"{settings.work}/{site.name}/scratch")],
-        "profiles": ordered,
+        "directories": [] if settings.staging_url is not None else [scratch],
+        "profiles": profiles,
     }
 
 
-def _directory(kind: str, path: str) -> Entry:
+def staging_site(site: Site) -> str:
+    """Give the name of the site that keeps files between the submit host and the nodes: the site itself, or another.
+
+    Examples
+    --------
+    >>> staging_site(Site("pool", "pegasus", pegasus=PegasusSettings("/p", "/w")))
+    'pool'
+    """
+    return site.name if settings_of(site).staging_url is None else f"{site.name}-staging"
+
+
+def _profiles(site: Site, *, lands: bool) -> dict[str, Entry]:
+    """Give the profiles of the compute site: what a failed job needs to fail at once, and what the site file says."""
+    settings = settings_of(site)
+    style = style_of({"profiles": settings.profiles})
+    profiles: dict[str, Entry] = {
+        "condor": {"periodic_remove": _HELD_TOO_LONG},
+        "pegasus": {"style": style},
+    }
+    if style == "condor":
+        profiles["condor"]["universe"] = "vanilla"
+    if settings.staging_url is None and (settings.data != "condorio" or not lands):
+        # files of the submit host are seen here, too: so nothing is moved that lies there already
+        profiles["pegasus"]["auxillary.local"] = "true"
+    if settings.data == "condorio" and style == "condor":
+        # A task that failed has no outputs to transfer: without the first two it would be held, not failed. The second
+        # lets HTCondor start it three times over, as one try of DAGMan's, if the third did not say otherwise.
+        profiles["condor"] |= {
+            "when_to_transfer_output": "ON_SUCCESS",
+            "success_exit_code": "0",
+            "max_retries": "0",
+        }
+    if settings.home is not None:
+        profiles["env"] = {"PEGASUS_HOME": settings.home}
+    for namespace, more in settings.profiles.items():
+        profiles[namespace] = {**profiles.get(namespace, {}), **more}
+    return {name: dict(sorted(values.items())) for name, values in sorted(profiles.items())}
+
+
+def _directory(kind: str, url: str, *, shared: bool = False) -> Entry:
+    scheme, _, rest = url.rstrip("/").partition("://")
+    path = rest if scheme == "file" else f"/{rest.partition('/')[2]}"
     return {
         "type": kind,
         "path": path,
-        "sharedFileSystem": False,
-        "fileServers": [{"url": f"file://{path}", "operation": "all"}],
+        "sharedFileSystem": shared,
+        "fileServers": [{"url": url.rstrip("/"), "operation": "all"}],
     }
 
 
 def transformation_entries(site: Site) -> Iterator[Entry]:
-    """Give the one program that all jobs call: the node."""
-    settings = _settings(site)
+    """Give the one program that all jobs call: an interpreter, which is told where the node is by `node_words`."""
+    settings = settings_of(site)
     environment = dict(FIXED)
     if site.scratch is not None:
         environment["PRESTOW_SCRATCH"] = str(site.scratch)
@@ -96,12 +148,97 @@ def transformation_entries(site: Site) -> Iterator[Entry]:
         "arch": settings.arch,
         "os.type": "linux",
     }
+    if settings.node == "container":
+        place["container"] = CONTAINER
     yield {
         "namespace": NAMESPACE,
         "name": TRANSFORMATION,
         "sites": [place],
         "profiles": {"env": dict(sorted(environment.items()))},
     }
+
+
+def container_entries(site: Site) -> Iterator[Entry]:
+    """Give the image that jobs run in, if they do; they see their stores and their scratch in it, at the same paths.
+
+    Examples
+    --------
+    >>> settings = PegasusSettings("/usr/bin/python3", "/w", node="container", image="docker://survey/prestow:1")
+    >>> (image,) = container_entries(Site("pool", "pegasus", stores={"archive": "file:///s"}, pegasus=settings))
+    >>> image["type"], image["image"], image["mounts"]
+    ('singularity', 'docker://survey/prestow:1', ['/s:/s'])
+    """
+    settings = settings_of(site)
+    if settings.node != "container" or settings.image is None:
+        return
+    paths = {
+        uri.removeprefix("file://").rstrip("/") for uri in site.stores.values() if uri.startswith("file://")
+    }
+    paths |= {str(site.scratch)} if site.scratch is not None else set()
+    outermost = sorted(p for p in paths if not any(p.startswith(f"{other}/") for other in paths))
+    entry: Entry = {
+        "name": CONTAINER,
+        "type": "docker"
+        if settings.container == "docker"
+        else "singularity",  # Pegasus's word for both of the others
+        "image": settings.image,
+        "mounts": [f"{path}:{path}" for path in outermost],
+    }
+    if settings.image.startswith("/"):
+        entry |= {"image": f"file://{settings.image}", "image.site": "local"}
+    yield entry
+
+
+def node_words(site: Site) -> tuple[str, ...]:
+    """Give the words that follow the interpreter's name before those for the node.
+
+    Examples
+    --------
+    >>> node_words(Site("pool", "pegasus", pegasus=PegasusSettings("/p", "/w")))
+    ('-m', 'prestow.node')
+    >>> node_words(Site("pool", "pegasus", pegasus=PegasusSettings("/p", "/w", node="zipapp")))
+    ('prestow-node.pyz',)
+    """
+    return (zipapp.NAME,) if settings_of(site).node == "zipapp" else ("-m", "prestow.node")
+
+
+def node_files(site: Site) -> dict[str, bytes]:
+    """Give what every job is brought beside its own files, by logical name: the node itself, if it is not there."""
+    return {zipapp.NAME: zipapp.node_zip()} if settings_of(site).node == "zipapp" else {}
+
+
+def memory_profile(settings: PegasusSettings, megabytes: int) -> Entry:
+    """Give the profile ``condor`` by which a job that is started again asks for more memory; nothing, if it does not.
+
+    Examples
+    --------
+    >>> memory_profile(PegasusSettings("/p", "/w", memory_growth=2), 2048)
+    {'request_memory': 'int(2048 * pow(2.0, ifThenElse(isUndefined(DAGNodeRetry), 0, DAGNodeRetry)))'}
+    >>> memory_profile(PegasusSettings("/p", "/w"), 2048)
+    {}
+    """
+    if settings.memory_growth == 1:
+        return {}
+    times = f"pow({float(settings.memory_growth)}, ifThenElse(isUndefined(DAGNodeRetry), 0, DAGNodeRetry))"
+    return {"request_memory": f"int({megabytes} * {times})"}
+
+
+def category(settings: PegasusSettings, tasks: Iterable[str]) -> str | None:
+    """Give the category of DAGMan that a job of these tasks is in: that of the tightest throttle, if there is one.
+
+    Examples
+    --------
+    >>> settings = PegasusSettings("/p", "/w", throttle={"isr": 200, "coadd": 5})
+    >>> category(settings, ["isr", "coadd"]), category(settings, ["measure"])
+    ('task_coadd', None)
+    """
+    found = min(((settings.throttle[t], t) for t in tasks if t in settings.throttle), default=None)
+    return None if found is None else _category(found[1])
+
+
+def _category(task: str) -> str:
+    """Give a name that Pegasus's own categories do not have, such as ``stagein``."""
+    return "task_" + re.sub(r"[^A-Za-z0-9_]", "_", task)
 
 
 def properties(site: Site) -> str:
@@ -113,7 +250,7 @@ def properties(site: Site) -> str:
     >>> properties(site).splitlines()[0]
     'pegasus.catalog.replica = YAML'
     """
-    settings = _settings(site)
+    settings = settings_of(site)
     values: dict[str, str | int | float] = {
         "pegasus.catalog.replica": "YAML",
         "pegasus.catalog.replica.file": "replicas.yml",
@@ -133,6 +270,10 @@ def properties(site: Site) -> str:
     if settings.data == "nonsharedfs":
         # a failed task's outputs are looked for, too: three times, with seven minutes in between
         values["pegasus.transfer.lite.arguments"] = "-m 1"
+    if settings.node == "container":
+        values["pegasus.transfer.container.onhost"] = "true"  # so an image needs nothing of Pegasus
+    for task, most in settings.throttle.items():
+        values[f"dagman.{_category(task)}.maxjobs"] = most
     values |= settings.properties
     return "".join(f"{_escaped(name, ' :=#!')} = {_escaped(str(values[name]))}\n" for name in sorted(values))
 
@@ -141,41 +282,7 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"\\{c}" if c in more or c == "\\" else c for c in text)
 
 
-def _settings(site: Site) -> PegasusSettings:
+def settings_of(site: Site) -> PegasusSettings:
+    """Give the section of a site that was read for Pegasus."""
     assert site.pegasus is not None, "the site file was checked"
     return site.pegasus
-
-
-README = """\
-# {name}
-
-{jobs} jobs of plan {plan}, run {run}, for Pegasus 5 and the site `{site}`. Written by `prestow emit pegasus`;
-the same plan for the same site gives the same bytes.
-
-| file | what it is |
-|---|---|
-| `workflow.yml` | the abstract workflow: jobs, the files that each needs and makes, who waits for whom |
-| `replicas.yml` | where the files are that exist, with size and sha256 |
-| `sites.yml`, `transformations.yml`, `pegasus.properties` | the site, the one program, the planner's settings |
-| `inputs/manifests/` | manifests of jobs, packed: the first line of a pack says where each is |
-
-In this directory:
-
-```
-export PEGASUS_METRICS=false
-pegasus-plan --conf pegasus.properties --input-dir inputs --sites {site} --output-sites local --cleanup leaf --dir submit --submit workflow.yml
-pegasus-status -l submit/…
-pegasus-analyzer submit/…
-```
-
-That the planner does not know the profile `condor.success_exit_code`, as it says, does not matter: HTCondor does.
-`--cluster label` runs several short jobs as one. `pegasus-plan` says what its submit directory is called; `pegasus-run`
-on that one goes on after a failure. What a job commits it does not do again.
-
-Jobs commit their products in the store. Then, in the project:
-
-```
-prestow ingest --run {run}
-prestow status {plan}
-```
-"""

@@ -14,6 +14,7 @@ import polars as pl
 from prestow.engines.pegasus import catalogues
 from prestow.engines.pegasus.checking import Facts, check
 from prestow.engines.pegasus.manifests import INPUTS, Packs, Replica
+from prestow.engines.pegasus.readme import readme
 from prestow.engines.pegasus.text import VERSION, Document
 from prestow.engines.pegasus.workflow import (
     Entries,
@@ -203,9 +204,7 @@ def _write(
     _catalogues(directory, site, replicas)
     count = packs.count
     (directory / "README.md").write_text(
-        catalogues.README.format(
-            name=name, jobs=f"{chosen.len():,}", plan=plan.id[:12], run=plan.run, site=site.name
-        ),
+        readme(site, name=name, jobs=chosen.len(), plan=plan.id, run=plan.run),
         encoding="utf-8",
     )
     urls = [catalogues.physical_name(replicas[lfn], site.stores) for lfn in replicas]
