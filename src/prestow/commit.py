@@ -22,8 +22,8 @@ from prestow.packs import RECEIPTS, Packed, is_packed
 from prestow.stores import Put, Store, Walkable, names_below
 
 __all__ = [
-    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean",
-    "code_name", "deleted_name", "difference_name", "each_receipt", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
+    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "LANDING", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean",
+    "code_name", "deleted_name", "difference_name", "each_receipt", "landing_name", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
     "report_name", "settle", "verifies",
 ]  # fmt: skip
 
@@ -32,6 +32,7 @@ ATTEMPTS = "_attempts"
 CODE = "_code"
 DIFFERENCES = "_differences"
 DELETED = "_records/deleted"
+LANDING = "_landing"
 
 _WAITS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between tries to read a receipt back: past the life of an NFS cache of absences."""
@@ -66,6 +67,17 @@ def difference_name(run: str, quantum: str, attempt: str) -> str:
 def code_name(sha256: str) -> str:
     """Give the name of a workflow's code, a zip known by its digest."""
     return f"{CODE}/{sha256}.zip"
+
+
+def landing_name(plan: str, submission: int) -> str:
+    """Give the folder in which an engine lands what the jobs of a submission made; an aside, like any other.
+
+    Examples
+    --------
+    >>> landing_name("0f3a", 2)
+    '_landing/0f3a/2'
+    """
+    return f"{LANDING}/{plan}/{submission}"
 
 
 def deleted_name(dataset: str) -> str:

@@ -2,11 +2,13 @@
 
 With ``--job NAME`` the file is a pack of manifests, and the job one of it. With ``--carry DIR``
 an engine moves the files: inputs and parents' receipts lie in DIR, and the job's own receipts are
-left there (see `prestow.node.packed`). With ``--tries N`` a job that failed is tried again here;
-``--final`` then is of the last try.
+left there (see `prestow.node.packed`). With ``--land`` also all that the job makes is left there, and no
+store is asked for anything (see `prestow.node.landing`). With ``--tries N`` a job that failed is tried again
+here; ``--final`` then is of the last try.
 
 Exit codes: 0 all settled, 1 something failed, 2 not a manifest, 75 an input is not settled yet.
-With ``--carry``, a failure that was sealed as lost is settled, too: what needs it can go on.
+With ``--carry``, a failure that was sealed as lost is settled, too: what needs it can go on. The reports of
+all tries then end the standard output, between markers (see `prestow.node.reporting`).
 """
 
 # ruff: noqa: T201 - a command prints
@@ -20,18 +22,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from prestow.manifest import Manifest
     from prestow.node.outcome import Outcome
 
 NOT_YET = 75
 USAGE = (
-    "usage: python -m prestow.node MANIFEST [--job NAME] [--carry DIR] [--tries N] [--final] "
-    "[--scratch DIR] [--keep] [--debug]"
+    "usage: python -m prestow.node MANIFEST [--job NAME] [--carry DIR [--land]] [--tries N] "
+    "[--final] [--scratch DIR] [--keep] [--debug]"
 )
 
 
 def main(arguments: list[str]) -> int:
     """Run the manifest named by the arguments; give the exit code."""
-    flags = {"--final": False, "--keep": False, "--debug": False}
+    flags = {"--final": False, "--keep": False, "--debug": False, "--land": False}
     values = dict.fromkeys(("--scratch", "--job", "--carry", "--tries"), "")
     names: list[str] = []
     rest = iter(arguments)
@@ -55,6 +60,8 @@ def main(arguments: list[str]) -> int:
     tries = values["--tries"] or "1"
     if not tries.isdecimal() or int(tries) < 1:
         return _misused("--tries needs a number, 1 or more")
+    if flags["--land"] and not values["--carry"]:
+        return _misused("--land needs --carry DIR: where products are left")
     from prestow.errors import PrestowError
     from prestow.node.execute import FIXED
 
@@ -88,32 +95,61 @@ def _run(text: str, values: dict[str, str], flags: dict[str, bool], tries: int) 
     from prestow.node.run import parse, run_manifest
 
     manifest = parse(text)
-    directory = Path(values["--carry"]) if values["--carry"] else None
-    receipts = {}
-    if directory is not None:
-        from prestow.node.packed import carried, carried_receipts
-
-        manifest = carried(manifest, directory)
-        receipts = carried_receipts(manifest, directory)
+    if values["--carry"]:
+        return _run_carried(manifest, values, flags, tries)
     for left in reversed(range(tries)):
-        outcome = run_manifest(
-            manifest,
-            receipts=receipts,
-            final=flags["--final"] and not left,
-            scratch=Path(values["--scratch"]).absolute() if values["--scratch"] else None,
-            keep=flags["--keep"],
-            debugger=flags["--debug"],
-        )
+        outcome = run_manifest(manifest, **_how(values, flags, left))
         _tell(outcome)
         if outcome.settled or outcome.not_yet:
             break
-    if directory is not None:
-        from prestow.node.packed import leave_receipts
-
-        leave_receipts(manifest, outcome.receipts.values(), directory)
     if outcome.not_yet:
         return NOT_YET
-    return 0 if outcome.settled and (directory is not None or not outcome.failures) else 1
+    return 0 if outcome.settled and not outcome.failures else 1
+
+
+def _run_carried(manifest: Manifest, values: dict[str, str], flags: dict[str, bool], tries: int) -> int:
+    from prestow.node.packed import carried, carried_receipts, leave_receipts
+    from prestow.node.reporting import MOST, block
+    from prestow.node.run import run_manifest
+
+    directory = Path(values["--carry"])
+    manifest, store = carried(manifest, directory), None
+    if flags["--land"]:
+        from prestow.node.landing import landing_of, start_anew
+
+        manifest, store = landing_of(manifest, directory)
+        start_anew(manifest, store)
+    receipts = carried_receipts(manifest, directory)
+    blocks = []
+    for left in reversed(range(tries)):
+        outcome = run_manifest(manifest, receipts=receipts, output=store, **_how(values, flags, left))
+        _tell(outcome)
+        if outcome.report:
+            blocks.append(block(outcome.report, MOST // tries))
+        if outcome.settled or outcome.not_yet:
+            break
+    missing: list[str] = []
+    if store is None:
+        leave_receipts(manifest, outcome.receipts.values(), directory)
+    else:
+        from prestow.node.landing import leave
+
+        missing = leave(manifest, outcome.receipts, store)
+        for name in missing:
+            print(f"error: {name} was made, and is not in {directory}", file=sys.stderr)
+    sys.stdout.write("".join(blocks))
+    if outcome.not_yet:
+        return NOT_YET
+    return 0 if outcome.settled and not missing else 1
+
+
+def _how(values: dict[str, str], flags: dict[str, bool], left: int) -> dict[str, Any]:  # Any: options
+    return {
+        "final": flags["--final"] and not left,
+        "scratch": Path(values["--scratch"]).absolute() if values["--scratch"] else None,
+        "keep": flags["--keep"],
+        "debugger": flags["--debug"],
+    }
 
 
 def _tell(outcome: Outcome) -> None:

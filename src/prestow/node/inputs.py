@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prestow.commit import promote, read_receipt
 from prestow.errors import PrestowError, Problem, TaskError
@@ -13,6 +13,12 @@ from prestow.model.hashing import actual_recipe, canonical_json
 from prestow.node.outcome import in_words
 from prestow.node.repository import Source, lost_input
 from prestow.stores import Store
+
+if TYPE_CHECKING:
+    from prestow.manifest import Location
+    from prestow.node.tars import Members
+
+TAR = "tar"
 
 
 class Seen(NamedTuple):
@@ -52,6 +58,7 @@ class Inputs:
         settled: Mapping[str, Receipt],
         findings: list[str],
         open_named: Callable[[str], Store],
+        scratch: str = "",
     ) -> None:
         self.manifest = manifest
         self.given = given
@@ -61,6 +68,8 @@ class Inputs:
         self.store = open_named(manifest.store)
         self.own = {q.id for q in manifest.quanta}
         self.outside: dict[str, Receipt] = {}  # by receipt name
+        self.scratch = scratch
+        self._tars: dict[tuple[str, str], Members] = {}
 
     def of(self, quantum: ManifestQuantum) -> Iterator[tuple[str, ManifestInput]]:
         """Give the planned inputs of a quantum with their connections, in order."""
@@ -111,7 +120,7 @@ class Inputs:
             if place is None:
                 raise lost_input("the manifest does not say where it lies", input_in_words(item))
             roots = receipt.roots if receipt is not None else (Root(item.type, item.data_id, item.id),)
-            there = (Source(self.open(place.store), place.path),)
+            there = (self._source(place),)
             return Seen(
                 item, connection, State.MADE, "", item.sha256, item.size or 0, item.recipe, there, roots
             )
@@ -126,14 +135,18 @@ class Inputs:
         output = next((o for o in receipt.outputs if o.id == item.id), None)
         if output is None or output.state != State.MADE:
             return Seen(item, connection, State.DECLINED, "not_made", "", 0, actual, (), ())
-        if self.store.size(output.path) != output.size:
+        place = self.manifest.locations.get(item.id)
+        if place is None and output.aside is not None and self.store.size(output.path) != output.size:
             try:
                 promote(self.store, receipt)  # whoever made it did not come so far; anybody may
             except PrestowError as error:
                 self.findings.append(f"cannot promote {output.path}: {error.problems[0].what}")
-        planned, aside = Source(self.store, output.path), Source(self.store, str(output.aside), moves=True)
-        # once more the planned name: it may be promoted between the first look and the second
-        sources = (planned, aside, planned)
+        sources: tuple[Source, ...] = (Source(self.store, output.path),)
+        if place is not None:  # somebody brought it
+            sources = (self._source(place),)
+        elif output.aside is not None:
+            # once more the planned name: it may be promoted between the first look and the second
+            sources = (*sources, Source(self.store, output.aside, moves=True), *sources)
         return Seen(
             item,
             connection,
@@ -145,6 +158,21 @@ class Inputs:
             sources,
             receipt.roots,
         )
+
+    def _source(self, place: Location) -> Source:
+        """Give where an input's bytes are: a file, or a member of a tar."""
+        if self.manifest.layout != TAR:
+            return Source(self.open(place.store), place.path)
+        from prestow.node.tars import Members, split_place  # a job that has no tar does without
+
+        found = split_place(place)
+        if found is None:
+            return Source(self.open(place.store), place.path)
+        tar, member = found
+        key = place.store, tar
+        if key not in self._tars:
+            self._tars[key] = Members(self.open(place.store), tar, self.scratch)
+        return Source(self._tars[key], member)
 
     def stale(self, seen: Sequence[Seen]) -> bool:
         """Whether an input of this very job is no longer what was read."""

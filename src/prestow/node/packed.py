@@ -24,6 +24,9 @@ from prestow.manifest import Manifest, Receipt
 
 PACK_SCHEMA = "prestow.pack/1"
 
+FLAT = "flat"
+"""The layout in which all logical names are of one directory."""
+
 CARRIED = "_carried"
 """Name of the store that is the job's working directory; its URI is known there only."""
 
@@ -96,6 +99,15 @@ def carried(manifest: Manifest, directory: Path) -> Manifest:
     return replace(manifest, stores={**manifest.stores, CARRIED: f"file://{directory.absolute()}"})
 
 
+def in_layout(manifest: Manifest, name: str) -> str:
+    """Give the logical name of a file of the output store: its name there, or that in the layout *flat*."""
+    if manifest.layout != FLAT:
+        return name
+    from prestow.model.flat import flat_name  # only where names are flat
+
+    return flat_name(name)
+
+
 def carried_receipts(manifest: Manifest, directory: Path) -> dict[str, Receipt]:
     """Give the receipts of a job's inputs that lie in a directory, by quantum.
 
@@ -108,7 +120,7 @@ def carried_receipts(manifest: Manifest, directory: Path) -> dict[str, Receipt]:
     found = {}
     for name in sorted({i.receipt for i in manifest.inputs if i.receipt and i.producer not in own}):
         try:
-            receipt = Receipt.from_json((directory / name).read_text(encoding="utf-8"))
+            receipt = Receipt.from_json((directory / in_layout(manifest, name)).read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue  # the node looks in the store
         except (OSError, ValueError) as error:
@@ -122,7 +134,7 @@ def leave_receipts(manifest: Manifest, receipts: Iterable[Receipt], directory: P
     """Write receipts of the job's quanta under their names, for the engine to take on."""
     names = {quantum.id: quantum.receipt for quantum in manifest.quanta}
     for receipt in receipts:
-        target = directory / names[receipt.quantum]
+        target = directory / in_layout(manifest, names[receipt.quantum])
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f".{target.name}-{os.getpid()}")
         fresh.write_text(receipt.to_json(), encoding="utf-8")

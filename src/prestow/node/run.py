@@ -18,7 +18,7 @@ from typing import Any
 
 from prestow.commit import report_name
 from prestow.errors import PrestowError, Problem, StoreError, TaskError
-from prestow.manifest import Manifest, ManifestQuantum, Receipt
+from prestow.manifest import LAYOUTS, Manifest, ManifestQuantum, Receipt
 from prestow.model import State
 from prestow.model.hashing import seed_of
 from prestow.node import execute
@@ -42,6 +42,7 @@ def run_manifest(
     keep: bool = False,
     debugger: bool = False,
     reuse: bool = False,
+    output: Store | None = None,
 ) -> Outcome:
     """Run what is not settled of a job, and give what all of it came to.
 
@@ -65,6 +66,8 @@ def run_manifest(
     reuse : bool
         For workers that run many jobs: the empty directories of the local repository serve the
         next job of this process, and go when it ends.
+    output : Store, optional
+        The output store, where it is open already.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def run_manifest(
     """
     check(manifest)
     place = str(scratch) if scratch else default_scratch()
-    return _Job(manifest, receipts or {}, final=final, scratch=place, reuse=reuse).run(
+    return _Job(manifest, receipts or {}, final=final, scratch=place, reuse=reuse, output=output).run(
         keep=keep, debugger=debugger
     )
 
@@ -136,6 +139,8 @@ def check(manifest: Manifest) -> None:
     ]
     if "/" in manifest.job or manifest.job in ("", ".", ".."):
         problems.append(Problem("PST-N009", f"not a job's name: {manifest.job!r}"))
+    if manifest.layout not in LAYOUTS:
+        problems.append(Problem("PST-N009", f"not a layout: {manifest.layout!r}", manifest.job))
     for quantum in manifest.quanta:
         for table, items in ((quantum.inputs, manifest.inputs), (quantum.outputs, manifest.outputs)):
             problems += [
@@ -171,11 +176,13 @@ def default_scratch() -> str:
     return path
 
 
-def _opener(manifest: Manifest) -> Callable[[str], Store]:
+def _opener(manifest: Manifest, output: Store | None = None) -> Callable[[str], Store]:
     """Give what opens a store of the manifest by its name, once."""
 
     @cache
     def open_named(name: str) -> Store:
+        if output is not None and name == manifest.store:
+            return output
         return open_store(manifest.stores[name])
 
     return open_named
@@ -185,7 +192,14 @@ class _Job:
     """One execution of a manifest: the four steps, in their order."""
 
     def __init__(
-        self, manifest: Manifest, given: Mapping[str, Receipt], *, final: bool, scratch: str, reuse: bool
+        self,
+        manifest: Manifest,
+        given: Mapping[str, Receipt],
+        *,
+        final: bool,
+        scratch: str,
+        reuse: bool,
+        output: Store | None = None,
     ) -> None:
         self.manifest = manifest
         self.final = final
@@ -193,10 +207,10 @@ class _Job:
         self.reuse = reuse
         raw = os.urandom(16).hex()
         self.attempt = f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"
-        self.open = _opener(manifest)
+        self.open = _opener(manifest, output)
         self.store = self.open(manifest.store)
         self.commits = Commits(manifest, self.store, self.attempt)
-        self.inputs = Inputs(manifest, given, self.commits.settled, self.commits.findings, self.open)
+        self.inputs = Inputs(manifest, given, self.commits.settled, self.commits.findings, self.open, scratch)
         self.making: Making | None = None
         self.entries: list[dict[str, Any]] = []  # Any: JSON values
 
