@@ -19,6 +19,9 @@ MANIFEST_SCHEMA = "prestow.manifest/1"
 RECEIPT_SCHEMA = "prestow.receipt/1"
 REPORT_SCHEMA = "prestow.report/1"
 
+LAYOUTS = ("tree", "flat", "tar")
+"""How inputs are laid out for a job: a tree, all in one directory, or a tar of what only it reads."""
+
 Values = Mapping[str, str | int]
 
 
@@ -150,7 +153,10 @@ class Manifest:
     stores : mapping of name to URI
         Every store this job needs.
     locations : mapping of dataset id to Location
-        For inputs with a ``sha256``.
+        For inputs with a ``sha256``, and for those that the plan makes where somebody brought them.
+    layout : str
+        One of `LAYOUTS`. In ``tar`` the path of a Location may be ``NAME.tar#MEMBER``. It stands in the
+        document only where it is not ``tree``.
     """
 
     job: str
@@ -164,6 +170,7 @@ class Manifest:
     locations: Mapping[str, Location] = field(default_factory=dict)
     code: Code | None = None
     resources: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever JSON holds
+    layout: str = LAYOUTS[0]
 
     def to_json(self) -> str:
         """Give the canonical JSON; `from_json` reads it back."""
@@ -206,6 +213,7 @@ class Manifest:
                 outputs=tuple(_output(o) for o in d["outputs"]),
                 locations={k: Location(**v) for k, v in d["locations"].items()},
                 code=None if d["code"] is None else Code(**d["code"]),
+                layout=d.get("layout", LAYOUTS[0]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a manifest: {error}") from error
@@ -226,6 +234,8 @@ def _text(paper: Manifest | Receipt, schema: str) -> str:
     values = {name: getattr(paper, name) for name in paper.__dataclass_fields__}
     if isinstance(paper, Receipt) and not paper.adopted:
         del values["adopted"]
+    if isinstance(paper, Manifest) and paper.layout == LAYOUTS[0]:
+        del values["layout"]
     return _ENCODER.encode({"schema": schema, **values})
 
 

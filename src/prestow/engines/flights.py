@@ -46,6 +46,7 @@ class Flights:
     stores: Mapping[str, str]
     reuse: pl.DataFrame | None
     retries: Retries = field(default_factory=Retries)
+    layout: str = "tree"
     id: str = field(default_factory=lambda: os.urandom(4).hex())
     flying: dict[object, Flight] = field(default_factory=dict)
     handles: dict[int, object] = field(default_factory=dict)  # job -> handle, while it flies
@@ -58,7 +59,12 @@ class Flights:
         from prestow.plan.manifests import manifests
 
         return manifests(
-            self.submission.plan, jobs, store=self.store_name, stores=self.stores, reuse=self.reuse
+            self.submission.plan,
+            jobs,
+            store=self.store_name,
+            stores=self.stores,
+            reuse=self.reuse,
+            layout=self.layout,
         )
 
     def submit(self, batch: Sequence[int]) -> None:

@@ -48,6 +48,7 @@ def run_plan(
     on_event: Callable[[Event], None] | None = None,
     stop: threading.Event | None = None,
     breaker: Breaker | None = None,
+    layout: str = "tree",
 ) -> RunResult:
     """Run what remains of a plan; the same call again goes on where it was.
 
@@ -78,11 +79,14 @@ def run_plan(
         Says when one cause failed too many jobs of a task: no more of them begin then, also in later runs,
         until somebody puts jobs back. Without one, that is forgotten. What jobs were put back with
         (`prestow.plan.retrying`) counts.
+    layout : str
+        Of local repositories, one of `prestow.manifest.LAYOUTS`.
 
     Raises
     ------
     PrestowError
-        If another run of this plan is under way (PST-R005), or the store is not fit (PST-R001).
+        If another run of this plan is under way (PST-R005), the store is not fit (PST-R001), or a flat name
+        would be too long (PST-N070).
     PlanRefusedError
         If a receipt stands there under another recipe (PST-P005).
     """
@@ -95,6 +99,7 @@ def run_plan(
         output = open_store(stores[store])
         settled = read_settled(plan, output, look=True, registry=registry)
         gone = [name for row in settled.unpromoted for name in _promote(plan, output, row)]
+        check_layout(plan, layout)
         submission = Submission.of(plan, settled, reuse=reuse, only=only)
         journal = None
         if submission.rows:
@@ -102,7 +107,7 @@ def run_plan(
             if directory is not None:
                 journal = Journal(directory / JOURNAL)
                 stack.callback(journal.close)
-        flights = Flights(submission, engine, store, stores, reuse, read_retries(directory))
+        flights = Flights(submission, engine, store, stores, reuse, read_retries(directory), layout)
         loop = Loop(submission, engine, output, flights, journal, on_event, stop, begin, breaker)
         if breaker is not None:
             loop.held = {label: Tripped(**facts) for label, facts in read_held(directory).items()}

@@ -12,10 +12,13 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prestow.errors import ObjectNotFoundError, Problem, TaskError
 from prestow.stores import Linkable, Store
+
+if TYPE_CHECKING:
+    from prestow.node.tars import Members
 
 MANIFEST = "manifest.json"
 """Name of the manifest in a local repository that is kept, and beside one."""
@@ -50,7 +53,7 @@ class Staged(NamedTuple):  # a tenth of what a dataclass costs to make, at each 
 class Source(NamedTuple):
     """A place where an input's bytes may be."""
 
-    store: Store
+    store: Store | Members
     name: str
     moves: bool = False  # it may be renamed at any moment, so it must not be linked
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import polars as pl
 from prestow.commit import receipt_name
 from prestow.errors import PlanRefusedError, Problem
 from prestow.manifest import (
+    LAYOUTS,
     Code,
     Connection,
     Location,
@@ -22,6 +23,7 @@ from prestow.manifest import (
     ManifestOutput,
     ManifestQuantum,
 )
+from prestow.model.flat import flat_local
 from prestow.naming import identity
 from prestow.pipeline.definition import OnFailure, TaskDefinition
 from prestow.plan.plan import Plan
@@ -49,6 +51,7 @@ class _Site:
     stores: Mapping[str, str]
     tasks: Mapping[str, TaskDefinition]
     columns: Mapping[str, tuple[tuple[str, str], ...]]  # of the dataset types that declare any
+    layout: str = LAYOUTS[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def manifests(
     store: str,
     stores: Mapping[str, str],
     reuse: pl.DataFrame | None = None,
+    layout: str = LAYOUTS[0],
 ) -> Iterator[Manifest]:
     """Give the manifest of each of these jobs, in the order given; of all by default.
 
@@ -82,13 +86,20 @@ def manifests(
         store, path, size, sha256, content, receipt. Their quanta are in no manifest; who reads
         them finds them there. Without a ``sha256`` an output was rightfully not made there, as
         its receipt says.
+    layout : str
+        One of `LAYOUTS`, of the local repository. With ``tar`` its names are those of the tree.
+
+    Raises
+    ------
+    PrestowError
+        PST-N070 if the layout is flat, and a name would be longer than a file may have.
     """
     if jobs is None:
         jobs = range(plan.tables.scan("jobs").select(pl.len()).collect().item())
     wanted = list(jobs)
     tasks = {task.label: task for task in plan.definition.tasks}
     columns = {name: kind.columns for name, kind in plan.definition.dataset_types.items() if kind.columns}
-    site = _Site(plan, store, dict(stores), tasks, columns)
+    site = _Site(plan, store, dict(stores), tasks, columns, layout)
     taken = _taken(reuse)
     for start in range(0, len(wanted), BATCH):
         yield from _batch(site, wanted[start : start + BATCH], taken)
@@ -164,6 +175,7 @@ def _manifest(
     outputs: list[ManifestOutput] = []
     locations: dict[str, Location] = {}
     locals_: set[str] = set()
+    lay = flat_local if site.layout == "flat" else str
     quanta = []
     for row in rows:
         task = site.tasks[row["task"]]
@@ -172,7 +184,7 @@ def _manifest(
             if dataset not in places:
                 places[dataset] = len(inputs)
                 made, place = _input(plan, tables.datasets[dataset], tables.reuse.get(dataset), locals_)
-                inputs.append(made)
+                inputs.append(replace(made, local=lay(made.local)) if site.layout == "flat" else made)
                 if place is not None:
                     locations[made.id] = place
             reading[connection].append(places[dataset])
@@ -187,7 +199,7 @@ def _manifest(
                     json.loads(facts["data_id"]),
                     facts["format"],
                     facts["path"],
-                    f"outputs/{facts['path']}",
+                    lay(f"outputs/{facts['path']}"),
                     site.columns.get(facts["type"], ()),
                 )
             )
@@ -224,6 +236,7 @@ def _manifest(
         locations=locations,
         code=None if code is None else Code(code.sha256, site.store, code.path, code.size),
         resources=needs,
+        layout=site.layout,
     )
 
 
