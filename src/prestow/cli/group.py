@@ -40,6 +40,7 @@ COMMANDS = {
     "id": ("prestow.cli.id:id", "Show the normal form of a data ID, and where each value came from."),
     "run": ("prestow.cli.run:run", "Run a plan; the same command again goes on where it was."),
     "emit": ("prestow.cli.emit:emit", "Write a plan for another system: Pegasus."),
+    "submit": ("prestow.cli.submit:submit", "Hand a plan to Pegasus and HTCondor; again for what remains."),
     "status": ("prestow.cli.status:status", "Show the state of every quantum of a plan."),
     "report": ("prestow.cli.report:report", "Write what a run came to as one page, to open in a browser."),
     "account": ("prestow.cli.account:account", "Hold what was planned and what is there against each other."),
