@@ -22,6 +22,7 @@ from prestow.engines.progress import Event
 from prestow.engines.result import RunFailure, RunResult
 from prestow.engines.submission import Submission
 from prestow.manifest import Receipt
+from prestow.plan.laying import check_layout
 from prestow.plan.retrying import read_held, read_retries, write_held
 from prestow.plan.settled import read_settled
 from prestow.stores import Store, open_store
