@@ -77,6 +77,11 @@ COMMANDS = {
     "events": ("prestow.cli.events:events", "Tell every committed dataset, a line each."),
     "drop": ("prestow.cli.drop:drop", "Give a plan up, and free the names that it holds."),
     "debug": ("prestow.cli.debug:debug", "Run one planned job here, sealed, under a debugger if asked."),
+    "stage": ("prestow.cli.stage:stage", "Bring a job's inputs into a directory that needs nothing else."),
+    "unflatten": (
+        "prestow.cli.unflatten:unflatten",
+        "Make the tree of a directory of flat names, by links.",
+    ),
     "registry": ("prestow.cli.registry:registry", "Look at the registry's database; upgrade an old one."),
     "formats": ("prestow.cli.formats:formats", "List the file formats, and where each carries its story."),
     "doctor": ("prestow.cli.doctor:doctor", "Look at the environment, or at a job's directory."),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from prestow.plan.tainted import Tainted
     from prestow.project.binding import Target
     from prestow.project.fetching import Fetched
+    from prestow.project.job_staging import StagedJob
     from prestow.project.regenerating import Regenerated
     from prestow.project.repairing import Repair
     from prestow.project.sandbox import Debugged
@@ -760,6 +761,40 @@ class Project(ProjectWithArchive):
         return debug_job(
             self._plan(plan), job, self.store, self.stores(), name=STORE, debugger=debugger, keep=keep
         )
+
+    def stage(
+        self,
+        job: str,
+        plan: Plan | str | os.PathLike[str] = plan_files.LATEST,
+        *,
+        into: str | os.PathLike[str],
+        layout: str = "",
+        site: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
+    ) -> StagedJob:
+        """Bring a job's inputs into a directory in which it runs with nothing else, and run nothing.
+
+        Parameters
+        ----------
+        into : path
+            A directory that is empty, or not there.
+        layout : str
+            ``tree``, ``flat`` or ``tar``; as the site says, if not given.
+        site : path, optional
+            A site file: its stores are asked before the project's.
+        dry_run : bool
+            Only look.
+
+        Raises
+        ------
+        ProjectError
+            PST-P002 if inputs are not made yet, PST-N075 if no place has one as it is known, PST-N076 if the
+            directory is not fit. Nothing is written then.
+        """
+        from prestow.project.job_staging import stage_job
+
+        place = None if site is None else Path(site)
+        return stage_job(self, self._plan(plan), job, Path(into), layout=layout, site=place, dry=dry_run)
 
     def fetch(
         self,
