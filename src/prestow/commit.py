@@ -11,18 +11,18 @@ pack then, and who has put a single file looks for a pack before it believes tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, islice
 from typing import NamedTuple, TypeVar
 
-from prestow.errors import ObjectNotFoundError, Problem, StoreError
+from prestow.errors import ObjectNotFoundError, PrestowError, Problem, StoreError
 from prestow.manifest import Receipt, ReceiptOutput
 from prestow.packs import RECEIPTS, Packed, is_packed
 from prestow.stores import Put, Store, Walkable, names_below
 
 __all__ = [
-    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "LANDING", "RECEIPTS", "Promoted", "Promotion", "aside_name", "clean",
+    "ASIDE", "ATTEMPTS", "CODE", "DELETED", "DIFFERENCES", "LANDING", "RECEIPTS", "TAKEN", "Promoted", "Promotion", "aside_name", "clean",
     "code_name", "deleted_name", "difference_name", "each_receipt", "landing_name", "promote", "read_receipt", "receipt_name", "receipt_names", "receipt_texts",
     "report_name", "settle", "verifies",
 ]  # fmt: skip
@@ -33,6 +33,7 @@ CODE = "_code"
 DIFFERENCES = "_differences"
 DELETED = "_records/deleted"
 LANDING = "_landing"
+TAKEN = "_taken"
 
 _WAITS = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds between tries to read a receipt back: past the life of an NFS cache of absences."""
@@ -363,15 +364,20 @@ def clean(store: Store, *, runs: Iterable[str] = ()) -> tuple[str, ...]:
     """Remove asides that nobody can need any more, and give their names.
 
     An aside goes only when its quantum is settled, and by another attempt or with the planned
-    name verified. What is not settled stays, however old: its attempt may only be asleep. Only
-    quanta of these runs are looked at, or of all.
+    name verified. What is not settled stays, however old: its attempt may only be asleep. What
+    has landed is an aside, too. Only quanta of these runs are looked at, or of all.
     """
     if not isinstance(store, Walkable):
         raise StoreError(Problem("PST-R001", "this store cannot be listed", store.uri))
     asides = [name for name, _ in store.walk(ASIDE)]  # first: what comes later is not looked at
-    if not asides:
+    landed = list(store.walk(LANDING))
+    if not asides and not landed:
         return ()
-    wanted = {name.split("/")[1] for name in asides}
+    attempts = {name: name.split("/")[1:3] for name in asides}
+    attempts |= {n: n.rsplit("/", 1)[-1].split(".")[:2] for n, _ in landed if n.split("/")[3:4] == [TAKEN]}
+    rest = [(name, size) for name, size in landed if name not in attempts]
+    owners = {name: quantum for name, size in rest if (quantum := _owner(store, name, size))}
+    wanted = {quantum for quantum, _ in attempts.values()} | {*owners.values()}
     every = runs or sorted({name.split("/")[1] for name, _ in store.walk(RECEIPTS)})
     receipts = {
         quantum: name
@@ -379,19 +385,71 @@ def clean(store: Store, *, runs: Iterable[str] = ()) -> tuple[str, ...]:
         for name in receipt_names(store, run)
         if (quantum := name.rsplit("/", 1)[-1].removesuffix(".json")) in wanted
     }
-    return tuple(_cleaned(store, asides, receipts))
+    done = list(_cleaned(store, attempts, receipts))
+    settled = [name for name, quantum in owners.items() if quantum in receipts]
+    nameless = [name for name, _ in rest if name not in owners]
+    for name in (
+        *_of_settled(store, every, nameless, settled),
+        *settled,
+    ):  # claims last: they tell whose others are
+        store.delete(name)
+        done.append(name)
+    return tuple(done)
 
 
-def _cleaned(store: Store, asides: Iterable[str], receipts: dict[str, str]) -> Iterator[str]:
+def _cleaned(store: Store, attempts: Mapping[str, Sequence[str]], receipts: dict[str, str]) -> Iterator[str]:
     known: dict[str, Receipt | None] = {}
-    for name in asides:
-        quantum, attempt = name.split("/")[1:3]
+    for name, (quantum, attempt) in attempts.items():
         if quantum not in known:
             known[quantum] = read_receipt(store, receipts[quantum]) if quantum in receipts else None
         receipt = known[quantum]
         if receipt is not None and _spare(store, receipt, attempt, name):
             store.delete(name)
             yield name
+
+
+def _owner(store: Store, name: str, size: int) -> str:
+    """Give the quantum of a claim or a tombstone that landed; nothing for what does not say."""
+    from prestow.tombstone import LARGEST, read_tombstone  # no node that sees its store needs it
+
+    own = _path_of_landed(name)
+    if own.startswith(f"{RECEIPTS}/"):
+        return own.rsplit("/", 1)[-1].removesuffix(".json")
+    data = _single(store, name) if size < LARGEST else None
+    stone = read_tombstone(data) if data is not None else None
+    return stone.quantum if stone is not None else ""
+
+
+def _of_settled(
+    store: Store, runs: Iterable[str], landed: Iterable[str], settled: Iterable[str]
+) -> Iterator[str]:
+    """Give what landed under the planned paths of settled quanta, as their claims or receipts tell these."""
+    waiting: dict[str, list[str]] = {}
+    for name in landed:
+        waiting.setdefault(_path_of_landed(name), []).append(name)
+    for name in settled if waiting else ():
+        data = _single(store, name) if RECEIPTS in name else None
+        try:
+            claim = Receipt.from_json(data.decode()) if data is not None else None
+        except ValueError:
+            continue
+        for output in claim.outputs if claim is not None else ():
+            yield from waiting.pop(output.path, ())
+    for run in runs if waiting else ():
+        for _, receipt in each_receipt(store, run, wrong=lambda *_: None):
+            for output in receipt.outputs:
+                yield from waiting.pop(output.path, ())
+
+
+def _path_of_landed(name: str) -> str:
+    """Give the path in the output store of what landed under a name, also under a flat one."""
+    from prestow.model.flat import flat_path  # no node needs it
+
+    own = name.split("/", 3)[-1]
+    try:
+        return own if "/" in own else flat_path(own)
+    except PrestowError:
+        return own
 
 
 def _spare(store: Store, receipt: Receipt, attempt: str, name: str) -> bool:

@@ -166,6 +166,11 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-I035": ("no such finding", Exit.USAGE),
     "PST-I036": ("not a file of this registry's events", Exit.USAGE),
     "PST-I037": ("modes or group of archived files cannot be set", Exit.ENVIRONMENT),
+    "PST-I040": ("a landed file is missing", Exit.INGEST),
+    "PST-I041": ("a landed file is not the one that its claim names", Exit.INGEST),
+    "PST-I042": ("not a claim", Exit.INGEST),
+    "PST-I043": ("a landed quantum has an input that is not settled", Exit.INGEST),
+    "PST-I044": ("committed bytes are gone", Exit.ACCOUNT),
     # registry and project
     "PST-G001": ("this is not a prestow project", Exit.USAGE),
     "PST-G002": ("the registry cannot be used", Exit.ENVIRONMENT),
