@@ -331,6 +331,8 @@ def sites(api: Any, site: dict[str, Any]) -> Any:
     )
     pool.add_profiles(api.Namespace.CONDOR, key="success_exit_code", value="0")
     pool.add_profiles(api.Namespace.CONDOR, key="max_retries", value="0")
+    for stream in ("stream_error", "stream_output"):
+        pool.add_profiles(api.Namespace.CONDOR, key=stream, value="true")
     pool.add_profiles(api.Namespace.CONDOR, key="+ProjectName", value="survey")
     return api.SiteCatalog().add_sites(local, pool)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,8 +15,8 @@ from prestow.site import PegasusSettings, Site, style_of
 
 Entry = dict[str, Any]  # Any: JSON values
 
-CONTAINER = "prestow-node"
-"""What the catalogue of transformations calls the image."""
+CONTAINER = "prestow-image"
+"""What the catalogue of transformations calls the image; not as it calls the program, says the planner."""
 
 HELD = 60
 """Seconds after which a held job is taken out and tried again; Pegasus alone waits half an hour."""
@@ -110,11 +111,14 @@ def _profiles(site: Site, *, lands: bool) -> dict[str, Entry]:
         # files of the submit host are seen here, too: so nothing is moved that lies there already
         profiles["pegasus"]["auxillary.local"] = "true"
     if settings.data == "condorio" and style == "condor":
-        # A task that failed has no outputs to transfer: without the first two it would be held, not failed. The second
-        # lets HTCondor start it three times over, as one try of DAGMan's, if the third did not say otherwise.
+        # A task that failed has no outputs to transfer: without the first two it would be held, not failed. Of a job that
+        # failed HTCondor then brings nothing, what it said neither, unless it comes as it is said (the next two). And an
+        # exit code of success lets HTCondor start it three times over, as one try of DAGMan's, if the last did not say otherwise.
         profiles["condor"] |= {
             "when_to_transfer_output": "ON_SUCCESS",
             "success_exit_code": "0",
+            "stream_error": "true",
+            "stream_output": "true",
             "max_retries": "0",
         }
     if settings.home is not None:
@@ -205,6 +209,18 @@ def node_words(site: Site) -> tuple[str, ...]:
 def node_files(site: Site) -> dict[str, bytes]:
     """Give what every job is brought beside its own files, by logical name: the node itself, if it is not there."""
     return {zipapp.NAME: zipapp.node_zip()} if settings_of(site).node == "zipapp" else {}
+
+
+def node_uses(site: Site) -> list[Entry]:
+    """Give `node_files` as inputs of a job, each with its digest, which Pegasus checks before the job begins."""
+    return [
+        {
+            "lfn": name,
+            "metadata": {"checksum.type": "sha256", "checksum.value": hashlib.sha256(content).hexdigest()},
+            "type": "input",
+        }
+        for name, content in sorted(node_files(site).items())
+    ]
 
 
 def memory_profile(settings: PegasusSettings, megabytes: int) -> Entry:
