@@ -268,7 +268,7 @@ def by_the_interface(api: Any, plan: Plan, site: dict[str, Any], mine: dict[str,
                 api.File(receipt).add_metadata(**facts[receipt]), stage_out=False, register_replica=False
             )
         profiles = emitted[name]["profiles"]
-        assert set(profiles["pegasus"]) == {"memory", "cores", "diskspace", "runtime", "label"}
+        assert set(profiles["pegasus"]) == {"memory", "cores", "diskspace", "label"}
         job.add_pegasus_profile(
             **{
                 **profiles["pegasus"],

@@ -96,21 +96,22 @@ def test_what_pegasus_starts_again_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_profiles_are_always_there_and_follow_the_tasks(tmp_path: Path) -> None:
     campaign = Campaign(tmp_path / "c", tries=4, shift="tolerate")
     text = (campaign.directory / "pipeline.yaml").read_text()
-    more = "resources: {memory: 3 GB, cores: 2}, hints: {cpu_seconds: 100, output_bytes: 2.0e+9}, inputs: {doubled"
+    more = "resources: {memory: 3 GB, cores: 2, walltime: 10 min}, hints: {cpu_seconds: 100, output_bytes: 2.0e+9}, inputs: {doubled"
     (campaign.directory / "pipeline.yaml").write_text(text.replace("inputs: {doubled", more))
     emitted(campaign, campaign.plan(), tmp_path / "out", cluster=2)
     jobs = {j["nodeLabel"]: j for j in json.loads((tmp_path / "out/workflow.yml").read_text())["jobs"]}
     assert jobs["double-1"]["profiles"] == {
         "dagman": {"PRIORITY": 102, "RETRY": 3},  # a second for want of a hint, then 100 and one more
-        "pegasus": {"cores": 1, "diskspace": 1024, "label": "double-0-0", "memory": 2048, "runtime": 3600},
+        "pegasus": {"cores": 1, "diskspace": 1024, "label": "double-0-0", "memory": 2048},
     }
     shift = jobs["shift-3"]
     # nodes are lost, too; the task's tries are in the job
     assert shift["profiles"]["dagman"] == {"PRIORITY": 101, "RETRY": 1}
     assert shift["arguments"][-3:] == ["--tries", "4", "--final"]
     assert shift["profiles"]["pegasus"] == {
-        "cores": 2, "diskspace": 6000, "label": "shift-1-1", "memory": 2862, "runtime": 300,
+        "cores": 2, "diskspace": 6000, "label": "shift-1-1", "memory": 2862, "runtime": 2700,
     }  # fmt: skip
+    # Pegasus ends a job five minutes before its runtime is over; four tries of ten minutes each are in there
 
 
 def test_a_changed_input_is_found_before_the_task_starts(tmp_path: Path) -> None:

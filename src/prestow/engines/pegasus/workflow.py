@@ -20,7 +20,8 @@ from prestow.site import PegasusSettings
 NAMESPACE, TRANSFORMATION = "prestow", "node"
 
 MEMORY = 2048  # MB, where the task does not say
-RUNTIME = 3600  # seconds, where no hint says
+GRACE = 300
+"""Seconds: Pegasus takes the profile ``runtime`` for a limit and ends a job that long before it is reached."""
 DISK = 1024  # MB, the least asked for
 SLACK = 3  # a hint is one machine's measure of one quantum
 
@@ -134,10 +135,12 @@ class Entries:
     ) -> Entry:
         resources = manifest.resources
         memory = math.ceil(resources["memory"] / _MEBI) if "memory" in resources else MEMORY
-        seconds = resources.get("walltime", SLACK * (facts.cpu_seconds or 0.0))
         disk = resources.get("disk", self._bytes(manifest, facts.output_bytes or 0.0))
         tries = max((t.tries for t in tasks if t.on_failure is not OnFailure.TOLERATE), default=1)
         tries = self._retries.jobs.get(manifest.job, Change(0)).tries or tries
+        # a forecast would be taken for a limit, too, so it is not told
+        within = max((t.tries for t in tasks if t.on_failure is OnFailure.TOLERATE), default=1)
+        limit = math.ceil(resources.get("walltime", 0) * within)
         return {
             "dagman": {"PRIORITY": facts.priority, "RETRY": max(tries - 1, self._settings.retries)},
             "pegasus": {
@@ -145,7 +148,7 @@ class Entries:
                 "diskspace": max(DISK, math.ceil(disk / _MEGA)),
                 "label": cluster,
                 "memory": memory,
-                "runtime": math.ceil(seconds) or RUNTIME,
+                **({"runtime": limit + GRACE} if limit else {}),
             },
         }
 
