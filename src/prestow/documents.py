@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -22,7 +23,7 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mis
     Pegasus's API does so when it is imported: ``off`` is a text after it, and a date is, too.
     """
 
-    yaml_constructors = dict(yaml.constructor.SafeConstructor.yaml_constructors)
+    yaml_constructors: ClassVar = dict(yaml.constructor.SafeConstructor.yaml_constructors)
 
 
 Key = tuple[str | int, ...]

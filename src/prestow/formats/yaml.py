@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -24,7 +24,7 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 class _Loader(_Fast):  # type: ignore[misc, valid-type]  # one of two classes, as PyYAML was built
     """The safe loader, refusing what JSON could not say: repeated keys, dates as objects."""
 
-    yaml_constructors = dict(yaml.constructor.SafeConstructor.yaml_constructors)  # no library's changes
+    yaml_constructors: ClassVar = dict(yaml.constructor.SafeConstructor.yaml_constructors)  # no library's changes
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:  # Any: parsed YAML
