@@ -27,6 +27,8 @@ WORDS = (
     "misplaced",
     "faulty",
     "failed",
+    "held",
+    "preempted",
     "pending",
     "lost",
     "blocked",

@@ -71,12 +71,13 @@ def status(plan: str | None, exit_code: bool, losses: bool, output: Output, dire
             total=True,
         )
         + (_under_way(now) if now and now.alive else "")
+        + _submission_words(standing)
         + (f"\n  {recorded_line(recorded)}" if recorded else "")
         + _put_back_words(found, standing)
         + "".join(f"\n  {Tripped(**facts)}" for facts in read_held(found.directory).values())
         + failures,
         following=f"prestow status{plan_word(project, found)}"
-        if now and now.alive
+        if (now and now.alive) or _runs_still(standing)
         else _following(project, found, standing),
     )
     if not exit_code:
@@ -107,16 +108,44 @@ def _under_way(now: UnderWay) -> str:
     return text + (f"; {now.rate:.1f} jobs/s, about {duration_text(now.left)} left" if now.rate else "")
 
 
+def _submission_words(standing: Status) -> str:
+    """Tell what a queue says of the newest submission, and why jobs wait in it."""
+    if not standing.submissions:
+        return ""
+    last = standing.submissions[-1]
+    over = "ended" if last["over"] else "under way" if last["began"] else "not begun yet"
+    counts = ", ".join(f"{count:,} {state}" for state, count in last["jobs"].items() if count)
+    text = f"\n  submission {last['submission']} {over}: jobs {counts}"
+    if last["others"]:
+        text += "; of Pegasus's own " + ", ".join(f"{n:,} {state}" for state, n in last["others"].items())
+    for one in last["waiting"][:SHOWN]:
+        text += f"\n  {one['state'].upper()} {one['name']}: {one['reason'] or 'nothing says why'}"
+    if len(last["waiting"]) > SHOWN:
+        text += f"\n  and {len(last['waiting']) - SHOWN:,} more held or preempted: --json"
+    return text
+
+
+def _runs_still(standing: Status) -> bool:
+    return bool(standing.submissions) and not standing.submissions[-1]["over"]
+
+
 def _following(project: Project, plan: Plan, standing: Status) -> str:
+    from prestow.project.submitting import site_word
     from prestow.results.failing import again
 
     total, other = standing.counts, plan_word(project, plan)
+    if standing.submissions and not standing.settled:
+        option = plan_word(project, plan, " --plan ")
+        site = site_word(plan)
+        return f"prestow submit{other} --site {site}" + (
+            f"          or why: prestow why {standing.failures[0].job}{option}" if standing.failures else ""
+        )
     if standing.failures:
         option = plan_word(project, plan, " --plan ")
         return (
             f"{again(plan, standing, other)}          or why: prestow why {standing.failures[0].job}{option}"
         )
-    if total["failed"] or total["pending"]:
+    if not standing.settled:
         return f"prestow run{other}"
     settled_here = sum(total.values()) - total["reused"] - total["unneeded"]
     if project.registry.quanta(plan.run).num_rows < settled_here:

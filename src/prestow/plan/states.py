@@ -21,8 +21,11 @@ SETTLED = (None, State.MADE, State.DECLINED, State.LOST, State.BLOCKED)
 
 CODES = {state: code for code, state in enumerate(SETTLED) if state is not None}
 
-WORDS = ("pending", *(str(state) for state in CODES), "reused", "failed", "unneeded")
-"""What is said of a quantum, by code: the settled states have theirs."""
+WORDS = ("pending", *(str(state) for state in CODES), "reused", "failed", "unneeded", "held", "preempted")
+"""What is said of a quantum, by code: the settled states have theirs. Only a queue of jobs holds and preempts."""
+
+WAITING = ("held", "preempted")
+"""Of those: what waits in a queue for a person, a rule or another machine."""
 
 Rows = npt.NDArray[np.integer]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from prestow.project import plans as plan_files
 from prestow.project.opened import STORE
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from prestow.plan import Plan
     from prestow.project.afterwards import ProjectWithResults
     from prestow.registry import Registry
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from prestow.results.account_unread import Unread
     from prestow.results.retiring import Progress, Retiring
     from prestow.results.unexpected import Put
+    from prestow.stores import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ def account(
     dry_run: bool = False,
 ) -> Accounted:
     """Account for a plan (the newest), or for all that a run's receipts say; see `Project.account`."""
+    from prestow.project.submitting import harvest_all, waiting_rows
     from prestow.results.account import account as take
     from prestow.results.account_levels import Depth
     from prestow.results.status import failed_among
@@ -54,11 +60,16 @@ def account(
     registry = _registry(project)
     policy = unexpected or project.configuration.unexpected
 
+    waiting = {} if found is None else waiting_rows(found, harvest_all(project, found))
+
+    def open_states(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> Mapping[int, object]:
+        return {**failed_among(plan, store, rows), **{row: waiting[row] for row in rows.tolist() if row in waiting}}
+
     def once() -> Account:
         reuse = None if found is None or registry is None else project.reusable(found)
         return take(
             run_, project.store, registry, plan=found, plans=plans, reuse=reuse, level=depth, store_name=STORE,
-            failed=failed_among,
+            failed=open_states if waiting else failed_among,
         )  # fmt: skip
 
     first = once()

@@ -49,10 +49,15 @@ class ProjectWithResults(ProjectWithPlans):
 
     def status(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Status:
         """Give the state of every quantum of a plan, counted by task; they sum to the plan."""
+        from prestow.project.submitting import harvest_all, waiting_rows
         from prestow.results.status import status
 
         found = self._plan(plan)
-        return status(found, self.store, reuse=self.reusable(found), registry=self.registry)
+        seen = harvest_all(self, found)
+        return status(
+            found, self.store, reuse=self.reusable(found), registry=self.registry, waiting=waiting_rows(found, seen),
+            submissions=[one.as_dict() for one in seen],
+        )  # fmt: skip
 
     def account(
         self,
@@ -349,6 +354,10 @@ class ProjectWithResults(ProjectWithPlans):
             found = self.find_plan(of_run)
         elif self.plans():
             found = self.find_plan()
+        if found is not None:
+            from prestow.project.submitting import harvest_all
+
+            harvest_all(self, found)
         directory = self.newest_plan_directory()
         newest = None
         if directory is not None:  # most often it is the plan that is open already

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from prestow.errors import PrestowError, Problem, ProjectError
 from prestow.project import plans as plan_files
 
 if TYPE_CHECKING:
+    from prestow.engines.pegasus.harvest import Look
     from prestow.plan import Plan
     from prestow.project.afterwards import ProjectWithResults
     from prestow.results.report import Report
@@ -30,6 +31,7 @@ def report(
 ) -> Report:
     """Say what a plan came to; see `Project.report`."""
     from prestow.engines.journal import JOURNAL, is_locked, read_journal
+    from prestow.project.submitting import harvest_all, waiting_rows
     from prestow.results.report import gather
     from prestow.results.report.gathering import Around
     from prestow.results.report.pictures import take
@@ -45,14 +47,21 @@ def report(
     difference = _difference(project, found, notes)
     taken, unseen = take(found, project.store, pictures) if pictures else ((), ())
     tell("read reports")
+    seen = harvest_all(project, found)
     around = Around(
         journal=read_journal(directory / JOURNAL) if directory is not None else (),
         alive=alive, word=_word(project, found), overrides=_overrides(project, found),
-        account=files, difference=difference, pictures=taken, notes=(*notes, *unseen),
+        account=files, difference=difference, pictures=taken, notes=(*notes, *_submitted(seen), *unseen),
+        waiting=waiting_rows(found, seen),
     )  # fmt: skip
     return gather(
         found, project.store, reuse=project.reusable(found), registry=project.registry, around=around
     )
+
+
+def _submitted(seen: Sequence[Look]) -> list[str]:
+    """Say of each submission what its jobs came to."""
+    return [f"{one} (of jobs of Pegasus)" for one in seen]
 
 
 def write_page(text: str, path: Path) -> None:

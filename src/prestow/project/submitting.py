@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,12 @@ from prestow.stores import open_store
 
 if TYPE_CHECKING:
     from prestow.engines.pegasus import Emission
+    from prestow.engines.pegasus.harvest import Look
     from prestow.engines.pegasus.remaining import Remaining
     from prestow.engines.pegasus.tools import Tools
     from prestow.plan import Plan
     from prestow.project import Project
+    from prestow.project.opened import OpenedProject
 
 LOOKED_AT = 20_000
 """Inputs of a plan that are looked at before it is handed over; of more, so many spread over all."""
@@ -107,11 +109,13 @@ def submit(
     raise_all(_unreachable(project, plan, place), PrestowError)
     notes += _changed_inputs(project, plan)
     with run_lock(plan.directory):
-        sealed = _after_earlier(project, plan, found, again=again, dry_run=dry_run, notes=notes, tell=tell)
+        sealed = _after_earlier(
+            project, plan, found, place, again=again, dry_run=dry_run, notes=notes, tell=tell
+        )
         tell("see what remains")
         left = what_remains(project, plan, promoting=not dry_run)
         answer = Submitted(
-            plan.id, plan.run, place.name, None, left.jobs, left.quanta, left.settled, sealed=tuple(sealed),
+            plan.id, plan.run, place.name, None, left.jobs, left.quanta, left.settled, sealed=sealed,
             notes=tuple(notes) + _gone(left),
         )  # fmt: skip
         if not left.jobs or dry_run or found is None:
@@ -327,12 +331,13 @@ def _after_earlier(
     project: Project,
     plan: Plan,
     found: Tools | None,
+    place: Site,
     *,
     again: bool,
     dry_run: bool,
     notes: list[str],
     tell: Callable[[str], None],
-) -> list[str]:
+) -> tuple[str, ...]:
     """Take what earlier submissions came to; give what is sealed now.
 
     Raises
@@ -340,4 +345,104 @@ def _after_earlier(
     PrestowError
         PST-E072 if one still runs.
     """
-    return []
+    from prestow.engines.pegasus import harvest
+    from prestow.engines.pegasus.settling import seal_between
+    from prestow.project.breaking import breaker_of
+
+    assert plan.directory is not None
+    last: harvest.Look | None = None
+    for record in submissions.read_records(plan.directory):
+        if record.step == submissions.GIVEN_UP:
+            continue
+        seen = harvest.look(plan, record)
+        if record.step != submissions.SUBMITTED and (seen is None or seen.standing.began is None):
+            notes.append(f"submission {record.number} was cut off before anything of it ran")
+            if not dry_run:
+                submissions.give_up(plan.directory, record)
+            continue
+        if seen is None:
+            notes.append(
+                f"the submit directory of submission {record.number} is gone: what its jobs came to is known by receipts"
+            )
+            continue
+        if is_running(plan, record, seen, found):
+            if not again:
+                raise _still_runs(record, seen, plan)
+            notes.append(f"submission {record.number} still runs")
+        tell(f"take in what submission {record.number} left")
+        if not dry_run:
+            harvest.harvest(plan, record, project.store, found=seen)
+        last = seen
+    if not dry_run:
+        _land(project, plan)
+    if last is None:
+        return ()
+    tell("see what is lost")
+    return seal_between(
+        plan, project.store, last, stores=project.stores(), name=STORE, reuse=project.reusable(plan), registry=project.registry,
+        breaker=breaker_of(None, place, project.configuration), dry_run=dry_run,
+    )  # fmt: skip
+
+
+def is_running(plan: Plan, record: submissions.Record, seen: Look, found: Tools | None) -> bool:
+    """Say whether a submission still runs: by its own log, and where that says nothing of an end, by the queue."""
+    from prestow.engines.pegasus.tools import in_queue
+
+    assert plan.directory is not None
+    if seen.standing.over:
+        return False
+    submit = record.submit_directory(plan.directory)
+    there = None if submit is None else in_queue(found, submit)
+    return True if there is None else there
+
+
+def _still_runs(record: submissions.Record, seen: Look, plan: Plan) -> PrestowError:
+    assert plan.directory is not None
+    counts = ", ".join(f"{count:,} {state}" for state, count in seen.counts.items() if count)
+    submit = record.submit_directory(plan.directory)
+    fix = f"wait (prestow status), or stop it: pegasus-remove {submit}; --again hands over what remains all the same"
+    return PrestowError(
+        Problem("PST-E072", f"submission {record.number} still runs: {counts}", f"plan {plan.id[:8]}", fix)
+    )
+
+
+def _land(project: Project, plan: Plan) -> None:
+    """Commit what Pegasus brought home."""
+    land = getattr(project, "land", None)
+    if land is not None:
+        land(plan)
+
+
+def site_word(plan: Plan) -> str:
+    """Give the site file of the newest submission as a person here would type it."""
+    records = submissions.read_records(plan.directory)
+    path = records[-1].site_file if records else ""
+    return os.path.relpath(path) if path else "FILE"
+
+
+def waiting_rows(plan: Plan, seen: Sequence[Look]) -> dict[int, str]:
+    """Give the quanta whose jobs a queue holds or has preempted now, by row, with these words."""
+    found: dict[int, str] = {}
+    for one in seen:
+        odd = one.jobs.filter(pl.col("state").is_in(["held", "preempted"]))
+        if one.standing.over or not odd.height:
+            continue
+        firsts = plan.tables["jobs"].select("first", "count")[odd["job"].to_list()]
+        for (first, count), word in zip(firsts.iter_rows(), odd["state"], strict=True):
+            found |= dict.fromkeys(range(first, first + count), word)
+    return found
+
+
+def harvest_all(project: OpenedProject, plan: Plan) -> list[Look]:
+    """Look at all submissions of a plan, and put their reports into the store; nothing, and at once, if there is none."""
+    if plan.directory is None or not (plan.directory / submissions.DIRECTORY).is_dir():
+        return []
+    from prestow.engines.pegasus import harvest
+
+    found = []
+    for record in submissions.read_records(plan.directory):
+        seen = harvest.look(plan, record)
+        if seen is not None:
+            harvest.harvest(plan, record, project.store, found=seen)
+            found.append(seen)
+    return found

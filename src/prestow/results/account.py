@@ -358,7 +358,8 @@ def _unsettled(
     result |= dict.fromkeys(np.flatnonzero(needless).tolist(), "unneeded")
     rest = np.flatnonzero(unsettled & ~needless)
     if failed is not None and len(rest):
-        result |= dict.fromkeys(failed(plan, store, rest), "failed")
+        told = failed(plan, store, rest)
+        result |= {row: word if isinstance(word, str) else "failed" for row, word in told.items()}
     return list(result.items())
 
 
@@ -384,8 +385,8 @@ def _as_receipts_say(committed: Committed) -> tuple[list[str], pl.DataFrame]:
 
 def _counted(rows: pl.DataFrame, tasks: Sequence[str]) -> dict[str, dict[str, int]]:
     result = {task: dict.fromkeys(STATES, 0) for task in tasks}
-    for task, state, count in rows.group_by("task", "state").len().iter_rows():
-        result[task][state] += count
+    for task, state, count in rows.group_by("task", "state").len().sort("task", "state").iter_rows():
+        result[task][state] = result[task].get(state, 0) + count
     return result
 
 

@@ -14,7 +14,7 @@ from prestow.notebook import counted, states_table
 from prestow.plan.retaining import not_needed
 from prestow.plan.settled import read_settled
 from prestow.plan.slices import rows_at
-from prestow.plan.states import WORDS, count_states, tasks_of
+from prestow.plan.states import WAITING, WORDS, count_states, tasks_of
 from prestow.results.papers import jobs_with_reports, oldest_first
 from prestow.stores import Store
 
@@ -40,7 +40,7 @@ def summed(tasks: Mapping[str, Mapping[str, int]], states: Sequence[str]) -> dic
     total = dict.fromkeys(states, 0)
     for counts in tasks.values():
         for state, count in counts.items():
-            total[state] += count
+            total[state] = total.get(state, 0) + count
     return total
 
 
@@ -77,6 +77,8 @@ class Status:
         All failures of unsettled quanta, by cause and host, the most first.
     jobs : tuple of str
         The jobs that failed, in the order of the plan.
+    submissions : tuple of mapping
+        What jobs do that were handed to a queue, as that says; the oldest submission first.
     """
 
     plan: str
@@ -85,6 +87,7 @@ class Status:
     failures: tuple[StatusFailure, ...] = field(default=())
     groups: tuple[FailureGroup, ...] = field(default=())
     jobs: tuple[str, ...] = field(default=())
+    submissions: tuple[Mapping[str, Any], ...] = field(default=())  # Any: JSON values
 
     @property
     def counts(self) -> dict[str, int]:
@@ -99,7 +102,7 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether nothing is left to do."""
-        return not (self.counts["failed"] or self.counts["pending"])
+        return not any(self.counts.get(state) for state in ("failed", "pending", *WAITING))
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give the status as plain values."""
@@ -108,6 +111,7 @@ class Status:
             "tasks": {task: dict(counts) for task, counts in self.tasks.items()},
             "failures": [failure.as_dict() for failure in self.failures],
             "groups": [group.as_dict() for group in self.groups], "failed_jobs": len(self.jobs),
+            **({"submissions": [dict(one) for one in self.submissions]} if self.submissions else {}),
         }  # fmt: skip
 
     def __repr__(self) -> str:
@@ -125,6 +129,8 @@ def status(
     reuse: pl.DataFrame | None = None,
     failures: int = 10,
     registry: Register | None = None,
+    waiting: Mapping[int, str] | None = None,
+    submissions: Sequence[Mapping[str, Any]] = (),  # Any: JSON values
 ) -> Status:
     """Say where a plan stands.
 
@@ -136,6 +142,10 @@ def status(
         How many failures to give in full.
     registry : Register or None
         What it has taken in needs no look at receipts.
+    waiting : mapping of row to str, optional
+        Quanta whose jobs a queue holds or has preempted, with these words.
+    submissions : sequence of mapping
+        What jobs in a queue do.
 
     Raises
     ------
@@ -162,9 +172,19 @@ def status(
             from prestow.results.failing import groups_of
 
             groups = groups_of(plan, failed.values())
+    put_waiting(codes, waiting or {})
     counts = count_states(tasks_of(plan), codes)
-    tasks = {task: {state: row[state] for state in STATES} for task, row in counts.items()}
-    return Status(plan.id, plan.run, tasks, tuple(found), groups, jobs)
+    there = (*STATES, *(word for word in WAITING if any(row[word] for row in counts.values())))
+    tasks = {task: {state: row[state] for state in there} for task, row in counts.items()}
+    return Status(plan.id, plan.run, tasks, tuple(found), groups, jobs, tuple(submissions))
+
+
+def put_waiting(codes: npt.NDArray[np.uint8], waiting: Mapping[int, str]) -> None:
+    """Let quanta that are open, or failed when they were last tried, be what a queue says of their jobs."""
+    open_ = (WORDS.index("pending"), WORDS.index("failed"))
+    for row, word in waiting.items():  # those that stand out, which are few
+        if codes[row] in open_:
+            codes[row] = WORDS.index(word)
 
 
 def failed_among(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> dict[int, StatusFailure]:

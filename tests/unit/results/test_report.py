@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from prestow.plan import Request, build_plan
+from prestow.plan.states import WORDS
 from prestow.results.failures import grouped
 from prestow.results.report import Report, answer, gather, page
 from prestow.results.report.facts import SEVERITY, StateMap
@@ -273,7 +274,7 @@ def test_a_map_shows_the_worst_state_of_each_pair() -> None:
     (found,) = maps_of(frame, ["a", "b", "c"])
     assert (found.rows, found.columns) == ("visit", "detector")
     assert (found.row_names, found.column_names, found.tasks) == (("1", "2"), ("0", "1"), ("a", "b"))
-    words = ("pending", "made", "declined", "lost", "blocked", "reused", "failed", "unneeded")
+    words = WORDS
     assert words[6] == "failed"
     assert found.cells == ("F ", " L")
     assert dict(found.counts) == {"lost": 1, "failed": 1}

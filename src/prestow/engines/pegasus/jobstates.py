@@ -43,7 +43,7 @@ SCHEMA = {
 TRIES = {
     "node": pl.String, "seq": pl.Int64, "try": pl.UInt32, "state": pl.String, "exit_code": pl.Int64, "condor": pl.String,
     "submitted": pl.Float64, "begin": pl.Float64, "end": pl.Float64, "held": pl.Boolean, "evicted": pl.UInt32,
-    "aborted": pl.Boolean,
+    "aborted": pl.Boolean, "closed": pl.Boolean,
 }  # fmt: skip
 
 
@@ -157,11 +157,13 @@ def read_tries(directory: Path) -> pl.DataFrame:
         last=pl.col("event").last(),
         post=pl.col("event").str.starts_with("POST_SCRIPT").any(),
     )
+    over = standing(directory).over
     # without a script after it nothing else says that a job ended well
     alone = (pl.col("last") == "JOB_SUCCESS") & ~pl.col("post")
     tries = tries.with_columns(
         pl.col("seq").rank("ordinal").over("job").alias("try"),
-        state=pl.when(alone & pl.lit(standing(directory).over)).then(pl.lit(DONE)).otherwise("state"),
+        state=pl.when(alone & pl.lit(over)).then(pl.lit(DONE)).otherwise("state"),
+        closed=pl.col("last").is_in(["POST_SCRIPT_SUCCESS", "POST_SCRIPT_FAILURE"]) | pl.lit(over),
     )
     return tries.rename({"job": "node"}).select(pl.col(name).cast(kind) for name, kind in TRIES.items())
 

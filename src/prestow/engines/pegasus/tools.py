@@ -166,6 +166,26 @@ def plan_workflow(
     return submit
 
 
+def in_queue(tools: Tools | None, submit: Path) -> bool | None:
+    """Say whether HTCondor's queue has anything of a workflow; None if it cannot be asked."""
+    if tools is None or tools.condor_q is None:
+        return None
+    try:
+        text = (submit / "braindump.yml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    match = re.search(r'^root_wf_uuid: *"?([0-9a-f-]+)"?', text, re.MULTILINE)
+    if match is None:
+        return None
+    try:
+        done = call([
+            str(tools.condor_q), "-allusers", "-constraint", f'pegasus_root_wf_uuid == "{match[1]}"', "-af", "ClusterId",
+        ])  # fmt: skip
+    except OSError:
+        return None
+    return bool(done.stdout.strip()) if done.returncode == 0 else None
+
+
 def run_workflow(tools: Tools, submit: Path, log: Path) -> None:
     """Hand a submit directory to HTCondor.
 

@@ -13,11 +13,11 @@ SCHEMA = "prestow.run-report/1"
 MANY = 10_000
 """Jobs up to which the data has a row for each."""
 
-SEVERITY = ("made", "reused", "unneeded", "declined", "pending", "blocked", "lost", "failed")
+SEVERITY = ("made", "reused", "unneeded", "declined", "pending", "preempted", "held", "blocked", "lost", "failed")
 """States of a quantum from what nobody looks at to what everybody does; a cell of a map shows the last of its own."""
 
 SYMBOLS = {
-    "made": "·", "reused": "r", "unneeded": "u", "declined": "d", "pending": "?", "blocked": "B", "lost": "L", "failed": "F",
+    "made": "·", "reused": "r", "unneeded": "u", "declined": "d", "pending": "?", "preempted": "P", "held": "H", "blocked": "B", "lost": "L", "failed": "F",
 }  # fmt: skip
 """What stands for a state where there is room for one character."""
 

@@ -34,6 +34,7 @@ from prestow.results.report.timing import (
     times_by_task,
     word_column,
 )
+from prestow.results.status import put_waiting
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -67,6 +68,8 @@ class Around:
     pictures : tuple of Picture
     notes : tuple of str
         What could not be asked.
+    waiting : mapping of row to str, optional
+        Quanta whose jobs a queue holds or has preempted.
     """
 
     journal: Iterable[Facts] = ()
@@ -77,6 +80,7 @@ class Around:
     difference: Facts | None = None
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    waiting: Mapping[int, str] | None = None
 
 
 def gather(
@@ -108,7 +112,7 @@ def gather(
     labels = [task.label for task in plan.definition.tasks]
     jobs = plan.tables["jobs"]
     tries = read_tries(store, plan.run, jobs["name"], journal, versions)
-    quanta, tries = _standing(plan, store, tries, reuse, registry)
+    quanta, tries = _standing(plan, store, tries, reuse, registry, around.waiting or {})
     codes = quanta["code"].to_numpy()
     tasks = _counts(plan, codes)
     counts = {word: sum(row[word] for row in tasks.values()) for word in SEVERITY}
@@ -140,8 +144,9 @@ def gather(
 
 
 def _standing(
-    plan: Plan, store: Store, tries: pl.DataFrame, reuse: pl.DataFrame | None, registry: Register | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+    plan: Plan, store: Store, tries: pl.DataFrame, reuse: pl.DataFrame | None, registry: Register | None,
+    waiting: Mapping[int, str],
+) -> tuple[pl.DataFrame, pl.DataFrame]:  # fmt: skip
     """Give all quanta with the codes of their states; and those tries that are of them, with their states."""
     columns = [name for name in plan.tables.scan("quanta").collect_schema().names() if name != "recipe"]
     quanta = plan.tables.scan("quanta").select(columns).collect()
@@ -157,6 +162,7 @@ def _standing(
     failed = known.filter(pl.col("code") != "")["row"].unique().to_numpy()
     failed = failed[codes[failed] == 0]
     codes[failed] = WORDS.index("failed")
+    put_waiting(codes, waiting)
     words = word_column(codes).alias("now")
     known = known.with_columns(words.gather(known["row"]))
     return quanta.with_columns(pl.Series("code", codes)), known

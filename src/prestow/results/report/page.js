@@ -64,7 +64,7 @@
     if (next) { event.preventDefault(); next.focus(); }
   });
 
-  const words = { F: "failed", L: "lost", B: "blocked", d: "declined", p: "pending", r: "reused", u: "not needed", x: "nothing planned" };
+  const words = { F: "failed", L: "lost", B: "blocked", H: "held", P: "preempted", d: "declined", p: "pending", r: "reused", u: "not needed", x: "nothing planned" };
   for (const map of all(".map")) {
     const table = map.querySelector("table"), told = document.getElementById(map.dataset.told);
     const names = all("thead th", table).slice(1).map((th) => th.title || th.textContent);

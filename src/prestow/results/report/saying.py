@@ -43,7 +43,7 @@ def verdict(counts: Mapping[str, int], *, alive: bool, closes: bool | None) -> t
     if alive:
         parts += [
             f"{counts[s]:,} {s}"
-            for s in ("failed", "lost", "blocked", "declined", "pending")
+            for s in ("failed", "held", "preempted", "lost", "blocked", "declined", "pending")
             if counts.get(s)
         ]
         return f"under way: {', '.join(parts)}", BUSY
@@ -58,18 +58,18 @@ def verdict(counts: Mapping[str, int], *, alive: bool, closes: bool | None) -> t
     )
     if counts.get("failed"):
         parts.append(f"{counts['failed']:,} failed")
-    if counts.get("pending"):
-        parts.append(f"{counts['pending']:,} pending")
+    parts += [f"{counts[state]:,} {state}" for state in ("held", "preempted", "pending") if counts.get(state)]
     if counts.get("lost"):
         blocked = f", {counts['blocked']:,} blocked by that" if counts.get("blocked") else ""
         parts.append(f"{counts['lost']:,} lost, tolerated{blocked}")
     elif counts.get("blocked"):
         parts.append(f"{counts['blocked']:,} blocked")
-    left = counts.get("failed") or counts.get("pending")
+    left = any(counts.get(state) for state in ("failed", "held", "preempted", "pending"))
     if closes is not None and not left:
         parts.append("the account closes" if closes else "the account does not close")
     bad = counts.get("failed") or (closes is False and not left)
-    mood = BAD if bad else LOSSES if any(counts.get(s) for s in ("lost", "blocked", "pending")) else GOOD
+    open_ = ("lost", "blocked", "pending", "held", "preempted")
+    mood = BAD if bad else LOSSES if any(counts.get(s) for s in open_) else GOOD
     return "; ".join(parts), mood
 
 
