@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +17,12 @@ from prestow.cli.output import Doing, Output, count_text, is_terminal, size_text
 from prestow.errors import CODES, Exit, Problem, ProjectError
 from prestow.ingest.levels import Checking, Level
 
+if TYPE_CHECKING:
+    from prestow.ingest.landing import Landed
+
 SHOWN = 5
+LATER = ("PST-I040", "PST-I043")
+"""What is missing of a landing may come yet: no error of who takes in while jobs run."""
 
 
 @click.command(short_help="Take in raw files, other files, or the outputs of a run.")
@@ -221,6 +227,20 @@ def _ingest_files(
     return Exit.OK
 
 
+def landed_text(landed: Sequence[Landed]) -> str:
+    """Say what was committed of what had landed."""
+    text = ""
+    for one in landed:
+        text += f"\n  landed of submission {one.submission}: {count_text(one.committed, 'quantum', 'quanta')} committed"
+        for number, what in (
+            (one.elsewhere, "settled elsewhere before"),
+            (one.differing, "of these with other bytes"),
+        ):
+            text += f", {number:,} {what}" if number else ""
+        text += f", {len(one.findings):,} not committed" if one.findings else ""
+    return text
+
+
 def _ingest_outputs(
     plan: str | None,
     run: str | None,
@@ -245,6 +265,7 @@ def _ingest_outputs(
         )
     finally:
         doing.end()
+    landed = [problem for one in report.landed for problem in one.findings]
     runs = ", ".join(report.runs) or "(none: nothing has run yet)"
     text = f"ingested {count_text(report.added, 'file')} ({size_text(report.size)} looked at, {report.level}) into run {runs}"
     more = {
@@ -262,6 +283,7 @@ def _ingest_outputs(
     if report.unexpected:
         shown = report.unexpected[:SHOWN]
         text += f"\n  {count_text(len(report.unexpected), 'file')} that no receipt commits, kept: {' '.join(shown)}"
+    text += landed_text(report.landed)
     text += looked_after(report)
     if events is not None:
         count, last = project.write_events(events)
@@ -273,10 +295,11 @@ def _ingest_outputs(
         "deleted": report.deleted, "quanta": report.quanta, "promoted": report.promoted, "size": report.size,
         "states": report.states, "refused": report.refused, "unexpected": list(report.unexpected),
         "problems": [problem.as_dict() for problem in report.problems],
+        "landed": [one.as_dict() for one in report.landed],
     }  # fmt: skip
-    for problem in (*report.problems, *report.unprotected):
+    for problem in (*report.problems, *report.unprotected, *landed):
         output.note(str(problem))
     output.answer("ingest", facts, text, following="prestow status")
-    if report.problems:
-        return CODES[report.problems[0].code][1]
+    for problem in (*report.problems, *(p for p in landed if p.code not in LATER)):
+        return CODES[problem.code][1]
     return Exit.OK

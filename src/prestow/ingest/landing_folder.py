@@ -75,6 +75,21 @@ def landings(store: Store) -> list[tuple[str, int]]:
     return sorted(found)
 
 
+def run_of_landing(store: Store, plan: str, submission: int) -> str | None:
+    """Give the run of the claims that have landed of a submission; None where none has."""
+    if not isinstance(store, Walkable):
+        return None
+    prefix = landing_name(plan, submission)
+    for place in (f"{prefix}/{RECEIPTS}", prefix):
+        for name in names_below(store, place):
+            own = name[len(prefix) + 1 :]
+            if own.startswith(FLAT):
+                own = own.replace(FLAT, f"{RECEIPTS}/", 1).replace("+", "/")
+            if own.startswith(f"{RECEIPTS}/"):
+                return own.split("/")[1]
+    return None
+
+
 def make_durable(store: Store, name: str) -> None:
     """Make the bytes durable that somebody else wrote; where a store is no file system, they are."""
     if not isinstance(store, Linkable):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prestow.errors import Problem
 from prestow.ingest.levels import Level
 from prestow.notebook import counted, html_table
+
+if TYPE_CHECKING:
+    from prestow.ingest.landing import Landed
 
 SHOWN = 10
 """Problems that a notebook shows."""
@@ -50,6 +54,8 @@ class IngestReport:
         Archived files that had another mode or group than they are to have, and have it now.
     unprotected : tuple of Problem
         Files whose mode or group could not be set (PST-I037).
+    landed : tuple of Landed
+        What was committed before, of what jobs had landed whose nodes do not see the store.
     """
 
     runs: tuple[str, ...]
@@ -69,6 +75,7 @@ class IngestReport:
     findings: dict[str, int] = field(default_factory=dict)
     mended: int = 0
     unprotected: tuple[Problem, ...] = ()
+    landed: tuple[Landed, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:

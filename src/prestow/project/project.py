@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from prestow.engines.progress import Event
     from prestow.engines.running import RunResult
     from prestow.ingest import FilesReport, IngestReport, Level, RawReport, Transfer
+    from prestow.ingest.landing import Landed
     from prestow.pipeline.definition import Pipeline
     from prestow.plan import Plan, Request, Sample
     from prestow.plan.promising import Promised
@@ -704,18 +705,22 @@ class Project(ProjectWithArchive):
         progress, told : callable, optional
             Told how many receipts of how many are done; with ``follow``, what each look came to.
         """
+        from prestow.project.landing import Landings
         from prestow.project.sandbox_marks import refuse_sandbox
         from prestow.project.taking import take, take_while_it_runs
 
         refuse_sandbox(self.store, self.root)
         if run:
             self._check_run(run)
-        runs = self._thawed([run] if run else self._runs(plan))
+        runs = [run] if run else self._runs(plan)
+        landings = Landings(self, runs)
+        landings.look()
+        runs = self._thawed(runs)
         if follow:
             directory = None if run else self._plan_directory(plan)
             report = take_while_it_runs(
                 self._make_registry(), self.store, runs, directory, level=level, processes=processes, shard=shard,
-                until_idle=until_idle, told=told,
+                until_idle=until_idle, told=told, before=landings.look,
             )  # fmt: skip
         else:
             report = take(
@@ -724,7 +729,34 @@ class Project(ProjectWithArchive):
             )  # fmt: skip
         for name in {held.run for held in self.reserved()} if runs is None else runs:
             self._release_settled(name)
-        return self._looked_after(report)
+        return replace(self._looked_after(report), landed=landings.found)
+
+    def land(
+        self,
+        plan: Plan | str | os.PathLike[str] | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> tuple[Landed, ...]:
+        """Commit what has landed of a plan's submissions, or of all: the nodes did not see the store.
+
+        `ingest` does it, too, before it takes in. What is settled stays as it is.
+
+        Parameters
+        ----------
+        plan : optional
+            Whose submissions; of all plans, if none is named.
+        progress : callable, optional
+            Told how many claims of how many of a submission were looked at.
+
+        Returns
+        -------
+        tuple of Landed
+            For each submission of which something had landed, in order.
+        """
+        from prestow.project.landing import land_all
+
+        directory = None if plan is None else self._plan_directory(plan)
+        return land_all(self, None if directory is None else directory.name, progress=progress)
 
     def _check_run(self, run: str) -> None:
         """Refuse a run that no plan, receipt or registry knows: it is a typing error (PST-G003)."""

@@ -49,8 +49,9 @@ def take_while_it_runs(
     shard: str | None,
     until_idle: float | None,
     told: Callable[[IngestReport], object] | None,
+    before: Callable[[], object] = lambda: None,
 ) -> IngestReport:
-    """Take in round after round.
+    """Take in round after round; ``before`` each something is done.
 
     Without ``directory``, that of a plan, only ``until_idle`` and Ctrl-C end it. With it also that all
     quanta of the plan are settled, and that its run, once it was seen, has ended.
@@ -66,7 +67,13 @@ def take_while_it_runs(
     if directory is None and until_idle is None:
         what = "without a plan nothing says when a run is over"
         raise ProjectError(Problem("PST-G005", what, "--follow", "add --until-idle SECONDS, or name a plan"))
-    settled = _Over(registry, directory) if directory is not None else lambda: False
+    over: Callable[[], bool] = _Over(registry, directory) if directory is not None else lambda: False
+
+    def settled() -> bool:
+        answer = over()
+        before()
+        return answer
+
     taking = Taking(registry, store, level=level, store_name=STORE, processes=processes)
     with taking:
         return follow(
