@@ -15,6 +15,7 @@ GROUPS = {
     "many": "many_jobs.py",
     "ingest": "ingest.py",
     "report": "report.py",
+    "transport": "transport.py",
 }
 LONG = {"plan": ("--large",)}
 """What a group gets besides where it is asked for by its name: it takes minutes."""
