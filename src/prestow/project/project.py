@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from prestow.project.regenerating import Regenerated
     from prestow.project.repairing import Repair
     from prestow.project.sandbox import Debugged
+    from prestow.project.site_checking import CheckedSite
     from prestow.project.submitting import Submitted
     from prestow.query.data_ids import DataIds
     from prestow.results.promising import Promise
@@ -120,6 +121,12 @@ class Project(ProjectWithArchive):
                 for key, value in task.config.items()
             ),
         )
+
+    def check_sites(self, files: Sequence[str], tasks: Sequence[str]) -> tuple[CheckedSite, ...]:
+        """Check site files for a pipeline of these tasks; see `prestow.project.site_checking.check_sites`."""
+        from prestow.project.site_checking import check_sites
+
+        return check_sites(files, output=STORE, tasks=tasks)
 
     def ingest_raw(
         self,
@@ -705,6 +712,7 @@ class Project(ProjectWithArchive):
         progress, told : callable, optional
             Told how many receipts of how many are done; with ``follow``, what each look came to.
         """
+        from prestow.project.handed_over import cross_check, look_at, plans_handed_over
         from prestow.project.landing import Landings
         from prestow.project.sandbox_marks import refuse_sandbox
         from prestow.project.taking import take, take_while_it_runs
@@ -713,6 +721,9 @@ class Project(ProjectWithArchive):
         if run:
             self._check_run(run)
         runs = [run] if run else self._runs(plan)
+        handed_over = plans_handed_over(self, runs)
+        for handed in handed_over:
+            look_at(self, handed)
         landings = Landings(self, runs)
         landings.look()
         runs = self._thawed(runs)
@@ -729,6 +740,7 @@ class Project(ProjectWithArchive):
             )  # fmt: skip
         for name in {held.run for held in self.reserved()} if runs is None else runs:
             self._release_settled(name)
+        cross_check(self, handed_over)
         return replace(self._looked_after(report), landed=landings.found)
 
     def land(

@@ -1,0 +1,123 @@
+"""A site file held against this machine and a plan: what it names, what of that is there, what it lacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prestow.errors import ConfigurationError, PrestowError, Problem
+from prestow.site import PEGASUS, Site, plan_problems, products_of, read_site
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSite:
+    """A site file that is in order.
+
+    Parameters
+    ----------
+    file, name, engine : str
+        Which.
+    stores : tuple of (name, URI, state)
+        ``seen``, or ``not asked``: it is no directory.
+    facts : tuple of str
+        What it comes to, in words.
+    """
+
+    file: str
+    name: str
+    engine: str
+    stores: tuple[tuple[str, str, str], ...]
+    facts: tuple[str, ...]
+
+
+def check_sites(paths: Iterable[str], *, output: str, tasks: Iterable[str]) -> tuple[CheckedSite, ...]:
+    """Check site files, and which of their stores are there for this machine; all that is wrong is told at once.
+
+    Parameters
+    ----------
+    output : str
+        Name of the output store.
+    tasks : iterable of str
+        Labels of the pipeline's tasks.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file is wrong (PST-C010 to PST-C014), or does not fit the pipeline (PST-C080).
+    PrestowError
+        If all are right, and stores cannot be reached (PST-C081).
+    """
+    found, wrong, away = [], list[Problem](), list[Problem]()
+    known = tuple(tasks)
+    for path in paths:
+        try:
+            site = read_site(Path(path))
+        except ConfigurationError as error:
+            wrong += error.problems
+            continue
+        wrong += plan_problems(site, store=output, used=(), tasks=known)
+        away += unreachable(site)
+        stores = tuple(
+            (name, site.stores[name], "seen" if site.stores[name].startswith("file://") else "not asked")
+            for name in sorted(site.stores)
+        )
+        found.append(CheckedSite(path, site.name, site.engine, stores, tuple(_facts(site, output))))
+    if wrong:
+        raise ConfigurationError(*wrong, *away)
+    if away:
+        raise PrestowError(*away)
+    return tuple(found)
+
+
+def unreachable(site: Site) -> list[Problem]:
+    """Give a problem for each store of a site that this machine does not reach, as the site says where it is.
+
+    The submit host of a site for Pegasus brings what lies there, or takes in what was committed there; so it
+    must see it, too.
+    """
+    return [problem for name in sorted(site.stores) for problem in _unreachable(site, name)]
+
+
+def _unreachable(site: Site, name: str) -> Iterator[Problem]:
+    uri = site.stores[name]
+    if not uri.startswith("file://"):
+        return
+    path = uri.removeprefix("file://")
+    place = ("stores", name, "uri") if _nested(site, name) else ("stores", name)
+    if not os.path.isdir(path):
+        what = f"there is no directory {path} on this machine"
+        yield site.problem("PST-C081", place, what, "mount it, or correct the URI")
+    elif not os.access(path, os.R_OK | os.X_OK):
+        yield site.problem(
+            "PST-C081", place, f"{path} cannot be read", "ask who owns it for the right to read"
+        )
+
+
+def _nested(site: Site, name: str) -> bool:
+    data = site.document.data if site.document is not None else None
+    stores = data.get("stores") if isinstance(data, dict) else None
+    return isinstance(stores, dict) and isinstance(stores.get(name), dict)
+
+
+def _facts(site: Site, output: str) -> Iterator[str]:
+    yield f"inputs are laid out as {site.layout}"
+    settings = site.pegasus
+    if settings is None:
+        return
+    yield {
+        "installed": f"the node's prestow is that of {settings.python}",
+        "zipapp": f"prestow is brought to each job, and run by {settings.python}",
+        "container": f"jobs run in {settings.image}, by {settings.container}",
+    }[settings.node]
+    yield (
+        f"Pegasus moves files by {settings.data}"
+        if settings.staging == PEGASUS
+        else f"each job fetches its inputs from the stores; Pegasus moves the rest by {settings.data}"
+    )
+    yield (
+        "products come home to a landing folder"
+        if products_of(site, output) == "landing"
+        else f"jobs commit products in the store '{output}'"
+    )
