@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prestow.errors import ProjectError
+from prestow.errors import Problem, ProjectError
 from prestow.project import plans as plan_files
 from prestow.project.opened import OpenedProject
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prestow.registry.reservations import Held
     from prestow.results.dropping import Dropped
     from prestow.results.plan_differences import PlanDifferences
-    from prestow.verify import Report
+    from prestow.verify import EmittedReport, Report
 
 SHORTEST = 4  # digits of a plan's id that may stand for it
 
@@ -42,6 +42,29 @@ class ProjectWithPlans(OpenedProject):
 
         directory = self._directory_of(plan)
         return compare_documents(directory, verify(directory))
+
+    def verify_emitted(
+        self, plan: Plan | str | os.PathLike[str], directory: str | os.PathLike[str]
+    ) -> EmittedReport:
+        """Hold a directory that `emit` wrote against its plan, by a checker that knows nothing of the emitter.
+
+        Returns
+        -------
+        EmittedReport
+            Everything that is wrong; it does not raise for that.
+
+        Raises
+        ------
+        ProjectError
+            PST-P008 if there is no such plan, PST-E064 if nothing was emitted into the directory.
+        """
+        from prestow.verify import verify_emitted
+
+        place = Path(directory)
+        if not (place / "workflow.yml").is_file():
+            fix = "name the directory of 'prestow emit --into', or of plans/<plan>/submissions/<number>"
+            raise ProjectError(Problem("PST-E064", "there is no workflow.yml in it", str(place), fix))
+        return verify_emitted(self._directory_of(plan), place)
 
     def diff(self, a: Plan | str | os.PathLike[str], b: Plan | str | os.PathLike[str]) -> PlanDifferences:
         """Compare two plans by meaning: quanta, inputs, names, configuration, code; with reasons.

@@ -61,6 +61,23 @@ KINDS = {
     "PST-V047": "a quantum of a task that the pipeline does not have",
     "PST-V048": "the digest of the pipeline does not follow from the pipeline",
     "PST-V049": "a dataset stands twice",
+    "PST-V050": "a file of an emission is missing or cannot be read",
+    "PST-V051": "an emission of another plan, or of quanta that the plan does not have",
+    "PST-V052": "the jobs of an emission are not those of the plan",
+    "PST-V053": "a job stands twice in an emission, or its id is none",
+    "PST-V054": "who waits for whom is not as in the plan",
+    "PST-V055": "emitted jobs or parts wait for each other",
+    "PST-V056": "a job is brought other files than it needs",
+    "PST-V057": "a job is said to make other files than it makes",
+    "PST-V058": "a file has more than one origin",
+    "PST-V059": "a file that is to be brought is nowhere",
+    "PST-V060": "manifests of a pack are damaged, or not those of its jobs",
+    "PST-V061": "a manifest says something else than the plan",
+    "PST-V062": "a replica has another size, digest or place than in the plan",
+    "PST-V063": "a name in an emission that would not arrive as it is",
+    "PST-V064": "a count of an emission is not that of its files",
+    "PST-V065": "a replica that no job reads",
+    "PST-V066": "a tar holds something else than its job's inputs",
 }
 """Code -> what it means. The same codes stand in the table of problem codes of the whole."""
 
