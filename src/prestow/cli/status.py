@@ -130,11 +130,12 @@ def _runs_still(standing: Status) -> bool:
 
 
 def _following(project: Project, plan: Plan, standing: Status) -> str:
-    from prestow.project.submitting import site_word
     from prestow.results.failing import again
 
     total, other = standing.counts, plan_word(project, plan)
     if standing.submissions and not standing.settled:
+        from prestow.project.submitting import site_word
+
         option = plan_word(project, plan, " --plan ")
         site = site_word(plan)
         return f"prestow submit{other} --site {site}" + (

@@ -49,7 +49,7 @@ def account(
     dry_run: bool = False,
 ) -> Accounted:
     """Account for a plan (the newest), or for all that a run's receipts say; see `Project.account`."""
-    from prestow.project.submitting import harvest_all, waiting_rows
+    from prestow.project.handed_over import look_at, waiting_of
     from prestow.results.account import account as take
     from prestow.results.account_levels import Depth
     from prestow.results.status import failed_among
@@ -60,7 +60,7 @@ def account(
     registry = _registry(project)
     policy = unexpected or project.configuration.unexpected
 
-    waiting = {} if found is None else waiting_rows(found, harvest_all(project, found))
+    waiting = {} if found is None else waiting_of(found, look_at(project, found))
 
     def open_states(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> Mapping[int, object]:
         return {**failed_among(plan, store, rows), **{row: waiting[row] for row in rows.tolist() if row in waiting}}

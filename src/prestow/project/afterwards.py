@@ -49,13 +49,13 @@ class ProjectWithResults(ProjectWithPlans):
 
     def status(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> Status:
         """Give the state of every quantum of a plan, counted by task; they sum to the plan."""
-        from prestow.project.submitting import harvest_all, waiting_rows
+        from prestow.project.handed_over import look_at, waiting_of
         from prestow.results.status import status
 
         found = self._plan(plan)
-        seen = harvest_all(self, found)
+        seen = look_at(self, found)
         return status(
-            found, self.store, reuse=self.reusable(found), registry=self.registry, waiting=waiting_rows(found, seen),
+            found, self.store, reuse=self.reusable(found), registry=self.registry, waiting=waiting_of(found, seen),
             submissions=[one.as_dict() for one in seen],
         )  # fmt: skip
 
@@ -355,9 +355,9 @@ class ProjectWithResults(ProjectWithPlans):
         elif self.plans():
             found = self.find_plan()
         if found is not None:
-            from prestow.project.submitting import harvest_all
+            from prestow.project.handed_over import look_at
 
-            harvest_all(self, found)
+            look_at(self, found)
         directory = self.newest_plan_directory()
         newest = None
         if directory is not None:  # most often it is the plan that is open already

@@ -31,7 +31,7 @@ def report(
 ) -> Report:
     """Say what a plan came to; see `Project.report`."""
     from prestow.engines.journal import JOURNAL, is_locked, read_journal
-    from prestow.project.submitting import harvest_all, waiting_rows
+    from prestow.project.handed_over import look_at, waiting_of
     from prestow.results.report import gather
     from prestow.results.report.gathering import Around
     from prestow.results.report.pictures import take
@@ -47,12 +47,12 @@ def report(
     difference = _difference(project, found, notes)
     taken, unseen = take(found, project.store, pictures) if pictures else ((), ())
     tell("read reports")
-    seen = harvest_all(project, found)
+    seen = look_at(project, found)
     around = Around(
         journal=read_journal(directory / JOURNAL) if directory is not None else (),
         alive=alive, word=_word(project, found), overrides=_overrides(project, found),
         account=files, difference=difference, pictures=taken, notes=(*notes, *_submitted(seen), *unseen),
-        waiting=waiting_rows(found, seen),
+        waiting=waiting_of(found, seen),
     )  # fmt: skip
     return gather(
         found, project.store, reuse=project.reusable(found), registry=project.registry, around=around

@@ -6,6 +6,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,9 @@ def submit(
         submissions.write_record(plan.directory, record)
         tell("pegasus-run")
         programs.run_workflow(found, submit_dir, log)
-        record = replace(record, step=submissions.SUBMITTED)
+        record = replace(
+            record, step=submissions.SUBMITTED, over=False if (into / "parts").is_dir() else None
+        )
         submissions.write_record(plan.directory, record)
         journal = Journal(plan.directory / JOURNAL)
         try:
@@ -369,9 +372,12 @@ def _after_earlier(
             if not again:
                 raise _still_runs(record, seen, plan)
             notes.append(f"submission {record.number} still runs")
+            last = None
+            continue
         tell(f"take in what submission {record.number} left")
         if not dry_run:
             harvest.harvest(plan, record, project.store, found=seen)
+            _note_end(plan, record, over=True)
         last = seen
     if not dry_run:
         _land(project, plan)
@@ -408,9 +414,7 @@ def _still_runs(record: submissions.Record, seen: Look, plan: Plan) -> PrestowEr
 
 def _land(project: Project, plan: Plan) -> None:
     """Commit what Pegasus brought home."""
-    land = getattr(project, "land", None)
-    if land is not None:
-        land(plan)
+    project.land(plan)
 
 
 def site_word(plan: Plan) -> str:
@@ -434,9 +438,7 @@ def waiting_rows(plan: Plan, seen: Sequence[Look]) -> dict[int, str]:
 
 
 def harvest_all(project: OpenedProject, plan: Plan) -> list[Look]:
-    """Look at all submissions of a plan, and put their reports into the store; nothing, and at once, if there is none."""
-    if plan.directory is None or not (plan.directory / submissions.DIRECTORY).is_dir():
-        return []
+    """Look at all submissions of a plan, and put their reports into the store."""
     from prestow.engines.pegasus import harvest
 
     found = []
@@ -444,5 +446,27 @@ def harvest_all(project: OpenedProject, plan: Plan) -> list[Look]:
         seen = harvest.look(plan, record)
         if seen is not None:
             harvest.harvest(plan, record, project.store, found=seen)
+            _note_end(plan, record, over=seen.standing.over)
             found.append(seen)
     return found
+
+
+def _note_end(plan: Plan, record: submissions.Record, *, over: bool) -> None:
+    """Note that what has landed may be moved: nothing reads it any more."""
+    if over and record.over is False:
+        assert plan.directory is not None
+        with suppress(OSError):  # whoever only looks may not be let to write
+            submissions.write_record(plan.directory, replace(record, over=True))
+
+
+def hold_against_each_other(project: OpenedProject, plan: Plan) -> int:
+    """Hold what Pegasus recorded of files against what is committed; what differs is a finding. Give how many are new."""
+    from prestow.engines.pegasus.crossing import differing
+
+    types = sorted({output.type for task in plan.definition.tasks for output in task.outputs})
+    held = pl.DataFrame(project.registry.datasets(types, [plan.run], first=False))
+    products = held.filter(pl.col("store").cast(pl.String) == STORE)
+    return sum(
+        project.registry.findings.add(project.store, differing(plan, record, project.store, products))
+        for record in submissions.read_records(plan.directory)
+    )

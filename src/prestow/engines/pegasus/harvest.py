@@ -224,11 +224,10 @@ class _Directory:
             late = begins[number + 1] or float("inf")
             files = [f for f in files if (row["submitted"] or 0) - 1 <= f.stat().st_mtime < late]
             number = -1
-        if not files:
+        try:
+            return files[number].read_text(encoding="utf-8", errors="replace") if files else ""
+        except OSError:
             return ""
-        with suppress(OSError):
-            return files[number].read_text(encoding="utf-8", errors="replace")
-        return ""
 
     def _place(self, node: str) -> Path:
         """Give the directory in which the files of a job are: Pegasus spreads them over some."""
@@ -336,7 +335,8 @@ def cause_of(
     >>> cause_of({**row, "exit_code": 137}, "", "", "")[0], cause_of({**row, "exit_code": 127}, "", "", "")[:2]
     ('PST-E073', ('PST-E077', 'it ended with 127'))
     """
-    tail = _tail(err)
+    own = _said(out)
+    tail = own or _tail(err)
     wrong = _WRONG.search(err) or _WRONG.search(out)
     if wrong is not None:
         return (
@@ -358,12 +358,25 @@ def cause_of(
         return "PST-E073", f"{why}{', as where memory runs out' if number == _KILL else ''}", tail
     if row["evicted"] and code is None:
         return "PST-E073", f"it was put off its machine: {reason or 'HTCondor does not say why'}", tail
-    said = next((line for line in reversed(tail) if _SAYS.search(line)), "")
+    said = own[-1] if own else next((line for line in reversed(tail) if _SAYS.search(line)), "")
     words = f"it ended with {code}" if code is not None else reason or "nothing tells how it ended"
     return "PST-E077", f"{words}: {_plain(said)}" if said else words, tail
 
 
 _KILL = 9
+
+_ERRORS = re.compile(r"^ {4}stderr:\n(?: {6}.*\n)*? {6}data: \|\n((?: {8}.*\n)*)", re.MULTILINE)
+
+
+def _said(out: str) -> list[str]:
+    r"""Give the end of what the program itself wrote as errors, of what Pegasus's own wrapper brought home.
+
+    Examples
+    --------
+    >>> _said("    stderr:\n      size: 9\n      data: |\n        no module\n        \n    metadata:\n")
+    ['no module']
+    """
+    return _tail("\n".join(line[8:] for block in _ERRORS.findall(out) for line in block.splitlines()))
 
 
 def _plain(line: str) -> str:

@@ -49,6 +49,8 @@ class Record:
         Of prestow and Pegasus.
     site_file : str
         Where the site file was.
+    over : bool or None
+        False while later parts of the workflow may read what has landed, so that nothing of it may be moved.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Record:
     submit: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     site_file: str = ""
+    over: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON values
         """Give it as plain values."""

@@ -1,0 +1,87 @@
+"""What Pegasus recorded of files, against what receipts say: two that measured the same bytes must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from prestow.commit import RECEIPTS
+from prestow.engines.pegasus.jobstates import workflow_directories
+from prestow.engines.pegasus.submissions import Record
+from prestow.registry.findings import CONTRADICTORY
+
+if TYPE_CHECKING:
+    from prestow.plan import Plan
+    from prestow.stores import Store
+
+_SCHEMA = {"lfn": pl.String, "size": pl.Int64, "sha256": pl.String}
+
+
+def recorded_files(submit: Path) -> pl.DataFrame:
+    """Give what Pegasus recorded of the files that jobs made: ``lfn size sha256``, in all its workflows."""
+    frames = [pl.DataFrame(schema=_SCHEMA)]
+    for directory in workflow_directories(submit):
+        for path in sorted(directory.glob("*.cache.meta")):
+            text = path.read_bytes().decode(errors="replace")
+            lines = pl.DataFrame({"line": text.splitlines()}, schema={"line": pl.String})
+            line = pl.col("line")
+            frames.append(
+                lines.select(
+                    lfn=line.str.extract(r'^"?(.*?)"? @@PFN@@ '),
+                    size=line.str.extract(r' size="([0-9]+)"').cast(pl.Int64, strict=False),
+                    sha256=line.str.extract(r' checksum\.value="([0-9a-f]{64})"'),
+                ).filter(pl.col("lfn").is_not_null())
+            )
+    return pl.concat(frames).unique(maintain_order=True)
+
+
+def differing(
+    plan: Plan, record: Record, store: Store, products: pl.DataFrame
+) -> list[Mapping[str, Any]]:  # Any: JSON values
+    """Give the facts of a finding for each file of which Pegasus recorded other bytes than are committed.
+
+    Parameters
+    ----------
+    products : DataFrame
+        What the registry has of the run: ``path size sha256`` (octets or text).
+    """
+    submit = record.submit_directory(plan.directory) if plan.directory is not None else None
+    if submit is None or not submit.is_dir():
+        return []
+    recorded = recorded_files(submit)
+    own = pl.col("lfn").str.starts_with(f"{RECEIPTS}/{plan.run}/")
+    if (
+        record.products == "store"
+    ):  # there only receipts are carried, each the very bytes of the one in the store
+        names = recorded.filter(own)["lfn"].unique(maintain_order=True)
+        rows = [(name, *found) for name in names if (found := store.digest(name)) is not None]
+        committed = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    else:
+        committed = _as_text(products).rename({"path": "lfn"})
+    both = recorded.join(committed, on="lfn", how="inner", suffix="_committed", maintain_order="left")
+    same = (pl.col("size").is_null() | (pl.col("size") == pl.col("size_committed"))) & (
+        pl.col("sha256").is_null() | (pl.col("sha256") == pl.col("sha256_committed"))
+    )
+    # a job that was tried again made its files again: one of those that were recorded must be the committed one
+    agreed = both.filter(same)["lfn"].implode()
+    other = both.filter(~pl.col("lfn").is_in(agreed)).unique("lfn", keep="last", maintain_order=True)
+    return [
+        {
+            "kind": CONTRADICTORY, "run": plan.run, "path": row["lfn"],
+            "what": "Pegasus recorded other bytes of this file than are committed",
+            "recorded": {"size": row["size"], "sha256": row["sha256"]},
+            "committed": {"size": row["size_committed"], "sha256": row["sha256_committed"]},
+            "submission": record.number, "plan": plan.id,
+        }
+        for row in other.iter_rows(named=True)
+    ]  # fmt: skip
+
+
+def _as_text(products: pl.DataFrame) -> pl.DataFrame:
+    frame = products.select("path", pl.col("size").cast(pl.Int64), "sha256")
+    if frame.schema["sha256"] == pl.Binary:
+        frame = frame.with_columns(pl.col("sha256").bin.encode("hex"))
+    return frame
