@@ -11,16 +11,19 @@ from functools import lru_cache
 from typing import Final
 
 from prestow.errors import PrestowError
-from prestow.formats import STORY_SCHEMA, Story
-from prestow.formats.fits_cards import BLOCK, CARD, card, end_of, padded
-from prestow.formats.fits_story import Told, story_cards, table_head, table_rows
+from prestow.formats import Story
+from prestow.formats.fits_cards import BLOCK, CARD, padded
+from prestow.formats.fits_story import Told, data_id_card, story_cards, table_head, table_rows
 
 Read = Callable[[int, int], bytes]
 """Gives so many bytes from a place on; fewer at the end of the file."""
 
 _FIRST: Final = 3 * BLOCK  # of most files the primary header
+_END: Final = b"END     "
 _SUMS: Final = 3 * CARD  # checksums and END
 _MOST: Final = 64  # blocks of a header that are looked at here
+_ID_LENGTHS: Final = (36, 32, 32)  # of a dataset's id and of recipes
+_A: Final = tuple(mark * length for mark, length in zip("~^|", _ID_LENGTHS, strict=True))  # where those stand
 
 
 def holds_story(read: Read, size: int, story: Story | Told) -> bool:
@@ -33,27 +36,24 @@ def holds_story(read: Read, size: int, story: Story | Told) -> bool:
     """
     try:
         cards, (head, rows) = expected_cards(story), expected_table(story)
-        return _holds(read, size, cards, head, rows)
+        return holds(read, size, cards, head, rows)
     except (ValueError, PrestowError):
         return False
 
 
 def expected_cards(story: Story | Told) -> bytes:
     """Give the cards of a story, as `story_cards`; those that its run and task share are made once."""
-    if story.planned != story.used or any(given.state != "made" for given in story.inputs):
+    ids = (story.id, story.recipe, story.planned_recipe)
+    if (
+        story.planned != story.used
+        or tuple(map(len, ids)) != _ID_LENGTHS
+        or not ("".join(ids).replace("-", "").isalnum() and "".join(ids).isascii())
+        or any(given.state != "made" for given in story.inputs)
+    ):
         return story_cards(story)
-    first, second, third = _shared(story.type, story.run, story.task, story.version, story.planned)
-    return b"".join(
-        (
-            first,
-            _plain("PSTID   ", story.id, "dataset id"),
-            second,
-            _plain("PSTRCPE ", story.recipe, "actual recipe"),
-            _plain("PSTPRCP ", story.planned_recipe, "planned recipe"),
-            third,
-            _plain("PSTDATA ", story.data_id, "data ID"),
-        )
-    )
+    a, b, c, d = _around(story.type, story.run, story.task, story.version, story.planned)
+    text = f"{a}{story.id}{b}{story.recipe}{c}{story.planned_recipe}{d}"
+    return text.encode("ascii") + data_id_card(story.data_id)
 
 
 def expected_table(story: Story | Told) -> tuple[bytes, bytes]:
@@ -63,45 +63,30 @@ def expected_table(story: Story | Told) -> tuple[bytes, bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _shared(kind: str, run: str, task: str, version: str, inputs: int) -> tuple[bytes, bytes, bytes]:
-    """Give the cards before the id, between it and the recipes, and after those."""
-    first = (("PSTVERS", STORY_SCHEMA, "schema of these cards (prestow)"), ("PSTTYPE", kind, "dataset type"))
-    second = (
-        ("PSTRUN", run, "run"),
-        ("PSTTASK", task, "task"),
-        ("PSTTVERS", version, "version of the task's code"),
-    )
-    third = (("PSTNPLAN", inputs, "inputs planned"), ("PSTNUSED", inputs, "inputs used"))
-    return _cards(*first), _cards(*second), _cards(*third)
-
-
-def _cards(*given: tuple[str, str | int, str]) -> bytes:
-    for _, value, _ in given:
-        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
-            raise ValueError(value)
-    return b"".join(card(*one) for one in given)
-
-
-def _plain(keyword: str, value: str, comment: str) -> bytes:
-    """Give the card of a short text without quotes or slashes, quickly; any other raises."""
-    text = f"{keyword}= '{value:8}'".ljust(30)
-    if len(text) > CARD or "'" in value or "/" in value or not (value.isascii() and value.isprintable()):
-        raise ValueError(value)
-    if len(text) + 3 + len(comment) <= CARD:
-        text = f"{text} / {comment}"
-    return text.ljust(CARD).encode("ascii")
+def _around(kind: str, run: str, task: str, version: str, inputs: int) -> list[str]:
+    """Give what stands before, between and after id and recipes."""
+    cards = story_cards(Told(kind, _A[0], run, "{}", task, version, _A[1], _A[2], inputs, inputs, (), ()))
+    text = cards.decode("ascii")
+    text = text[: text.rindex("PSTDATA =")]
+    pieces = []
+    for mark in _A:
+        before, found, text = text.partition(mark)
+        if not found or mark in text:
+            raise ValueError(mark)
+        pieces.append(before)
+    return [*pieces, text]
 
 
 _head = lru_cache(maxsize=256)(table_head)
 
 
-def _holds(read: Read, size: int, cards: bytes, head: bytes, rows: bytes) -> bool:
+def holds(read: Read, size: int, cards: bytes, head: bytes, rows: bytes) -> bool:
     """Say whether a file begins and ends so. What is between is not of the story, unless there are two."""
     header, end = _header(read, 0, _FIRST)
-    at = header.find(b"PST")
-    if header[:9] != b"SIMPLE  =" or at < 0 or at % CARD or not header.startswith(cards, at):
+    at = _place(header, 0, b"PST")
+    if header[:9] != b"SIMPLE  =" or at < 0 or end < 0 or not header.startswith(cards, at):
         return False
-    if header.find(b"PST", at + len(cards), end) >= 0:
+    if 0 <= _place(header, at + len(cards), b"PST") < end:
         return False  # a keyword that stands twice
     begin = padded(len(head) + _SUMS)
     start = size - begin - padded(len(rows))
@@ -112,14 +97,21 @@ def _holds(read: Read, size: int, cards: bytes, head: bytes, rows: bytes) -> boo
 
 
 def _header(read: Read, place: int, first: int) -> tuple[bytes, int]:
-    """Give a header, perhaps with bytes after its last block, and where its END stands."""
+    """Give a header, perhaps with bytes after its last block, and where its END stands, or -1."""
     header = read(place, first)
-    end = end_of(header)
+    end = _place(header, 0, _END)
     blocks = 1
     while end < 0 and len(header) >= blocks * BLOCK and blocks < _MOST:
         blocks *= 2
         header += read(place + len(header), blocks * BLOCK)
-        end = end_of(header)
-    if end < 0 or end % CARD:
-        raise ValueError("no END")
+        end = _place(header, 0, _END)
     return header[: padded(end + CARD)], end
+
+
+def _place(header: bytes, start: int, begin: bytes) -> int:
+    """Give where the first card stands that begins so, from a card on, or -1."""
+    firsts = header[start::CARD]
+    found = firsts.find(begin[0])
+    while found >= 0 and not header.startswith(begin, start + found * CARD):
+        found = firsts.find(begin[0], found + 1)
+    return found if found < 0 else start + found * CARD

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from prestow.formats import STORY_SCHEMA, Story, StoryInput, StoryRoot
-from prestow.formats.fits_cards import Value, card, cards_of, damaged, finish_header, ones_sum, padded
+from prestow.formats.fits_cards import CARD, Value, card, cards_of, damaged, finish_header, ones_sum, padded
 from prestow.model.data_id import DataId
 from prestow.model.hashing import canonical_json
 
@@ -33,6 +33,9 @@ _CARDS: Final = (
 _KEYS: Final = frozenset(
     f"{key:8}".encode() for key in ("PSTVERS", "PSTDATA", *(row[0] for row in _CARDS), "CHECKSUM", "DATASUM")
 )
+_COMMENT: Final = " / data ID"
+_ONE_CARD: Final = CARD - len("PSTDATA = ''")
+_WITH_COMMENT: Final = _ONE_CARD - len(_COMMENT)
 _QUOTE_SLASH: Final = re.compile("' */")
 _ROLES: Final = ("parent", "root")
 _COLUMNS: Final = ("ROLE", "CONNECT", "TYPE", "DATAID", "ID", "STATE", "CODE", "SHA256", "RECIPE")
@@ -96,11 +99,25 @@ def is_of_story(key: bytes) -> bool:
     return key in _KEYS or (key[:5] == b"PSTAB" and key[5:].isdigit())
 
 
+def data_id_card(text: str) -> bytes:
+    """Give the cards of a data ID."""
+    if (
+        len(text) <= _ONE_CARD
+        and "'" not in text
+        and "/" not in text
+        and text.isascii()
+        and text.isprintable()
+    ):
+        value = f"PSTDATA = '{text:8}'".ljust(30)
+        return f"{value}{_COMMENT if len(text) <= _WITH_COMMENT else ''}".ljust(CARD).encode("ascii")
+    return card("PSTDATA", _guarded(_ascii_json(text)), "data ID")
+
+
 def story_cards(story: Story | Told) -> bytes:
     """Give the cards of a story."""
     cards = [card("PSTVERS", STORY_SCHEMA, "schema of these cards (prestow)")]
     cards += [card(key, _printable(getattr(story, name)), comment) for key, name, comment in _CARDS]
-    cards.append(card("PSTDATA", _guarded(_ascii_json(story.data_id)), "data ID"))
+    cards.append(data_id_card(story.data_id))
     absent = [given for given in story.inputs if given.state != "made"]
     for number, given in enumerate(absent[:_MOST_ABSENT], 1):
         state = f"{given.state}:{given.code}" if given.code else given.state
@@ -119,13 +136,30 @@ def story_table(story: Story) -> bytes:
 
 def table_rows(story: Story | Told) -> tuple[bytes, tuple[int, ...], int]:
     """Give the rows of the table, the widths of its columns, and how many rows there are."""
-    rows = [
-        ("parent", i.connection, i.type, _ascii_json(i.data_id), i.id, i.state, i.code, i.sha256, i.recipe)
-        for i in story.inputs
-    ] + [("root", "", r.type, _ascii_json(r.data_id), r.id, "", "", "", "") for r in story.roots]
-    widths = tuple(
-        [max([1, *map(len, column)]) for column in zip(*rows, strict=True)] if rows else [1] * len(_COLUMNS)
+    return laid_out(
+        [
+            (
+                "parent",
+                i.connection,
+                i.type,
+                _ascii_json(i.data_id),
+                i.id,
+                i.state,
+                i.code,
+                i.sha256,
+                i.recipe,
+            )
+            for i in story.inputs
+        ]
+        + [("root", "", r.type, _ascii_json(r.data_id), r.id, "", "", "", "") for r in story.roots]
     )
+
+
+def laid_out(rows: Sequence[tuple[str, ...]]) -> tuple[bytes, tuple[int, ...], int]:
+    """Give rows of text as those of the table, one column as wide as its longest text."""
+    if not rows:
+        return b"", (1,) * len(_COLUMNS), 0
+    widths = tuple([max(map(len, column)) or 1 for column in zip(*rows, strict=True)])
     for row in rows:
         _printable("".join(row))
     text = "".join([text.ljust(width, "\0") for row in rows for text, width in zip(row, widths, strict=True)])

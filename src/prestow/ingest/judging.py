@@ -8,54 +8,38 @@ Works from a store alone, in any process: what it gives are plain tuples.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import threading
 from collections.abc import Container, Mapping
-from dataclasses import MISSING, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from prestow.commit import Promoted, promote
-from prestow.errors import Problem
-from prestow.formats.fits_matching import holds_story
+import msgspec
+
+from prestow.commit import Promoted, promote, receipt_name
+from prestow.errors import Problem, StoreError
+from prestow.formats.fits_matching import expected_cards, expected_table, holds
 from prestow.formats.fits_story import Told, ToldInput, ToldRoot
 from prestow.ingest.levels import Checking
-from prestow.ingest.verifying import Verifier, identity_of
-from prestow.manifest import RECEIPT_SCHEMA, Receipt, ReceiptInput, ReceiptOutput, Root
-from prestow.model.hashing import canonical_json
-from prestow.stores import Linkable, Store
+from prestow.ingest.reading import DataIds, TypedOutput, TypedReceipt, typed
+from prestow.ingest.verifying import STATES, Verifier
+from prestow.manifest import Receipt
+from prestow.model.hashing import uuid_of
+from prestow.stores import Linkable, Store, check_name
 from prestow.stores.file import FileStore
 
 Row = tuple[Any, ...]  # Any: values of a row
-Plain = dict[str, Any]  # Any: parsed JSON
 
 _HELD: Final = 16 << 20  # bytes of a file that is read at once; of a larger one piece by piece
 _PIECE: Final = 1 << 20
-_RECEIPT: Final = frozenset(Receipt.__dataclass_fields__)
-_NEEDED: Final = frozenset(
-    name
-    for name, f in Receipt.__dataclass_fields__.items()
-    if f.default is MISSING and f.default_factory is MISSING
-)
-_INPUT: Final = tuple(sorted(ReceiptInput.__dataclass_fields__))
-_OUTPUT: Final = tuple(sorted(ReceiptOutput.__dataclass_fields__))
-_OUTPUTS: Final = (_OUTPUT, tuple(name for name in _OUTPUT if name != "metrics"))
-_ROOT: Final = tuple(sorted(Root.__dataclass_fields__))
-_ABSENT: Final = {  # values of a receipt's keys that need not be there
-    name: f.default if f.default_factory is MISSING else f.default_factory()
-    for name, f in Receipt.__dataclass_fields__.items()
-    if name not in _NEEDED
-}
+_SHARED: Final = 1 << 28  # bytes that the files of all threads may have at once
 OTHER_NAMES: Final = "use one pipeline per registry, or other names"
 _ID_BYTES: Final = 16
 _DIGEST_BYTES: Final = 32
 _LARGEST: Final = 1 << 63
-_NOT_ONE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(msgspec.Struct, gc=False):
     """What one receipt came to. Ids are 16 bytes, digests 32; times and people do not enter.
 
     Parameters
@@ -83,24 +67,32 @@ class Judged:
     """
 
     quantum: Row = ()
-    inputs: list[Row] = field(default_factory=list)
-    artifacts: list[Row] = field(default_factory=list)
-    datasets: list[tuple[Row, Row]] = field(default_factory=list)
-    metrics: list[Row] = field(default_factory=list)
-    kinds: set[Row] = field(default_factory=set)
-    paths: list[str] = field(default_factory=list)
+    inputs: list[Row] = []
+    artifacts: list[Row] = []
+    datasets: list[tuple[Row, Row]] = []
+    metrics: list[Row] = []
+    kinds: set[Row] = set()
+    paths: list[str] = []
     state: str = ""
-    faulty: list[tuple[str, str, str]] = field(default_factory=list)
-    contradictory: list[tuple[str, str, str]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    reads: set[tuple[str, str]] = field(default_factory=set)
-    elsewhere: list[Row] = field(default_factory=list)
+    faulty: list[tuple[str, str, str]] = []
+    contradictory: list[tuple[str, str, str]] = []
+    counts: dict[str, int] = {}
+    reads: set[tuple[str, str]] = set()
+    elsewhere: list[Row] = []
 
     def refuse(self) -> None:
         """Drop all rows: the quantum stays out as a whole."""
         self.elsewhere += [(row[0], row[3]) for row in self.artifacts]
         self.quantum = ()
         self.inputs, self.artifacts, self.datasets, self.metrics = [], [], [], []
+
+
+class _Parents(NamedTuple):
+    """What the outputs of a quantum come from: told, and as the header and rows of the table in their files."""
+
+    told: Told
+    head: bytes
+    rows: bytes
 
 
 class Judge:
@@ -129,6 +121,12 @@ class Judge:
         self._root = os.fspath(store.local_path("a"))[:-1] if type(store) is FileStore else ""
         self._own = threading.local()  # a buffer, and a verifier
         self._inside: dict[str, bool] = {}
+        self._data_ids = DataIds(numbers)
+        self._held = _HELD
+
+    def share_memory(self, threads: int) -> None:
+        """Let so many threads have no more than some hundred MB of files between them."""
+        self._held = min(_HELD, max(_PIECE // 4, _SHARED // threads))
 
     def judge(self, name: str, data: bytes, waiting: Container[str] | None) -> Judged:
         """Give what the receipt of that name comes to.
@@ -144,12 +142,12 @@ class Judge:
         """
         judged = Judged()
         try:
-            plain = parsed(data)
-            wrong = identity_of(plain, name)
+            receipt = typed(data)
+            wrong = self._identity(receipt, name)
             if not wrong:
-                judged.state = plain["state"]
-                self._rows(judged, plain, name)
-        except _NOT_ONE as error:
+                judged.state = receipt.state
+                self._rows(judged, receipt, name)
+        except ValueError as error:
             judged = Judged()
             judged.contradictory.append(
                 (f"not a receipt: {error}", name, "find out who wrote it; prestow never does")
@@ -158,129 +156,172 @@ class Judge:
         if wrong:
             judged.contradictory.append((wrong, name, "a receipt is never changed: find out who wrote it"))
         elif judged.quantum and judged.artifacts:
-            aside = waiting is None or plain["quantum"] in waiting
-            self._verify(judged, plain, data, aside=aside)
+            aside = waiting is None or receipt.quantum in waiting
+            self._verify(judged, receipt, data, aside=aside)
         return judged
 
-    def _rows(self, judged: Judged, plain: Plain, name: str) -> None:
+    def _identity(self, receipt: TypedReceipt, name: str) -> str:
+        """Say what is wrong with the identities in a receipt, or nothing."""
+        run, task, quantum = receipt.run, receipt.task, receipt.quantum
+        if uuid_of(f"quantum={task},run={run}{self._data_ids(receipt.data_id).pairs}") != quantum:
+            return "the receipt's quantum is not that of its task, run and data ID"
+        if receipt_name(run, task, quantum) != name:
+            return "the receipt is of another quantum than its name"
+        if receipt.state not in STATES:
+            return f"'{receipt.state}' is no state of a receipt"
+        for output in receipt.outputs:
+            kind = output.type
+            if uuid_of(f"dataset_type={kind},run={run}{self._data_ids(output.data_id).pairs}") != output.id:
+                return f"the id of {kind} is not that of its type, run and data ID"
+            if output.state == "made" and None in (output.sha256, output.size, output.content):
+                return f"{kind} is made, but its digests are missing"
+            try:
+                check_name(output.path)
+                if output.aside is not None:
+                    check_name(output.aside)
+            except StoreError as error:
+                return error.problems[0].what
+        return ""
+
+    def _rows(self, judged: Judged, receipt: TypedReceipt, name: str) -> None:
         """Set the rows that a receipt comes to if its files are good."""
-        run, task, data_id = plain["run"], plain["task"], plain["data_id"]
-        _texts(plain["job"], plain["code"], plain["attempt"], plain["sealer"], plain["version"])
-        quantum, planned = _id(plain["quantum"]), _id(plain["planned_recipe"])
-        actual, made = _id(plain["actual_recipe"]), plain["state"] == "made"
+        run, made = receipt.run, receipt.state == "made"
+        own = self._data_ids(receipt.data_id)
+        quantum, planned, actual = (
+            _id(receipt.quantum),
+            _id(receipt.planned_recipe),
+            _id(receipt.actual_recipe),
+        )
         judged.quantum = (
-            quantum, run, task, canonical_json(data_id), plain["job"], plain["state"], plain["code"], planned, actual,
-            plain["attempt"], plain["sealer"], plain["version"], name,
+            quantum, run, receipt.task, own.text, receipt.job, receipt.state, receipt.code, planned, actual,
+            receipt.attempt, receipt.sealer, receipt.version, name,
         )  # fmt: skip
-        for given in plain["inputs"]:
-            _texts(given["connection"], given["state"], given["code"], given["run"], given["type"])
+        for given in receipt.inputs:
             judged.inputs.append(
                 (
-                    quantum, given["connection"], _id(given["id"]), given["state"], given["code"], _digest(given["sha256"]),
-                    _id(given["planned_recipe"]), _id(given["actual_recipe"]),
+                    quantum, given.connection, _id(given.id), given.state, given.code, _digest(given.sha256),
+                    _id(given.planned_recipe), _id(given.actual_recipe),
                 )
             )  # fmt: skip
-            judged.reads.add((given["run"], given["type"]))
-        for output in plain["outputs"]:
-            values = output["data_id"]
-            dimensions = tuple(sorted(values))
-            kind = (output["type"], dimensions, output["format"])
-            if self._fits(judged, kind, values, plain):
+            judged.reads.add((given.run, given.type))
+        for output in receipt.outputs:
+            known = self._data_ids(output.data_id)
+            kind = (output.type, known.dimensions, output.format)
+            if known.strange:
+                what = f"its data ID does not fit the universe: {', '.join(known.strange)}"
+                judged.contradictory.append(
+                    (what, f"{output.type} of task {receipt.task}, run {run}", OTHER_NAMES)
+                )
+            else:
                 judged.kinds.add(kind)
-            if output["state"] != "made":
+            if output.state != "made":
                 continue
-            _texts(output["path"], output["format"])
-            if type(output["size"]) is not int or not 0 <= output["size"] < _LARGEST:
-                raise ValueError(f"no size: {output['size']!r}")
-            judged.paths.append(output["path"])
-            ident, digest = _id(output["id"]), _digest(output["sha256"])
-            if made and output["id"] in self._deleted:
+            size = output.size
+            if size is None or not 0 <= size < _LARGEST:
+                raise ValueError(f"no size: {size!r}")
+            judged.paths.append(output.path)
+            ident, digest = _id(output.id), _digest(output.sha256)
+            if made and output.id in self._deleted:
                 judged.counts["deleted"] = judged.counts.get("deleted", 0) + 1
                 judged.elsewhere.append((ident, digest))
             elif made:
-                row = (ident, run, actual, planned, quantum, *[values[name] for name in dimensions])
-                judged.datasets.append((kind, row))
+                judged.datasets.append((kind, (ident, run, actual, planned, quantum, *known.values)))
                 judged.artifacts.append(
-                    (
-                        ident,
-                        output["path"],
-                        output["size"],
-                        digest,
-                        _digest(output["content"]),
-                        output["format"],
-                    )
+                    (ident, output.path, size, digest, _digest(output.content), output.format)
                 )
         if judged.contradictory:
             judged.refuse()
 
-    def _fits(self, judged: Judged, kind: Row, values: Plain, plain: Plain) -> bool:
-        """Say whether a data ID is one of the universe; tell if not."""
-        numbers = self._numbers
-        strange = [
-            name for name, value in values.items()
-            if name not in numbers
-            or not (type(value) is int and -_LARGEST <= value < _LARGEST if numbers[name] else type(value) is str)
-        ]  # fmt: skip
-        if not strange:
-            return True
-        what = f"its data ID does not fit the universe: {', '.join(strange)}"
-        where = f"{kind[0]} of task {plain['task']}, run {plain['run']}"
-        judged.contradictory.append((what, where, OTHER_NAMES))
-        return False
-
-    def _verify(self, judged: Judged, plain: Plain, data: bytes, *, aside: bool) -> None:
+    def _verify(self, judged: Judged, receipt: TypedReceipt, data: bytes, *, aside: bool) -> None:
         """Verify all outputs; where one is not as it should be, none of them has a row."""
-        outputs = [o for o in plain["outputs"] if o["state"] == "made" and o["id"] not in self._deleted]
-        text = judged.quantum[3]
-        hard = [o for o in outputs if aside or o["format"] != "fits" or not self._is_good(plain, o, text)]
+        outputs = [o for o in receipt.outputs if o.state == "made" and o.id not in self._deleted]
+        table = None if aside else self._table(receipt)
+        hard = [o for o in outputs if not table or o.format != "fits" or not self._is_good(receipt, o, table)]
         counts = judged.counts
         if hard:
-            self._the_long_way(judged, Receipt.from_json(data.decode()), {o["id"] for o in hard})
+            self._the_long_way(judged, Receipt.from_json(data.decode()), {o.id for o in hard})
         if judged.faulty:
             judged.refuse()
             return
-        counts["size"] = sum(o["size"] for o in outputs)
+        size = 0
         for output in outputs:
-            level = "full" if self._checking.in_full(output["id"]) else "receipt"
+            size += output.size or 0
+            level = "full" if self._checking.in_full(output.id) else "receipt"
             counts[level] = counts.get(level, 0) + 1
+        counts["size"] = size
 
-    def _is_good(self, plain: Plain, output: Plain, text: str) -> bool:
+    def _table(self, receipt: TypedReceipt) -> _Parents | None:
+        """Give what all outputs of a quantum say of where they come from; None if FITS cannot hold it."""
+        known = self._data_ids
+        inputs = [
+            ToldInput(
+                i.connection, i.type, known(i.data_id).text, i.id, i.state, i.code or "", i.sha256 or "",
+                "" if i.state in ("lost", "blocked") else i.actual_recipe or "",
+            )
+            for i in receipt.inputs
+        ]  # fmt: skip
+        roots = [ToldRoot(r.type, known(r.data_id).text, r.id) for r in receipt.roots]
+        used = sum([i.state == "made" for i in inputs])
+        story = Told("", "", "", "", "", "", "", "", len(inputs), used, inputs, roots)
+        try:
+            return _Parents(story, *expected_table(story))
+        except ValueError:
+            return None
+
+    def _is_good(self, receipt: TypedReceipt, output: TypedOutput, parents: _Parents) -> bool:
         """Say whether a file is at its name with its size, story and, in full, digest."""
         if not self._linkable:
             return False
-        name = output["path"]  # `identity_of` has seen that it is a name in a store
+        name = output.path  # `_identity` has seen that it is a name in a store
         path = self._root + name if self._root else os.fspath(self._store.local_path(name))  # type: ignore[attr-defined]  # it is linkable
         if not self._is_inside(path, name):
             return False
         try:
+            cards = expected_cards(self._story(receipt, output, parents.told))
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
+        except (ValueError, OSError):
             return False
         try:
             status = os.fstat(descriptor)
             size = status.st_size
-            if size != output["size"] or not stat.S_ISREG(status.st_mode):
+            if size != output.size or not stat.S_ISREG(status.st_mode):
                 return False
-            story = _story(plain, output, text)
-            if not self._checking.in_full(output["id"]):
-                return holds_story(lambda start, count: os.pread(descriptor, count, start), size, story)
-            if size > _HELD:
+
+            def read(start: int, count: int) -> bytes:
+                return os.pread(descriptor, count, start)
+
+            if not self._checking.in_full(output.id):
+                return holds(read, size, cards, parents.head, parents.rows)
+            if size > self._held:
                 digest = hashlib.sha256()
                 while piece := os.read(descriptor, _PIECE):
                     digest.update(piece)
-                return digest.hexdigest() == output["sha256"] and holds_story(
-                    lambda start, count: os.pread(descriptor, count, start), size, story
-                )
+                if digest.hexdigest() != output.sha256:
+                    return False
+                return holds(read, size, cards, parents.head, parents.rows)
             whole = self._buffer(size)
             if os.readv(descriptor, [whole]) != size:
                 return False
-            if hashlib.sha256(whole).hexdigest() != output["sha256"]:
+            if hashlib.sha256(whole).hexdigest() != output.sha256:
                 return False
-            return holds_story(lambda start, count: bytes(whole[start : start + count]), size, story)
+            return holds(
+                lambda start, count: bytes(whole[start : start + count]),
+                size,
+                cards,
+                parents.head,
+                parents.rows,
+            )
         except OSError:
             return False
         finally:
             os.close(descriptor)
+
+    def _story(self, receipt: TypedReceipt, output: TypedOutput, parents: Told) -> Told:
+        """Give the story that the file of an output must hold."""
+        return Told(
+            output.type, output.id, receipt.run, self._data_ids(output.data_id).text, receipt.task, receipt.version or "",
+            receipt.actual_recipe or "", receipt.planned_recipe, parents.planned, parents.used, parents.inputs, parents.roots,
+        )  # fmt: skip
 
     def _buffer(self, size: int) -> memoryview:
         """Give so many bytes that this thread has, and keeps for the next file."""
@@ -326,36 +367,6 @@ class Judge:
         return verifier
 
 
-def parsed(data: bytes) -> Plain:
-    """Give a receipt as plain values, with every key that it may have but metrics.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    text = data.decode()
-    try:
-        plain = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if "\\u" in text:
-        _check_texts(canonical_json(plain))
-    if isinstance(plain, dict) and plain.pop("schema", None) == RECEIPT_SCHEMA:
-        if plain.keys() != _RECEIPT and _NEEDED <= plain.keys() <= _RECEIPT:
-            plain = {**_ABSENT, **plain}
-        if (
-            plain.keys() == _RECEIPT
-            and all(tuple(given) == _INPUT for given in plain["inputs"])
-            and all(tuple(output) in _OUTPUTS for output in plain["outputs"])
-            and all(tuple(root) == _ROOT for root in plain["roots"])
-        ):
-            return plain
-    whole: Plain = json.loads(Receipt.from_json(text).to_json())
-    del whole["schema"]
-    return whole
-
-
 def _id(text: str | None) -> bytes | None:
     if text is None:
         return None
@@ -372,38 +383,3 @@ def _digest(text: str | None) -> bytes | None:
     if len(value) != _DIGEST_BYTES:
         raise ValueError(f"no digest: {text}")
     return value
-
-
-def _texts(*values: object) -> None:
-    """Refuse what is neither text nor absent."""
-    for value in values:
-        if value is not None and type(value) is not str:
-            raise ValueError(f"{value!r} stands where a text should be")
-
-
-def _check_texts(text: str) -> None:
-    """Refuse JSON with texts that no database takes: NUL, and halves of characters."""
-    text.encode()
-    if "\\u0000" in text.replace("\\\\", ""):
-        raise ValueError("there is a NUL in a text")
-
-
-def _story(plain: Plain, output: Plain, text: str) -> Told:
-    """Give the story that the file of an output must hold; ``text`` is the data ID of its quantum."""
-    own = plain["data_id"]
-
-    def told(values: Plain) -> str:
-        return text if values == own else canonical_json(values)
-
-    inputs = [
-        ToldInput(
-            i["connection"], i["type"], told(i["data_id"]), i["id"], i["state"], i["code"] or "", i["sha256"] or "",
-            "" if i["state"] in ("lost", "blocked") else i["actual_recipe"] or "",
-        )
-        for i in plain["inputs"]
-    ]  # fmt: skip
-    return Told(
-        output["type"], output["id"], plain["run"], told(output["data_id"]), plain["task"], plain["version"] or "",
-        plain["actual_recipe"], plain["planned_recipe"], len(inputs), sum([i.state == "made" for i in inputs]), inputs,
-        [ToldRoot(r["type"], told(r["data_id"]), r["id"]) for r in plain["roots"]],
-    )  # fmt: skip

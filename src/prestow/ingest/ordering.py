@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prestow.errors import StoreError
-from prestow.ingest.judging import parsed
+from prestow.ingest.reading import TypedReceipt, typed
 from prestow.packs import RECEIPTS
 from prestow.stores import Store, names_below
 
@@ -44,10 +44,10 @@ class Order:
         self._makers: dict[Kind, set[Task]] = {}
         self._reads: dict[Task, set[Kind]] = {task: set() for task in self._groups}
         for task, members in self._groups.items():
-            plain = _first(store, members)
-            for output in plain.get("outputs", ()):
-                self._makers.setdefault((task[0], output["type"]), set()).add(task)
-            self._reads[task].update((given["run"], given["type"]) for given in plain.get("inputs", ()))
+            receipt = _first(store, members)
+            for output in receipt.outputs if receipt else ():
+                self._makers.setdefault((task[0], output.type), set()).add(task)
+            self._reads[task].update((given.run, given.type) for given in (receipt.inputs if receipt else ()))
         self._left = Counter({task: len(members) for task, members in self._groups.items()})
 
     def names(self) -> Iterator[str]:
@@ -84,14 +84,14 @@ class Order:
         return False
 
 
-def _first(store: Store, names: Sequence[str]) -> dict[str, Any]:  # Any: parsed JSON
-    """Give the plain values of the first receipt of a task that is one; what is none is told later."""
+def _first(store: Store, names: Sequence[str]) -> TypedReceipt | None:
+    """Give the first receipt of a task that is one; what is none is told later."""
     for name in names[:3]:
         try:
-            return parsed(store.read(name))
-        except (StoreError, ValueError, KeyError, TypeError, AttributeError):
+            return typed(store.read(name))
+        except (StoreError, ValueError):
             continue
-    return {}
+    return None
 
 
 def runs_of(store: Any) -> list[str]:  # Any: a store that can list

@@ -8,18 +8,19 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from statistics import median
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
-from prestow.ingest.judging import OTHER_NAMES, Judge, Judged, Row, parsed
+from prestow.ingest.flights import Flights
+from prestow.ingest.judging import OTHER_NAMES, Judge, Judged, Row
+from prestow.ingest.reading import typed
 from prestow.packs import Packed
 from prestow.stores import Store
 
-MOST_THREADS: Final = 256
+MOST_THREADS: Final = 400
 """Receipts in flight in one process at most."""
 
 _LOOKED_AT: Final = 6  # receipts by which it is seen how slow a store is
@@ -87,13 +88,13 @@ class Reader:
         self._judge = judge
         self._packed: dict[str, Packed] = {}
         self._pack_lock = threading.Lock()
-        self._threads: ThreadPoolExecutor | None = None
+        self._flights: Flights | None = None
         self.in_flight = 1
 
     def close(self) -> None:
         """End its threads, when what they have begun is finished."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._flights is not None:
+            self._flights.close()
 
     def read(
         self, names: Sequence[str], waiting: Collection[str] | None, refused: Mapping[Row, str] = NOTHING
@@ -114,34 +115,45 @@ class Reader:
         StoreError
             If the store cannot be read, or a receipt vanished.
         """
+        return self.several([(names, waiting)], refused)[0]
+
+    def several(
+        self,
+        asked: Sequence[tuple[Sequence[str], Collection[str] | None]],
+        refused: Mapping[Row, str] = NOTHING,
+    ) -> list[Portion]:
+        """Give what several portions come to, each of names and what waits of them, as `read`."""
+        aside = {name: waiting for names, waiting in asked for name in names}
+        everyone = list(aside)
 
         def one(name: str) -> tuple[bytes | None, Judged | None]:
             data = self._data(name)
-            return data, None if data is None else self._judge.judge(name, data, waiting)
+            return data, None if data is None else self._judge.judge(name, data, aside[name])
 
-        found = self._each(one, names)
-        for place in self._packed_meanwhile(names, found):
-            found[place] = one(names[place])
-        for name, (data, _) in zip(names, found, strict=True):
+        found = self._each(one, everyone)
+        for place in self._packed_meanwhile(everyone, found):
+            found[place] = one(everyone[place])
+        for name, (data, _) in zip(everyone, found, strict=True):
             if data is None:  # it was there when names were listed, and none is ever deleted
                 what = "a receipt vanished while it was read"
                 raise StoreError(Problem("PST-R001", what, f"{self._store.uri}: {name}"))
-        return _together(names, (judged for _, judged in found if judged is not None), refused)
+        judged = iter([one for _, one in found if one is not None])
+        return [_together(names, list(islice(judged, len(names))), refused) for names, _ in asked]
 
     def paths(self, names: Iterable[str]) -> set[str]:
         """Give the paths that these receipts commit, without a look at any file."""
         found: set[str] = set()
         for name in names:
             data = self._data(name)
-            outputs = parsed(data)["outputs"] if data is not None else ()
-            found.update(output["path"] for output in outputs if output["state"] == "made")
+            outputs = typed(data).outputs if data is not None else ()
+            found.update(output.path for output in outputs if output.state == "made")
         return found
 
     def _each(
-        self, one: Any, names: Sequence[str]
-    ) -> list[tuple[bytes | None, Judged | None]]:  # Any: a function
-        if self._threads is not None:
-            return list(self._threads.map(one, names))
+        self, one: Callable[[str], tuple[bytes | None, Judged | None]], names: Sequence[str]
+    ) -> list[tuple[bytes | None, Judged | None]]:
+        if self._flights is not None:
+            return self._flights.each(one, names)
         found, walls, cpus = [], [], []
         for name in names[:_LOOKED_AT]:
             begin, used = time.perf_counter(), time.thread_time()
@@ -150,10 +162,12 @@ class Reader:
             cpus.append(time.thread_time() - used)
         rest = names[_LOOKED_AT:]
         # The middle one: a busy machine holds up some, a slow store all.
-        if rest and median(walls) > _SLOW and median(walls) > 4 * median(cpus):
-            self.in_flight = min(MOST_THREADS, max(2, round(1.5 * median(walls) / max(median(cpus), 1e-5))))
-            self._threads = ThreadPoolExecutor(self.in_flight, "prestow-ingest")
-            return [*found, *self._threads.map(one, rest)]
+        wall, cpu = sorted(walls)[len(walls) // 2], sorted(cpus)[len(cpus) // 2]
+        if rest and wall > _SLOW and wall > 4 * cpu:
+            self.in_flight = min(MOST_THREADS, max(2, round(1.5 * wall / max(cpu, 1e-5))))
+            self._judge.share_memory(self.in_flight)
+            self._flights = Flights(self.in_flight)
+            return [*found, *self._flights.each(one, rest)]
         found += [one(name) for name in rest]
         return found
 
@@ -190,7 +204,7 @@ def _together(names: Sequence[str], judged: Iterable[Judged], refused: Mapping[R
     """Give the rows of several receipts as those of a portion."""
     portion = Portion([], [], [], [], [], {}, [], [], [], [], {}, {}, [])
     states: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
+    counts: dict[str, int] = {}
     kinds: set[Row] = set()
     reads: set[Row] = set()
     for name, one in zip(names, judged, strict=True):
@@ -214,11 +228,12 @@ def _together(names: Sequence[str], judged: Iterable[Judged], refused: Mapping[R
             portion.paths.extend(one.paths)
         if one.state:
             states[one.state] += 1
-            counts["refused"] += not one.quantum
+            if not one.quantum:
+                counts["refused"] = counts.get("refused", 0) + 1
             run, task = name.split("/", 3)[1:3]
-            reads.update((run, task, *what) for what in one.reads)
-        counts.update(one.counts)
+            for what in one.reads:
+                reads.add((run, task, *what))
+        for key, count in one.counts.items():
+            counts[key] = counts.get(key, 0) + count
         kinds |= one.kinds
-    return portion._replace(
-        kinds=sorted(kinds), reads=sorted(reads), states=dict(states), counts=dict(counts)
-    )
+    return portion._replace(kinds=sorted(kinds), reads=sorted(reads), states=dict(states), counts=counts)

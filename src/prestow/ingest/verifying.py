@@ -22,7 +22,7 @@ from prestow.stores.local import local_file
 
 __all__ = ["Checked", "Level", "Verifier", "identity_of", "says_what_its_name_says"]
 
-_STATES = ("made", "declined", "lost", "blocked")
+STATES = ("made", "declined", "lost", "blocked")
 
 
 def says_what_its_name_says(receipt: Receipt, name: str) -> str:
@@ -37,7 +37,7 @@ def identity_of(plain: Mapping[str, Any], name: str) -> str:  # Any: parsed JSON
         return "the receipt's quantum is not that of its task, run and data ID"
     if receipt_name(run, task, quantum) != name:
         return "the receipt is of another quantum than its name"
-    if plain["state"] not in _STATES:
+    if plain["state"] not in STATES:
         return f"'{plain['state']}' is no state of a receipt"
     for output in plain["outputs"]:
         kind = output["type"]

@@ -7,10 +7,12 @@ outlives the command that started it, however that ended.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import marshal
 import os
 import queue
+import select
 import signal
 import struct
 import subprocess
@@ -29,11 +31,25 @@ from prestow.stores import Store
 AHEAD: Final = 3
 """Portions that a worker has at most: what it does, and what is next."""
 
-_START: Final = (
-    "import marshal, struct, sys; i = sys.stdin.buffer; "
-    "sys.path[:] = marshal.loads(i.read(struct.unpack('<Q', i.read(8))[0])); "
-    "from prestow.ingest.workers import main; main()"
-)
+MOST_AT_ONCE: Final = 3
+"""Portions whose receipts are in flight together where the store is slow."""
+
+_START: Final = """
+import marshal, os, struct, sys
+
+def read(size):
+    data = b""
+    while len(data) < size:
+        part = os.read(0, size - len(data))
+        if not part:
+            sys.exit()
+        data += part
+    return data
+
+sys.path[:] = marshal.loads(read(struct.unpack("<Q", read(8))[0]))
+from prestow.ingest.workers import main
+main()
+"""
 _LENGTH: Final = struct.Struct("<Q")
 
 
@@ -186,27 +202,45 @@ def can_travel(store: Store) -> bool:
 def main() -> None:
     """Be a worker: judge portions until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it is told, and ends it
-    inward = sys.stdin.buffer
+    inward = os.fdopen(os.dup(0), "rb", buffering=0)
     outward = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what anything prints is no answer
     told = _receive(inward)
     if told is None:
         return
+    gc.disable()  # rows have no cycles, and there are very many
     reader = Work.heard(told).reader()
     while True:
-        message = _receive(inward)
-        if message is None:
+        messages = _waiting(inward, MOST_AT_ONCE if reader.in_flight > 1 else 1)
+        if not messages:
             reader.close()
             return
-        number, names, waiting = marshal.loads(message)  # noqa: S302 - of our own process
         try:
-            answer = b"." + marshal.dumps((number, tuple(reader.read(names, frozenset(waiting)))))
-        except BaseException as error:  # noqa: BLE001 - told at the other end
-            answer = b"!" + _told(error)
-        try:
-            _send(outward, answer)
+            _answer(outward, reader, [marshal.loads(message) for message in messages])  # noqa: S302 - of our own process
         except BrokenPipeError:
             os._exit(0)
+
+
+def _answer(outward: IO[bytes], reader: Reader, asked: Sequence[tuple[int, list[str], list[str]]]) -> None:
+    """Judge some portions, all their receipts in flight together."""
+    try:
+        read = reader.several([(names, frozenset(waiting)) for _, names, waiting in asked])
+    except BaseException as error:  # noqa: BLE001 - told at the other end
+        _send(outward, b"!" + _told(error))
+        return
+    for (number, _, _), portion in zip(asked, read, strict=True):
+        _send(outward, b"." + marshal.dumps((number, tuple(portion))))
+
+
+def _waiting(inward: IO[bytes], most: int) -> list[bytes]:
+    """Give the next message, and those that wait behind it; none at the end."""
+    messages: list[bytes] = []
+    while len(messages) < most and (not messages or select.select([inward], [], [], 0)[0]):
+        message = _receive(inward)
+        if message is None:
+            break
+        messages.append(message)
+    return messages
 
 
 def _told(error: BaseException) -> bytes:

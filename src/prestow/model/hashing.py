@@ -52,12 +52,14 @@ def digest128(tag: str, *parts: str) -> str:
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def _uuid5(text: str) -> str:
+def uuid_of(text: str) -> str:
+    """Give the UUIDv5 of the text of an id (see `dataset_id`), in the namespace of all ids here."""
     h = hashlib.sha1(NAMESPACE + text.encode(), usedforsecurity=False).hexdigest()
     return f"{h[:8]}-{h[8:12]}-5{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:32]}"
 
 
-def _pairs(data_id: Mapping[str, Scalar]) -> str:
+def pairs_of(data_id: Mapping[str, Scalar]) -> str:
+    """Give ``,k=v,k=v`` sorted by name, as it stands in the text of an id."""
     return "".join(f",{name}={data_id[name]}" for name in sorted(data_id))
 
 
@@ -73,12 +75,12 @@ def dataset_id(dataset_type: str, run: str, data_id: Mapping[str, Scalar]) -> st
     >>> dataset_id("bias", "demo", {"detector": 1, "instrument": "sim"})
     'ea49c55a-3728-50b9-9dcd-9f79a977abc2'
     """
-    return _uuid5(f"dataset_type={dataset_type},run={run}{_pairs(data_id)}")
+    return uuid_of(f"dataset_type={dataset_type},run={run}{pairs_of(data_id)}")
 
 
 def quantum_id(task: str, run: str, data_id: Mapping[str, Scalar]) -> str:
     """Give the UUIDv5 of a quantum: a function of task, run and data ID only."""
-    return _uuid5(f"quantum={task},run={run}{_pairs(data_id)}")
+    return uuid_of(f"quantum={task},run={run}{pairs_of(data_id)}")
 
 
 def task_digest(task: str, definition: Mapping[str, object], code: str | None) -> str:

@@ -247,7 +247,7 @@ def test_a_name_that_climbs(place, path):
         ({"run": "another"}, "not that of its task, run and data ID"),
         ({"task": "other"}, "not that of its task, run and data ID"),
         ({"state": "perhaps"}, "is no state of a receipt"),
-        ({"job": 5}, "stands where a text should be"),
+        ({"job": 5}, "Expected `str`, got `int`"),
         ({"planned_recipe": "12"}, "no id or recipe"),
         ({"planned_recipe": "no digits"}, "not a receipt"),
         ({"version": "a\0b"}, "NUL"),
