@@ -15,6 +15,7 @@ FILES = {
     "pegasus.properties",
     "replicas.yml",
     "sites.yml",
+    "submission.json",
     "transformations.yml",
     "workflow.yml",
 }

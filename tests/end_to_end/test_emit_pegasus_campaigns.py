@@ -24,6 +24,7 @@ FILES = {
     "pegasus.properties",
     "replicas.yml",
     "sites.yml",
+    "submission.json",
     "transformations.yml",
     "workflow.yml",
 }

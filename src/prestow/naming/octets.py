@@ -82,12 +82,34 @@ def to_hex(octets: Octets) -> pl.Series:
     >>> to_hex(np.array([[0, 171]], np.uint8)).to_list()
     ['00ab']
     """
+    return _texts(np.ascontiguousarray(_TO_TEXT[octets]).view(np.uint8).reshape(len(octets), -1))
+
+
+def to_uuid_text(octets: Octets) -> pl.Series:
+    """Give the text of UUIDs.
+
+    Examples
+    --------
+    >>> to_uuid_text(np.arange(16, dtype=np.uint8).reshape(1, 16)).to_list()
+    ['00010203-0405-0607-0809-0a0b0c0d0e0f']
+    """
+    rows = len(octets)
+    digits = _TO_TEXT[octets].view(np.uint8).reshape(rows, 32)
+    text = np.full((rows, _UUID_TEXT), ord("-"), np.uint8)
+    at = 0
+    for start, end in _UUID_SPANS:
+        text[:, start:end] = digits[:, at : at + end - start]
+        at += end - start
+    return _texts(text)
+
+
+def _texts(characters: Octets) -> pl.Series:
+    """Give texts of one width."""
     import pyarrow as pa
 
-    rows, width = octets.shape
-    text = _TO_TEXT[octets]
-    offsets = np.arange(rows + 1, dtype=np.int64) * (2 * width)
-    array = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text))
+    rows, width = characters.shape
+    offsets = np.arange(rows + 1, dtype=np.int64) * width
+    array = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(characters))
     series = pl.from_arrow(array)
     assert isinstance(series, pl.Series)
     return series

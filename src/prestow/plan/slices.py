@@ -52,6 +52,12 @@ def rows_of(tables: Tables, name: str, quanta: Numbers, columns: Sequence[str]) 
     return _frame(table.take(places_of(table["quantum"].to_numpy(), quanta)), columns)
 
 
+def groups_of(tables: Tables, name: str, quanta: Numbers) -> list[int]:
+    """Give the row groups of a table's file that may hold rows of some quanta."""
+    file = tables.file(name)
+    return _groups_of(file, file.schema_arrow.names.index("quantum"), quanta)
+
+
 def _groups_of(file: Any, at: int, quanta: Numbers) -> list[int]:  # Any: a library without types
     """Give the row groups that may hold some quanta; the table stands in order, so that few are looked at."""
     every = range(file.num_row_groups)

@@ -5,33 +5,19 @@ from __future__ import annotations
 import filecmp
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from prestow.engines.pegasus import catalogues
-from prestow.engines.pegasus.checking import Facts, check
-from prestow.engines.pegasus.manifests import INPUTS, Packs, Replica
-from prestow.engines.pegasus.readme import readme
-from prestow.engines.pegasus.text import VERSION, Document
-from prestow.engines.pegasus.workflow import (
-    Entries,
-    cluster_labels,
-    dependencies,
-    facts_of,
-    job_ids,
-    workflow_name,
-)
-from prestow.errors import PlanRefusedError, Problem, ProjectError
-from prestow.plan import Plan
-from prestow.plan.manifests import manifests
-from prestow.plan.retrying import read_retries
-from prestow.site import PEGASUS, Site
+from prestow.engines.pegasus.writing import Given, Totals, write
+from prestow.errors import Problem, ProjectError, raise_all
+from prestow.site import PEGASUS, Site, plan_problems
 
-MANY_JOBS = 20_000
-"""Above so many jobs Pegasus wants workflows of workflows."""
+if TYPE_CHECKING:
+    from prestow.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +37,8 @@ class Emission:
         Bytes of all files.
     warnings : tuple of str
         What is allowed, and will hurt.
+    parts : int
+        How many workflows it is made of, if it is one of workflows.
     """
 
     directory: Path
@@ -62,6 +50,7 @@ class Emission:
     packs: int
     size: int
     warnings: tuple[str, ...] = ()
+    parts: int = 0
 
 
 def emit(
@@ -72,6 +61,8 @@ def emit(
     store: str = "archive",
     reuse: pl.DataFrame | None = None,
     receipts: Mapping[str, bytes] | None = None,
+    submission: int = 1,
+    home: Mapping[str, str] | None = None,
 ) -> Emission:
     """Write a plan for Pegasus into a directory that is empty, or not there yet.
 
@@ -86,19 +77,23 @@ def emit(
     store : str
         Name of the output store.
     reuse : DataFrame or None
-        What `prestow.plan.reuse.reusable` gave: outputs taken from a parent run; jobs that have
-        nothing else are left out.
+        Outputs as `prestow.plan.reuse.reusable` gives them: taken from a parent run, or settled in this one; jobs that
+        have nothing else are left out.
     receipts : mapping of name to bytes, optional
         Receipts of existing products that have no file of their own, since their run was closed: they travel
         with the emission.
+    submission : int
+        The how manieth of the plan, from 1 on: products that land have a folder for each.
+    home : mapping of name to URI, optional
+        Where the submit host sees stores, if not as nodes do.
 
     Raises
     ------
     ProjectError
         If something else is in the directory (PST-E001), or the site file lacks what is needed
-        (PST-E002).
+        (PST-E002, PST-C080).
     PlanRefusedError
-        If Pegasus could not do it (PST-E004 to PST-E009). Nothing is written then.
+        If Pegasus could not do it (PST-E004 to PST-E009, PST-E050 to PST-E063). Nothing is written then.
     """
     _check_site(plan, site, store, reuse)
     into = into.absolute()
@@ -111,142 +106,28 @@ def emit(
             Problem("PST-E001", f"cannot be made: {error.strerror}", str(into), "name another directory")
         ) from error
     try:
-        emission = _write(plan, site, fresh, into, store, reuse, receipts or {})
-        if _take_place(fresh, into):
-            return emission
-        return Emission(**{**{n: getattr(emission, n) for n in Emission.__slots__}, "new": False})
+        made = write(Given(plan, site, store, reuse, receipts or {}, submission, home or {}), fresh, into)
+        size = sum(path.stat().st_size for path in _files(fresh))
+        return _emission(into, made, size, new=_take_place(fresh, into))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _emission(into: Path, made: Totals, size: int, *, new: bool) -> Emission:
+    return Emission(
+        into, new, made.jobs, made.edges, made.inputs, made.receipts, made.packs, size, parts=made.parts
+    )
 
 
 def _check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None) -> None:
     if site.engine != PEGASUS or site.pegasus is None:
         fix = "name a site file with 'engine: pegasus', such as site-configs/pegasus-shared.yaml"
         raise ProjectError(Problem("PST-E002", f"this is a site for {site.engine}", f"site {site.name}", fix))
-    problems = []
-    if store not in site.stores:
-        what = f"it does not say where nodes see the output store '{store}'"
-        fix = (
-            f"write stores: {{{store}: URI}}, if they see it. Products that Pegasus brings home to a landing "
-            "folder, for nodes that do not see the store, are not there yet"
-        )
-        problems.append(Problem("PST-E002", what, f"site {site.name}", fix))
-    used = plan.tables["locations"]["store"].unique().drop_nulls().to_list()
+    used = plan.tables.scan("locations").select("store").unique().collect()["store"].drop_nulls().to_list()
     if reuse is not None:
         used += reuse["store"].unique().drop_nulls().to_list()
-    problems += [
-        Problem(
-            "PST-E002",
-            f"it does not say where the store '{name}' is, which has inputs of this plan",
-            f"site {site.name}",
-            f"write stores: {{{name}: URI}}",
-        )
-        for name in sorted({*used} - {store, *site.stores})
-    ]
-    if problems:
-        raise ProjectError(*problems)
-
-
-def _write(
-    plan: Plan,
-    site: Site,
-    directory: Path,
-    into: Path,
-    store: str,
-    reuse: pl.DataFrame | None,
-    receipts: Mapping[str, bytes],
-) -> Emission:
-    settings = site.pegasus
-    assert settings is not None
-    jobs = plan.tables["jobs"]
-    chosen = _chosen(plan, reuse)
-    if not chosen.len():
-        raise PlanRefusedError(
-            Problem("PST-E009", "there is nothing to do", f"plan {plan.id[:8]}", "prestow status")
-        )
-    known = facts_of(jobs)
-    ids, labels = job_ids(jobs["name"]), cluster_labels(jobs, settings.cluster)
-    edges = plan.tables["job_edges"].select("parent", "child")
-    if chosen.len() < jobs.height:
-        wanted = chosen.implode()
-        edges = edges.filter(pl.col("parent").is_in(wanted) & pl.col("child").is_in(wanted))
-    facts, replicas, packs = Facts(), dict[str, Replica](), Packs(directory)
-    name = workflow_name(plan.run, plan.id)
-    retries = read_retries(plan.directory)
-
-    def entries() -> Iterator[object]:
-        # One job at a time: each is a document of its own, and its manifest goes to a pack as it comes.
-        make = Entries(plan, settings, retries)
-        numbers = chosen.to_list()
-        told = manifests(plan, numbers, store=store, stores=site.stores, reuse=reuse)
-        for number, manifest in zip(numbers, told, strict=True):
-            job = make.entry(
-                retries.applied(manifest), ids[number], labels[number], packs.name, known[number]
-            )
-            packs.add(job.manifest)
-            replicas.update(job.replicas)
-            facts.add(ids[number], manifest.job, job.reads, job.makes)
-            yield job.entry
-        packs.close()
-
-    head = {"pegasus": VERSION, "name": name, "metadata": {"plan": plan.id, "run": plan.run}}
-    with (
-        (directory / "workflow.yml").open("w", encoding="utf-8") as stream,
-        Document(stream, head) as document,
-    ):
-        document.entries("jobs", entries())
-        document.entries("jobDependencies", dependencies(edges, ids))
-    carried = [name for name in receipts if replicas.pop(name, None) is not None]
-    for receipt in carried:
-        path = directory / INPUTS / receipt
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(receipts[receipt])
-    _catalogues(directory, site, replicas)
-    count = packs.count
-    (directory / "README.md").write_text(
-        readme(site, name=name, jobs=chosen.len(), plan=plan.id, run=plan.run),
-        encoding="utf-8",
-    )
-    urls = [catalogues.physical_name(replicas[lfn], site.stores) for lfn in replicas]
-    exists = pl.DataFrame({"name": list(replicas), "url": urls}, schema={"name": pl.String, "url": pl.String})
-    brought = pl.DataFrame(
-        {"name": [*(f"manifests/{k:05d}.pack" for k in range(count)), *carried]}, schema={"name": pl.String}
-    ).with_columns(url=pl.lit("file:///"))
-    named = pl.DataFrame({column: ids.gather(edges[column]) for column in ("parent", "child")})
-    check(facts, pl.concat([exists, brought]), named, flat=settings.data == "condorio")
-    warnings = (
-        (
-            f"{chosen.len():,} jobs: above {MANY_JOBS:,} Pegasus's planner wants hours and memory; plan in parts",
-        )
-        if chosen.len() > MANY_JOBS
-        else ()
-    )
-    return Emission(
-        directory=into, new=True, jobs=chosen.len(), edges=edges.height, inputs=len(replicas),
-        receipts=sum(facts.outputs), packs=count, size=sum(p.stat().st_size for p in _files(directory)), warnings=warnings,
-    )  # fmt: skip
-
-
-def _chosen(plan: Plan, reuse: pl.DataFrame | None) -> pl.Series:
-    """Give the numbers of jobs that have something to do."""
-    quanta = plan.tables["quanta"].select("quantum", "job")
-    if reuse is not None:
-        quanta = quanta.join(reuse.select("quantum").unique(), on="quantum", how="anti")
-    return quanta["job"].unique().sort()
-
-
-def _catalogues(directory: Path, site: Site, replicas: Mapping[str, Replica]) -> None:
-    for file, key, found in (
-        ("replicas.yml", "replicas", catalogues.replica_entries(replicas, site.stores)),
-        ("sites.yml", "sites", catalogues.site_entries(site)),
-        ("transformations.yml", "transformations", catalogues.transformation_entries(site)),
-    ):
-        with (
-            (directory / file).open("w", encoding="utf-8") as stream,
-            Document(stream, {"pegasus": VERSION}) as document,
-        ):
-            document.entries(key, found)
-    (directory / "pegasus.properties").write_text(catalogues.properties(site), encoding="utf-8")
+    tasks = [task.label for task in plan.definition.tasks]
+    raise_all(plan_problems(site, store=store, used=used, tasks=tasks), ProjectError)
 
 
 def _take_place(fresh: Path, into: Path) -> bool:

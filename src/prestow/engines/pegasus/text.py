@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import IO, Any, Self
+
+import numpy as np
 
 VERSION = "5.0.4"
 """The version of the schemas, as Pegasus's own Python interface writes it."""
@@ -68,3 +71,63 @@ class Document:
 
     def __exit__(self, *_: object) -> None:
         self._stream.write("}\n")
+
+
+class Part:
+    r"""A document that is written piece by piece, and is open only while a piece is written.
+
+    Each piece is UTF-8, of entries with a comma and a line feed before each.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = Path(directory, "workflow.yml")
+    ...     part = Part(path, {"pegasus": "5.0"}, "jobs")
+    ...     part.add(memoryview(b',\n{"id":"a"},\n{"id":"b"}'))
+    ...     part.close()
+    ...     print(path.read_text(), end="")
+    {"pegasus":"5.0",
+    "jobs":[
+    {"id":"a"},
+    {"id":"b"}
+    ]}
+    """
+
+    def __init__(self, path: Path, head: Mapping[str, Any], name: str) -> None:  # Any: JSON values
+        self._path = path
+        self._first = True
+        begin = "{" + ",\n".join(f"{one_line(k)}:{one_line(v)}" for k, v in head.items())
+        path.write_bytes(f"{begin},\n{one_line(name)}:[".encode())
+
+    def add(self, piece: memoryview) -> None:
+        """Write entries."""
+        if not len(piece):
+            return
+        if not _plain(piece):
+            text = bytes(piece).decode()
+            piece = memoryview(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+        with self._path.open("ab") as file:
+            file.write(piece[1:] if self._first else piece)
+        self._first = False
+
+    def entries(self, values: Iterable[Any]) -> None:  # Any: JSON values
+        """Write few entries."""
+        for value in values:
+            self.add(memoryview(f",\n{one_line(value)}".encode()))
+
+    def list(self, name: str) -> None:
+        """End the list, and begin another."""
+        with self._path.open("ab") as file:
+            file.write(f"\n],\n{one_line(name)}:[".encode())
+        self._first = True
+
+    def close(self) -> None:
+        """End the list and the document."""
+        with self._path.open("ab") as file:
+            file.write(b"\n]}\n")
+
+
+def _plain(piece: memoryview) -> bool:
+    """Say whether there is nothing but printable ASCII in it, and line feeds."""
+    return bool(np.frombuffer(piece, np.uint8).max() < 0x7F)  # noqa: PLR2004 - the last of ASCII

@@ -1,0 +1,205 @@
+"""Files as Pegasus knows them: by logical names, which a job declares and an emission or a job before it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from prestow.engines.pegasus.manifests import EXTERNAL
+from prestow.naming.flat import flat_name, flat_names, refuse_long
+from prestow.node.packed import CARRIED, FLAT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from prestow.plan.batches import Batch
+
+    Numbers = npt.NDArray[np.int64]
+
+_MAKER, _BITS = 1 << 40, 42  # keys of receipts by their quanta, above all of rows; what a key may have
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Who carries what.
+
+    Parameters
+    ----------
+    store : str
+        Name of the output store.
+    layout : str
+        One of `prestow.manifest.LAYOUTS`.
+    staging : bool
+        Pegasus brings inputs that exist; else the node fetches them from their stores.
+    landing : bool
+        Pegasus brings products home; else jobs commit them in the store.
+    """
+
+    store: str
+    layout: str = "tree"
+    staging: bool = True
+    landing: bool = False
+
+    def name(self, path: str) -> str:
+        """Give the logical name of a file of the output store, or of one that only the emission has."""
+        return flat_name(path) if self.layout == FLAT else path
+
+    def names(self, paths: pl.Series) -> pl.Series:
+        """Give the logical names of files of the output store."""
+        if self.layout != FLAT:
+            return paths
+        names = pl.select(flat_names(pl.lit(paths))).to_series()
+        refuse_long(names.drop_nulls())
+        return names.alias(paths.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the jobs of a batch are brought.
+
+    Parameters
+    ----------
+    reads : DataFrame
+        ``job`` (row of the batch), ``name``: in order, each once for a job; without what every job is brought.
+    replicas : DataFrame
+        ``job``, ``name``, ``store``, ``path``, ``size``, ``sha256`` of those that exist.
+    crossing : DataFrame
+        ``job``, ``name``, ``maker`` (quantum) of those that jobs of the plan make.
+    places : DataFrame
+        ``store``, ``path`` for each of the batch's items: where its manifest says that it is.
+    """
+
+    reads: pl.DataFrame
+    replicas: pl.DataFrame
+    crossing: pl.DataFrame
+    places: pl.DataFrame
+
+
+def logical_names(transport: Transport, store: pl.Series, path: pl.Series) -> pl.Series:
+    """Give the logical names of files that exist: their paths, if they are in the output store.
+
+    Examples
+    --------
+    >>> logical_names(Transport("archive"), pl.Series(["archive", "nights"]), pl.Series(["raw/a.fits", "a.fits"])).to_list()
+    ['raw/a.fits', '_external/nights/a.fits']
+    """
+    frame = pl.DataFrame({"store": store, "path": path})
+    far = pl.concat_str(pl.lit(f"{EXTERNAL}/"), "store", pl.lit("/"), "path")
+    names = frame.select(pl.when(pl.col("store") == transport.store).then("path").otherwise(far).alias("name"))
+    return transport.names(names.to_series())
+
+
+def carried_by(
+    batch: Batch, transport: Transport, run: str, tars: Mapping[str, pl.Series] | None = None
+) -> Carried:
+    """Say what the jobs of a batch are brought, and where their manifests say it is.
+
+    Parameters
+    ----------
+    run : str
+        That of the plan.
+    tars : mapping, optional
+        ``tar`` (logical name) and ``member`` for each of the batch's items, null for what is in no tar.
+    """
+    d = batch.datasets
+    count = d.height
+    owner, item = batch.items["job"].to_numpy(), batch.items["dataset"].to_numpy()
+    placed, planned = d["place"].is_not_null().to_numpy(), d["maker"].is_not_null().to_numpy()
+    brought = placed & (transport.staging | (transport.landing & _in(d, transport.store)))
+    said = d["receipt"].is_not_null().to_numpy()
+    # what was rightfully not made, here or elsewhere, has a receipt and no file
+    theirs = said & (brought | (~placed & ~planned & (transport.landing | (d["run"] == run).to_numpy())))
+    # three columns of names: of files that exist, of products, of receipts
+    names = [
+        _of(brought, lambda rows: logical_names(transport, d["store"].gather(rows), d["place"].gather(rows))),
+        _of(planned & transport.landing, lambda rows: transport.names(d["path"].gather(rows))),
+        _of(said & (theirs | planned), lambda rows: transport.names(d["receipt"].gather(rows))),
+    ]
+    keys = np.full((count, 2), -1, np.int64)
+    keys[:, 0] = _firsts(names[0], brought)
+    if transport.landing:
+        keys[planned, 0] = count + np.flatnonzero(planned)
+    keys[:, 1] = _firsts(names[2], theirs)
+    keys[theirs, 1] += 2 * count
+    makers = d["maker"].to_numpy()
+    keys[planned, 1] = makers[planned].astype(np.int64) + _MAKER
+    flat = keys[item].reshape(-1)
+    flat[np.repeat(_own(batch, owner, item), 2)] = -1
+    if tars is not None:
+        flat[::2][tars["tar"].is_not_null().to_numpy()] = -1
+    job, row = np.repeat(owner, 2), np.repeat(item, 2)
+    good = np.flatnonzero(flat >= 0)
+    good = good[pl.Series((job[good] << _BITS) | flat[good]).is_first_distinct().to_numpy()]
+    kind = np.where(good % 2 == 0, np.where(planned[row[good]], 1, 0), 2)
+    name = pl.concat(names).gather(kind * count + row[good])
+    reads = pl.DataFrame({"job": job[good], "name": name})
+    ours = planned[row[good]]
+    there, made = np.flatnonzero(~ours), np.flatnonzero(ours)
+    facts = d[row[good][there]]
+    receipt = pl.Series(kind[there] == 2)  # noqa: PLR2004 - the third column
+    replicas = pl.DataFrame([
+        reads["job"].gather(there), reads["name"].gather(there), receipt.alias("receipt"), facts["store"],
+        facts["place"], facts["size"], facts["sha256"], facts["receipt"].alias("_path"),
+    ]).select(
+        "job", "name", store=pl.col("store").fill_null(transport.store),
+        path=pl.when("receipt").then("_path").otherwise("place"),
+        size=pl.when(~pl.col("receipt")).then("size"), sha256=pl.when(~pl.col("receipt")).then("sha256"),
+    )  # fmt: skip
+    crossing = reads[made].with_columns(maker=makers[row[good][made]].astype(np.int64))
+    return Carried(reads, replicas, crossing, _places(d, names[0], brought, item, tars))
+
+
+def _places(
+    d: pl.DataFrame, names: pl.Series, brought: npt.NDArray[np.bool_], item: Numbers, tars: Mapping[str, pl.Series] | None
+) -> pl.DataFrame:
+    """Give where the manifests say that items are."""
+    told = d.select(
+        store=pl.when(pl.lit(pl.Series(brought))).then(pl.lit(CARRIED)).otherwise("store"),
+        path=pl.when(pl.lit(pl.Series(brought))).then(pl.lit(names)).otherwise("place"),
+    )[item]
+    if tars is None:
+        return told
+    return told.with_columns(
+        store=pl.when(pl.lit(tars["tar"].is_not_null())).then(pl.lit(CARRIED)).otherwise("store"),
+        path=pl.coalesce(pl.concat_str(pl.lit(tars["tar"]), pl.lit("#"), pl.lit(tars["member"])), "path"),
+    )
+
+
+def _in(datasets: pl.DataFrame, store: str) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = (datasets["store"] == store).fill_null(value=False).to_numpy()
+    return found
+
+
+def _of(rows: npt.NDArray[np.bool_], names: Callable[[Numbers], pl.Series]) -> pl.Series:
+    """Give names of some rows, and null for the others."""
+    at = np.flatnonzero(rows)
+    if len(at) == len(rows):
+        return names(at).rename("")
+    every = pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
+    return every.scatter(at, names(at)) if len(at) else every
+
+
+def _firsts(names: pl.Series, rows: npt.NDArray[np.bool_]) -> Numbers:
+    """Give for each of some rows the first that has the same name; -1 for the others."""
+    found = np.where(rows, np.arange(len(rows)), -1)
+    at = np.flatnonzero(rows)
+    mine = names.gather(at)
+    if mine.n_unique() < len(mine):
+        first = pl.DataFrame({"name": mine, "row": at}).select(pl.col("row").first().over("name"))
+        found[at] = first["row"].to_numpy()
+    return found
+
+
+def _own(batch: Batch, owner: Numbers, item: Numbers) -> npt.NDArray[np.bool_]:
+    """Say which items are made by the very job that reads them."""
+    quanta, job = batch.quanta["quantum"].to_numpy().astype(np.int64), batch.quanta["job"].to_numpy()
+    maker = batch.datasets["maker"].fill_null(-1).to_numpy()[item]
+    if not len(quanta):
+        return np.zeros(len(item), np.bool_)
+    at = np.minimum(np.searchsorted(quanta, maker), len(quanta) - 1)
+    own: npt.NDArray[np.bool_] = (quanta[at] == maker) & (job[at] == owner)
+    return own
