@@ -74,7 +74,7 @@ class _Seen:
     job_of: dict[str, int] = field(default_factory=dict)  # id of a job -> its number
     part_of: dict[int, int] = field(default_factory=dict)  # number of a job -> its part
     edges: set[tuple[int, int]] = field(default_factory=set)
-    made: set[int] = field(default_factory=set)  # hashes of names
+    made: dict[int, int] = field(default_factory=dict)  # hash of a name -> part in which it is made
     files: int = 0
 
 
@@ -202,23 +202,16 @@ class _Check:
         self._seen.files += len(there)
         unread = sorted(there.keys() - used)
         self._findings.add("PST-V065", unread[:SHOWN], len(unread))
-        self._names(there)
+        self._names(part, there)
 
-    def _names(self, there: dict[str, Replica]) -> None:
+    def _names(self, part: int, there: dict[str, Replica]) -> None:
         odd = [f"{name!r}" for name in there if not good_name(name)]
         odd += [f"{r.url!r}" for r in there.values() if not URL.fullmatch(r.url)]
         self._findings.add("PST-V063", odd[:SHOWN], len(odd))
-        made = self._seen.made
-        twice = [
-            f"{name} is there, and a job makes it"
-            for name, replica in there.items()
-            if hash(name) in made and not replica.url.endswith(f"/{self._landing(name)}")
-        ]
-        self._findings.add("PST-V058", twice[:SHOWN], len(twice))
-
-    def _landing(self, name: str) -> str:
-        """Give where a file of another part lies when it has landed; nothing where nothing lands."""
-        return name if self._how.landing and self._how.parts else "\0"
+        # what another part made is there when this one begins
+        twice = [name for name in there if self._seen.made.get(hash(name), -1) == part]
+        shown = [f"{name} is there, and a job makes it" for name in twice[:SHOWN]]
+        self._findings.add("PST-V058", shown, len(twice))
 
     def _ends(self, entry: Plain) -> Iterable[tuple[str, str]]:
         parent, children = entry.get("id"), entry.get("children")
@@ -240,10 +233,10 @@ class _Check:
         expected = self._jobs.expected(number)
         manifest = self._packs.manifest(found.pack, found.name)
         places = check_manifest(manifest, self._how, found.name, expected, self._paper, self._findings)
-        self._outputs(found, expected)
+        self._outputs(part, found, expected)
         self._inputs(found, expected, places, there, used)
 
-    def _outputs(self, found: _Job, expected: Expected) -> None:
+    def _outputs(self, part: int, found: _Job, expected: Expected) -> None:
         wrong = _difference(found.outputs.keys(), expected.makes, set())
         wrong += [
             f"{name}: stageOut is {found.outputs[name]}"
@@ -255,7 +248,7 @@ class _Check:
         self._findings.add("PST-V063", odd)
         twice = [f"{name}, job {found.name}" for name in found.outputs if hash(name) in self._seen.made]
         self._findings.add("PST-V058", twice)
-        self._seen.made.update(map(hash, found.outputs))
+        self._seen.made.update((hash(name), part) for name in found.outputs)
 
     def _inputs(
         self,
@@ -279,6 +272,9 @@ class _Check:
         for reading in expected.reads.values():
             if reading.name in there and reading.name in found.inputs:
                 self._replica(reading, there[reading.name])
+        for name in sorted(expected.others.keys() & there.keys()):
+            crossing = Reading(name, self._how.store, expected.others[name], None, None)
+            self._replica(crossing, there[name])
         if self._jobs.code in there and self._jobs.code_facts is not None:
             size, digest = self._jobs.code_facts
             code = Reading(str(self._jobs.code), "", f"_code/{digest}.zip", size, digest)
@@ -299,9 +295,11 @@ class _Check:
         if reading.sha256 is not None and replica.sha256 != reading.sha256:
             wrong.append(f"{reading.name}: sha256 {replica.sha256}, the plan has {reading.sha256}")
         root = self._how.stores.get(reading.store)
-        url = f"{root.rstrip('/')}/{reading.path}" if root else None
-        if replica.url != (url or replica.url) or not replica.url.endswith(f"/{reading.path}"):
-            wrong.append(f"{reading.name}: at {replica.url}, the plan has {url or reading.path}")
+        right = f"{root.rstrip('/')}/{reading.path}" if root else reading.path
+        at = replica.url == right if root else replica.url.endswith(f"/{right}")
+        landed = reading.sha256 is None and self._how.landing and replica.url.endswith(f"/{reading.name}")
+        if not at and not landed:
+            wrong.append(f"{reading.name}: at {replica.url}, the plan has {right}")
         self._findings.add("PST-V062", wrong)
 
 

@@ -40,6 +40,9 @@ class Expected:
     needs: set[str] = field(default_factory=set)
     may: set[str] = field(default_factory=set)
     makes: set[str] = field(default_factory=set)
+    others: dict[str, str] = field(
+        default_factory=dict
+    )  # of what other jobs make, the name that it has in the store
     reads: dict[str, Reading] = field(default_factory=dict)
     elsewhere: set[str] = field(default_factory=set)
     planned: set[str] = field(default_factory=set)  # ids of datasets that other jobs make
@@ -155,9 +158,12 @@ class Jobs:
             found.own.add(name)
         else:
             found.planned.add(name)
-            found.needs.add(self._lay(self._receipt(maker)))
+            names = [self._receipt(maker)]
             if self._how.landing:
-                found.needs.add(self._lay(self._path[dataset].as_py()))
+                names.append(self._path[dataset].as_py())
+            for other in names:
+                found.others[self._lay(other)] = other
+            found.needs.update(map(self._lay, names))
 
     def _existing(self, dataset: int, name: str, found: Expected) -> None:
         store, path, size, digest = (
