@@ -632,8 +632,9 @@ class Project(ProjectWithArchive):
         self._reserve(found, again=True)
         reuse = self.reusable(found)
         emission: Emission = load("emitters", system)(
-            found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse)
-        )
+            found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse),
+            home=self.stores(),
+        )  # fmt: skip
         return emission
 
     def submit(
