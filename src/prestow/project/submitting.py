@@ -89,6 +89,7 @@ def submit(
     from prestow import __version__
     from prestow.engines.journal import JOURNAL, Journal, run_lock
     from prestow.engines.pegasus import tools as programs
+    from prestow.engines.pegasus.catalogues import staging_site
 
     place = read_site(Path(site))
     if place.engine != PEGASUS or place.pegasus is None:
@@ -142,7 +143,7 @@ def submit(
         try:
             submit_dir = programs.plan_workflow(
                 found, into, site=place.name, base=base, relative=f"{plan.run}-{plan.id[:8]}/{number:04d}", log=log,
-                output=_landing(project, plan, place, number), cluster=cluster,
+                output=_landing(project, plan, place, number), cluster=cluster, staging=staging_site(place),
             )  # fmt: skip
         except PrestowError:
             submissions.give_up(plan.directory, record)
@@ -216,7 +217,7 @@ def _emit(project: Project, plan: Plan, place: Site, into: Path, left: Remaining
     emitter = load("emitters", PEGASUS)
     options: dict[str, Any] = {}  # Any: keyword arguments
     if "submission" in inspect.signature(emitter).parameters:
-        options["submission"] = number
+        options |= {"submission": number, "home": project.stores()}
     emission: Emission = emitter(
         plan, place, into, store=STORE, reuse=left.reuse,
         receipts=project._packed_receipts(plan, left.reuse), **options,  # noqa: SLF001 - a part of the project

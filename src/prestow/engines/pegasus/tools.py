@@ -128,6 +128,7 @@ def plan_workflow(
     log: Path,
     output: Path | None = None,
     cluster: bool = False,
+    staging: str | None = None,
 ) -> Path:
     """Let the planner make an emitted workflow ready for HTCondor; give the submit directory.
 
@@ -146,6 +147,8 @@ def plan_workflow(
         Where products and claims land; as the catalogue says, if None.
     cluster : bool
         Several short jobs run as one, by their labels.
+    staging : str or None
+        Name of the site that keeps files between submit host and nodes, if it is another one.
 
     Raises
     ------
@@ -156,6 +159,7 @@ def plan_workflow(
         str(tools.plan), "--conf", "pegasus.properties", "--input-dir", "inputs", "--sites", site,
         "--output-sites", "local", "--cleanup", "leaf", "--dir", str(base), "--relative-dir", relative,
     ]  # fmt: skip
+    command += ["--staging-site", f"{site}={staging}"] if staging not in (None, site) else []
     command += ["--output-dir", str(output)] if output is not None else []
     command += ["--cluster", "label"] if cluster else []
     submit = base / relative
