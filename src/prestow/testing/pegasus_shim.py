@@ -43,6 +43,7 @@ class Shim:
     ran: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> bool:
         """Run every job whose parents ended well; tell whether all did."""
@@ -77,6 +78,7 @@ class Shim:
                 command, cwd=directory, env=environment, capture_output=True, text=True, check=False
             )
             self.logs[job["id"]] = done.stdout + done.stderr
+            self.codes[job["id"]] = done.returncode
             if done.returncode == 0 and all((directory / name).is_file() for name in outputs):
                 for name in outputs:
                     target = self.work / "made" / name
