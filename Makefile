@@ -19,8 +19,10 @@ $(STAMP): requirements.txt pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python workflows/demo.py
 
+# Compiled once, for the hundreds of processes that tests start; slow files come first (tests/conftest.py).
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m compileall -q src/prestow
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks workflows

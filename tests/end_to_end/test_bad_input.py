@@ -330,7 +330,7 @@ def fill(disk: Path, leave: int) -> Path:
 
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on_afterwards(
-    ready: Path, little_disk: Path, prestow: Any, tree: Any
+    ready: Path, little_disk: Path, prestow: Any, inside: Any, tree: Any
 ) -> None:
     root = Path(shutil.copytree(ready, little_disk / "demo"))
     filler = fill(little_disk, 20_000)
@@ -339,19 +339,19 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_afterwards(
     assert (answer.code, answer.codes) == (7, ["PST-R002"])
     assert tree(root) == before
     filler.unlink()
-    plan = prestow("plan", "--json", cwd=root).json
+    plan = inside("plan", "--json", cwd=root).json
     filler = fill(little_disk, 40_000)
     run = prestow("run", "--engine", "local", "--json", cwd=root, ok=False)
     assert run.code == 7
     filler.unlink()
-    assert prestow("run", "--engine", "local", "--json", cwd=root).json["counts"] == {
+    assert inside("run", "--engine", "local", "--json", cwd=root).json["counts"] == {
         "made": plan["total"]["quanta"]
     }
     filler = fill(little_disk, 4_000)
     taken = prestow("ingest", "--json", cwd=root, ok=False)
     assert (taken.code, taken.codes) == (7, ["PST-R002"])
     filler.unlink()
-    assert prestow("ingest", "--json", cwd=root).json["added"] == plan["total"]["outputs"]
+    assert inside("ingest", "--json", cwd=root).json["added"] == plan["total"]["outputs"]
 
 
 # --- the command line --------------------------------------------------------------------------

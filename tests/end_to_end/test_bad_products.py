@@ -99,9 +99,9 @@ def root(tmp_path_factory: pytest.TempPathFactory, inside: Any) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran(root: Path, prestow: Any) -> Any:
-    prestow("plan", cwd=root)
-    return prestow("run", "--engine", "local", "--json", cwd=root, ok=False)
+def ran(root: Path, inside: Any) -> Any:
+    inside("plan", cwd=root)
+    return inside("run", "--engine", "local", "--json", cwd=root, ok=False)
 
 
 @pytest.fixture

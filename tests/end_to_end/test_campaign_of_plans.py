@@ -36,10 +36,10 @@ def pipeline(name: str, tasks: list[str], types: list[str]) -> str:
 
 
 @pytest.fixture
-def root(tmp_path: Path, prestow: Any, small: Callable[[Path], Path]) -> Path:
-    prestow("init", "demo", cwd=tmp_path)
+def root(tmp_path: Path, inside: Any, small: Callable[[Path], Path]) -> Path:
+    inside("init", "demo", cwd=tmp_path)
     root = small(tmp_path / "demo")
-    prestow("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
     return root
 
 
@@ -51,10 +51,10 @@ def recipes(root: Path, run: str) -> dict[tuple[str, str], bytes]:
         }
 
 
-def test_one_plan_or_three_give_equal_recipes_and_content(root: Path, prestow: Any) -> None:
+def test_one_plan_or_three_give_equal_recipes_and_content(root: Path, inside: Any) -> None:
     (root / "pipeline.yaml").write_text(pipeline("whole", ["isr", "calibrate", "coadd"], list(TYPES)))
     for words in (("plan",), ("run", "--engine", "local"), ("ingest",)):
-        prestow(*words, cwd=root)
+        inside(*words, cwd=root)
     cuts = [
         ("first", ["isr"], ["raw", "isr"], []),
         ("second", ["calibrate"], ["isr", "calexp", "summary"], ["--input", "first"]),
@@ -62,9 +62,9 @@ def test_one_plan_or_three_give_equal_recipes_and_content(root: Path, prestow: A
     ]
     for name, tasks, types, inputs in cuts:
         (root / "pipeline.yaml").write_text(pipeline(name, tasks, types))
-        prestow("plan", *inputs, cwd=root)
-        prestow("run", "--engine", "local", cwd=root)
-        prestow("ingest", cwd=root)
+        inside("plan", *inputs, cwd=root)
+        inside("run", "--engine", "local", cwd=root)
+        inside("ingest", cwd=root)
     cut = {key: value for name, *_ in cuts for key, value in recipes(root, name).items()}
     assert cut == recipes(root, "whole")
     with face.open(root) as project:
@@ -79,20 +79,20 @@ def test_one_plan_or_three_give_equal_recipes_and_content(root: Path, prestow: A
     assert len(content[0]) == 2
 
 
-def test_an_unknown_collection_is_told_and_nothing_is_written(root: Path, prestow: Any) -> None:
-    answer = prestow("plan", "--input", "nowhere", "--json", cwd=root, ok=False)
+def test_an_unknown_collection_is_told_and_nothing_is_written(root: Path, inside: Any) -> None:
+    answer = inside("plan", "--input", "nowhere", "--json", cwd=root, ok=False)
     assert (answer.code, answer.codes) == (4, ["PST-P001"])
     assert not (root / "plans").exists()
 
 
-def test_a_decline_is_not_tried_again_and_a_child_run_takes_it_over(root: Path, prestow: Any) -> None:
+def test_a_decline_is_not_tried_again_and_a_child_run_takes_it_over(root: Path, inside: Any) -> None:
     text = pipeline("declining", ["isr", "calibrate", "coadd"], list(TYPES))
     (root / "pipeline.yaml").write_text(text.replace("5000.0", "0.0"))  # every sky is too bright
-    prestow("plan", cwd=root)
-    first = prestow("run", "--engine", "local", "--json", cwd=root).json
+    inside("plan", cwd=root)
+    first = inside("run", "--engine", "local", "--json", cwd=root).json
     assert first["counts"] == {"made": 4, "declined": 6}
-    assert prestow("run", "--engine", "local", "--json", cwd=root).json["jobs"] == 0
-    prestow("ingest", cwd=root)
-    prestow("plan", "--child-of", "declining", cwd=root)
-    child = prestow("run", "--engine", "local", "--json", cwd=root).json
+    assert inside("run", "--engine", "local", "--json", cwd=root).json["jobs"] == 0
+    inside("ingest", cwd=root)
+    inside("plan", "--child-of", "declining", cwd=root)
+    child = inside("run", "--engine", "local", "--json", cwd=root).json
     assert (child["jobs"], child["counts"]) == (0, {"reused": 10})

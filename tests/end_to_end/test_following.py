@@ -69,19 +69,19 @@ def following(out: str) -> list[str]:
     return shlex.split(last.removeprefix("next: prestow "))
 
 
-def test_three_commands_lead_from_the_coadd_to_the_frame(survey: Path, prestow: Callable[..., Any]) -> None:
-    coadd = prestow("trace", "coadd", "band=g", "detector=0", cwd=survey)
+def test_three_commands_lead_from_the_coadd_to_the_frame(survey: Path, inside: Callable[..., Any]) -> None:
+    coadd = inside("trace", "coadd", "band=g", "detector=0", cwd=survey)
     (marked,) = [line for line in coadd.out.splitlines() if "!!" in line and "─" in line]
     assert "calexp{detector=0,instrument=simcam,visit=202611010005}" in marked
     assert "!! sky" in marked
     second = following(coadd.out)
     assert second[0] == "why"
-    why = prestow(*second, cwd=survey)
+    why = inside(*second, cwd=survey)
     assert BAD in why.out
     assert not any(path.name in why.out for path in (survey / "raw").iterdir() if path.name != BAD)
     third = following(why.out)
     assert third == ["trace", "raw", "detector=0", "exposure=202611010005", "instrument=simcam", "--down"]
-    down = prestow(*third, cwd=survey)
+    down = inside(*third, cwd=survey)
     assert down.out.splitlines()[0].endswith(BAD)
     assert "coadd{band=g,detector=0,instrument=simcam}" in down.out
 
@@ -109,17 +109,17 @@ def test_it_is_found_without_the_plan_too(survey: Path, inside: Callable[..., An
     assert BAD in inside("why", *following(answer.out)[1:], cwd=root).out
 
 
-def test_a_file_alone_tells_its_parents(survey: Path, prestow: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_file_alone_tells_its_parents(survey: Path, inside: Callable[..., Any], tmp_path: Path) -> None:
     for name in ("coadd/coadd-simcam-g-00.fits", "summary/simcam/202611010001/summary-202611010001-00.json"):
         shutil.copy(survey / "store/demo" / name, tmp_path)
-    coadd = prestow("trace", "coadd-simcam-g-00.fits", cwd=tmp_path)
+    coadd = inside("trace", "coadd-simcam-g-00.fits", cwd=tmp_path)
     assert coadd.out.count("─ calexp{") == 5
     assert coadd.out.count("goes back to raw{") == 5
-    summary = prestow("trace", "summary-202611010001-00.json", "--json", cwd=tmp_path).json
+    summary = inside("trace", "summary-202611010001-00.json", "--json", cwd=tmp_path).json
     assert [p["type"] for p in summary["up"]["points"]] == ["summary", "isr"]
     assert [r["data_id"]["exposure"] for r in summary["roots"]] == [202611010001]
     for path, code in ((survey / "raw" / BAD, "PST-G011"), (tmp_path / "none.fits", "PST-G001")):
-        assert prestow("trace", path, "--json", cwd=tmp_path, ok=False).codes == [code]
+        assert inside("trace", path, "--json", cwd=tmp_path, ok=False).codes == [code]
 
 
 def restamp(source: Path, target: Path, change: Callable[[Any], Any]) -> None:
@@ -210,25 +210,25 @@ def states(answer: Any) -> dict[str, str]:
 
 
 def test_doctor_tells_what_a_kept_directory_holds(
-    kept: Path, prestow: Callable[..., Any], tmp_path: Path
+    kept: Path, inside: Callable[..., Any], tmp_path: Path
 ) -> None:
-    whole = prestow("doctor", kept, "--json", cwd=tmp_path)
+    whole = inside("doctor", kept, "--json", cwd=tmp_path)
     assert set(states(whole).values()) == {"ok"}
     repository = Path(whole.json["repository"])
     assert json.loads((repository / "manifest.json").read_text())["job"] == "calibrate-0-202611010001"
-    assert prestow("doctor", repository, "--json", cwd=tmp_path).json["job"] == "calibrate-0-202611010001"
+    assert inside("doctor", repository, "--json", cwd=tmp_path).json["job"] == "calibrate-0-202611010001"
     (given,) = [p for p in (repository / "inputs").rglob("*") if p.is_file()]
     given.chmod(0o644)
     given.write_bytes(given.read_bytes() + b" ")
     next(p for p in (repository / "outputs").rglob("*.json")).unlink()
     (repository / "outputs" / "stray.txt").write_text("mine")
-    found = prestow("doctor", kept, "--json", cwd=tmp_path, ok=False)
+    found = inside("doctor", kept, "--json", cwd=tmp_path, ok=False)
     assert found.code == 7
     assert states(found) == {
         "manifest": "ok", "repository": "ok", "input isr": "fail", "output calexp": "ok", "output summary": "warn",
         "unplanned": "fail", "quantum calibrate": "ok",
     }  # fmt: skip
-    text = prestow("doctor", kept, cwd=tmp_path, ok=False).out
+    text = inside("doctor", kept, cwd=tmp_path, ok=False).out
     assert "CHANGED" in text
     assert following(text)[0] == "debug"
 

@@ -18,10 +18,10 @@ if os.path.exists({flag!r}) and quantum.data_id["visit"] % 100 == 1:
 
 
 @pytest.fixture(scope="module")
-def lossy(tmp_path_factory: pytest.TempPathFactory, prestow: Any) -> Path:
+def lossy(tmp_path_factory: pytest.TempPathFactory, inside: Any) -> Path:
     """Three visits of one band; the first fails as long as a flag lies outside the project."""
     base = tmp_path_factory.mktemp("lossy")
-    prestow("init", "demo", cwd=base)
+    inside("init", "demo", cwd=base)
     root = base / "demo"
     for path in (root / "raw").iterdir():
         number, detector = path.stem.split("-")[2:]
@@ -35,12 +35,12 @@ def lossy(tmp_path_factory: pytest.TempPathFactory, prestow: Any) -> Path:
     text = task.read_text()
     assert text.count(head) == 1
     task.write_text(text.replace(head, body + head))
-    prestow("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
-    prestow("plan", cwd=root)
-    run = prestow("run", "--engine", "local", "--json", cwd=root, ok=False)
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("plan", cwd=root)
+    run = inside("run", "--engine", "local", "--json", cwd=root, ok=False)
     assert run.code == 10, run.err
     assert run.json["counts"] == {"made": 6, "lost": 1}
-    prestow("ingest", cwd=root)
+    inside("ingest", cwd=root)
     flag.unlink()
     return root
 
@@ -54,17 +54,15 @@ def test_the_coadd_tells_what_it_went_without(lossy: Path) -> None:
     assert header["PSTRCPE"] != header["PSTPRCP"]
 
 
-def test_the_same_command_does_not_try_again_what_is_settled(
-    lossy: Path, prestow: Callable[..., Any]
-) -> None:
-    again = prestow("run", "--engine", "local", "--json", cwd=lossy, ok=False)
+def test_the_same_command_does_not_try_again_what_is_settled(lossy: Path, inside: Callable[..., Any]) -> None:
+    again = inside("run", "--engine", "local", "--json", cwd=lossy, ok=False)
     assert (again.code, again.json["jobs"]) == (10, 0)
 
 
-def test_a_child_run_makes_exactly_what_the_loss_touched(lossy: Path, prestow: Callable[..., Any]) -> None:
-    plan = prestow("plan", "--child-of", "demo", "--json", cwd=lossy).json
+def test_a_child_run_makes_exactly_what_the_loss_touched(lossy: Path, inside: Callable[..., Any]) -> None:
+    plan = inside("plan", "--child-of", "demo", "--json", cwd=lossy).json
     assert plan["run"] == "demo+1"
-    run = prestow("run", "--engine", "local", "--json", cwd=lossy)
+    run = inside("run", "--engine", "local", "--json", cwd=lossy)
     assert run.json["counts"] == {"made": 2, "reused": 5}
     made = sorted(
         str(p.relative_to(lossy / "store/demo+1")) for p in (lossy / "store/demo+1").rglob("*") if p.is_file()
@@ -73,8 +71,8 @@ def test_a_child_run_makes_exactly_what_the_loss_touched(lossy: Path, prestow: C
     story = open_format("fits").read_story(lossy / "store/demo+1/coadd/coadd-simcam-g-00.fits")
     assert story is not None
     assert (story.planned, story.used, story.recipe) == (3, 3, story.planned_recipe)
-    prestow("ingest", cwd=lossy)
+    inside("ingest", cwd=lossy)
     with face.open(lossy) as project:
         rows = project.registry.datasets(["coadd"], ["demo+1", "demo"]).to_pylist()
     assert [row["run"] for row in rows] == ["demo+1"]
-    assert prestow("run", "--engine", "local", "--json", cwd=lossy).json["jobs"] == 0
+    assert inside("run", "--engine", "local", "--json", cwd=lossy).json["jobs"] == 0

@@ -60,9 +60,9 @@ tasks:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, prestow: Any) -> dict[str, Any]:
+def ran(tmp_path_factory: pytest.TempPathFactory, prestow: Any, inside: Any) -> dict[str, Any]:
     base = tmp_path_factory.mktemp("misbehaving")
-    prestow("init", "demo", cwd=base)
+    inside("init", "demo", cwd=base)
     root = base / "demo"
     (root / "pipeline.yaml").write_text(PIPELINE)
     (root / "tasks" / "misbehave.py").write_text(textwrap.dedent(TASK))
@@ -70,9 +70,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory, prestow: Any) -> dict[str, Any
         number, detector = path.stem.split("-")[2:]
         if int(number) > 8 or detector != "0":
             path.unlink()
-    prestow("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
     before = {p: p.read_bytes() for p in (root / "store" / "raw").rglob("*.fits")}
-    prestow("plan", cwd=root)
+    inside("plan", cwd=root)
     run = prestow("run", "--engine", "local", "--json", cwd=root, ok=False)
     return {"root": root, "run": run, "before": before}
 
@@ -94,14 +94,14 @@ def test_the_archive_is_not_changed_by_a_task_that_writes_to_its_input(ran: dict
 
 
 def test_only_what_was_made_is_taken_in_and_the_states_sum(
-    ran: dict[str, Any], prestow: Callable[..., Any]
+    ran: dict[str, Any], inside: Callable[..., Any]
 ) -> None:
     root: Path = ran["root"]
-    prestow("ingest", cwd=root)
+    inside("ingest", cwd=root)
     with face.open(root) as project:
         rows = project.registry.datasets(["isr"], ["demo"]).to_pylist()
     assert sorted(row["visit"] % 100 for row in rows) == [7, 8]
-    status = prestow("status", "--json", cwd=root).json
+    status = inside("status", "--json", cwd=root).json
     counts = status["counts"]
     assert sum(counts.values()) == status["total"] == 8
     assert (counts["made"], counts["declined"], counts["failed"]) == (2, 1, 5)

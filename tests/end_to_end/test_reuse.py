@@ -8,20 +8,20 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, prestow: Callable[..., Any]) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, inside: Callable[..., Any]) -> Path:
     """The example, run and taken in."""
     base = tmp_path_factory.mktemp("reuse")
-    prestow("init", "demo", cwd=base)
+    inside("init", "demo", cwd=base)
     root = base / "demo"
     for path in (root / "raw").iterdir():
         number, detector = path.stem.split("-")[2:]
         if int(number) not in (1, 3, 5) or detector != "0":
             path.unlink()
-    prestow("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
-    prestow("plan", cwd=root)
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("plan", cwd=root)
     (base / "first").write_text(next(p.name for p in (root / "plans").iterdir() if p.name != "latest"))
-    prestow("run", "--engine", "local", cwd=root)
-    prestow("ingest", cwd=root)
+    inside("run", "--engine", "local", cwd=root)
+    inside("ingest", cwd=root)
     return root
 
 

@@ -13,16 +13,16 @@ import prestow as face
 
 @pytest.fixture(scope="module")
 def done(
-    tmp_path_factory: pytest.TempPathFactory, prestow: Any, small: Callable[[Path], Path]
+    tmp_path_factory: pytest.TempPathFactory, prestow: Any, inside: Any, small: Callable[[Path], Path]
 ) -> dict[str, Any]:
     """One project taken along the whole line, with a copy from before its outputs were taken in."""
     base = tmp_path_factory.mktemp("line")
-    prestow("init", "demo", cwd=base)
+    inside("init", "demo", cwd=base)
     root = small(base / "demo")
     answers = {
         "raw": prestow("ingest", "--raw", "raw", "--instrument", "simcam", "--json", cwd=root).json,
         "plan": prestow("plan", "--json", cwd=root).json,
-        "files": prestow("show", "--files", cwd=root).out.split(),
+        "files": inside("show", "--files", cwd=root).out.split(),
         "run": prestow("run", "--engine", "local", "--json", cwd=root).json,
     }
     shutil.copytree(root, base / "copy", symlinks=True)
@@ -73,7 +73,7 @@ def test_the_plan_is_the_same_elsewhere_with_files_taken_in_otherwise(
     root = small(tmp_path / "elsewhere")
     files = sorted((root / "raw").iterdir(), reverse=True)
     inside("ingest", "--raw", files[0], "--instrument", "simcam", cwd=root)
-    prestow("register", "--raw", *files, "--instrument", "simcam", "--transfer", "in-place", cwd=root)
+    inside("register", "--raw", *files, "--instrument", "simcam", "--transfer", "in-place", cwd=root)
     env = {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": other_locale}
     made = prestow("plan", "--json", "-C", root, cwd=tmp_path, env=env).json
     assert made["plan"] == done["plan"]["plan"]

@@ -21,7 +21,8 @@ import sqlalchemy  # noqa: F401
 import prestow.formats.fits
 import prestow.formats.json
 import prestow.registry.upgrading  # noqa: F401
-from prestow.ingest import outputs
+from prestow.ingest import ingest_raw, outputs
+from prestow.instruments import load_instrument
 from prestow.naming.universe import load_universe
 from prestow.registry import Registry
 from prestow.registry.database import SQLite
@@ -34,6 +35,7 @@ with contextlib.suppress(ImportError):
 CALLS = ("read", "size", "digest", "fetch", "create", "put_if_absent", "move", "delete", "walk", "walk_names")
 ACTS = ("rename", "link", "unlink", "mkdir", "rmdir", "chmod", "fsync", "fchmod", "write")
 UNIVERSE = load_universe()
+CAMERA = load_instrument("simcam")
 
 
 class Steps:
@@ -86,7 +88,17 @@ def watch(steps):
         database._cursor = steps.before(database._cursor)
 
 
+def ingest_frames(task, steps):
+    with Registry.open(task["url"], UNIVERSE, create=True) as registry:
+        steps.step()
+        report = ingest_raw([task["raw"]], CAMERA, registry, FileStore(task["uri"]))
+    steps.step()
+    return {"added": report.added, "problems": []}
+
+
 def ingest(task, steps):
+    if task["raw"] is not None:
+        return ingest_frames(task, steps)
     outputs.BATCH, outputs.PORTION = task["batch"], max(task["batch"] // 3, 1)
     with Registry.open(task["url"], UNIVERSE, create=True) as registry:
         steps.step()

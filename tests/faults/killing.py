@@ -115,10 +115,13 @@ class Children:
         self.process.wait()
         self.process.stdout.close()
 
-    def ingest(self, url, root, *, step=None, after=None, processes=1, level="full", batch=60):
-        """Ingest in a child, which dies before a step, or so many seconds after it was reached. Gives exit code, steps, seconds."""
+    def ingest(self, url, root, *, step=None, after=None, processes=1, level="full", batch=60, raw=None):
+        """Ingest in a child, which dies before a step, or so many seconds after it was reached. Gives exit code, steps, seconds.
+
+        With ``raw`` it takes in the raw files of that directory, else the outputs in the store.
+        """
         task = {"url": url, "uri": f"file://{root}", "step": step, "after": after, "processes": processes,
-                "level": level, "batch": batch}  # fmt: skip
+                "level": level, "batch": batch, "raw": raw}  # fmt: skip
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

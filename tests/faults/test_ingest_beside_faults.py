@@ -27,7 +27,7 @@ spec.loader.exec_module(killing)
 RUN, comparable = killing.RUN, killing.comparable
 
 UNIVERSE = load_universe()
-MANY = 20_000 if killing.FULL else 1000
+MANY, BATCHES = (20_000, 20) if killing.FULL else (400, 10)
 
 INGEST = """
 import sys
@@ -296,7 +296,7 @@ def test_a_file_that_changes_between_list_and_read_is_refused_with_its_quantum_a
 
 
 def test_two_who_take_in_the_same_at_once_take_it_in_once(made, store, registry_url, tmp_path):
-    two = [begun(registry_url, store.uri, number=5) for _ in range(2)]
+    two = [begun(registry_url, store.uri, number=10) for _ in range(2)]
     for process in two:
         go(process)
     told = [ended(process) for process in two]
@@ -416,7 +416,14 @@ def test_eight_processes_take_in_many_files_nothing_lost_and_nothing_double(many
     """All of them take in all of it at once; one is killed on the way."""
     store, files = many
     Registry.open(registry_url, UNIVERSE, create=True).close()
-    words = [sys.executable, "-c", EIGHT, registry_url, store.uri.removeprefix("file://"), str(MANY // 20)]
+    words = [
+        sys.executable,
+        "-c",
+        EIGHT,
+        registry_url,
+        store.uri.removeprefix("file://"),
+        str(MANY // BATCHES),
+    ]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     told = sorted(tuple(map(int, line.split())) for line in done.stdout.splitlines())
     assert told[0] == (-signal.SIGKILL, 0)

@@ -1,7 +1,7 @@
 """Ingest killed at random moments and at its own steps, on each database; then again: all is as if nothing had been.
 
 `make faults` kills an ingest of 500 outputs at 310 points on each database, and one of 20 outputs before every
-single step; `make test` a seeded 40 of them.
+single step; `make test` one of 150 outputs, in smaller batches, at a seeded 40 of them.
 """
 
 import importlib.util
@@ -25,8 +25,8 @@ spec.loader.exec_module(killing)
 
 UNIVERSE = load_universe()
 SEED = 20251121
-AT_ONCE = 2
 TIMES, STEPS = (160, 150) if killing.FULL else (10, 10)  # on each database
+OUTPUTS, BATCH = (500, 60) if killing.FULL else (150, 20)  # so that it is of as many batches
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +35,23 @@ def place():
         yield directory
 
 
+@pytest.fixture(scope="module")
+def servers():
+    """Two that fork ingests: each costs its imports."""
+    with killing.Children() as first, killing.Children() as second:
+        yield first, second
+
+
 class Undisturbed:
     """A campaign, and what an ingest that nobody disturbs makes of it."""
 
-    def __init__(self, root, outputs):
+    def __init__(self, root, outputs, children):
         self.root = root
         self.receipts = killing.produce(open_store(f"file://{root}/pristine"), outputs)
         killing.copied(f"{root}/pristine", f"{root}/once")
         Registry.open(f"sqlite:///{root}/empty.db", UNIVERSE, create=True).close()
         shutil.copy(f"{root}/empty.db", f"{root}/once.db")
-        with killing.Children() as children:
-            done = children.ingest(f"sqlite:///{root}/once.db", f"{root}/once")
+        done = children.ingest(f"sqlite:///{root}/once.db", f"{root}/once")
         assert (done["code"], done["problems"]) == (0, [])
         assert done["added"] == len(killing.made(self.receipts))
         self.tree = killing.tree(f"{root}/once")
@@ -54,13 +60,13 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def large(place):
-    return Undisturbed(f"{place}/large", 500)
+def large(place, servers):
+    return Undisturbed(f"{place}/large", OUTPUTS, servers[0])
 
 
 @pytest.fixture(scope="module")
-def small(place):
-    return Undisturbed(f"{place}/small", 20)
+def small(place, servers):
+    return Undisturbed(f"{place}/small", 20, servers[0])
 
 
 def check(undisturbed, url, store, trial):
@@ -72,7 +78,7 @@ def check(undisturbed, url, store, trial):
     assert killing.tree(store) == undisturbed.tree, trial
 
 
-def killed_and_again(undisturbed, place, opened, trials, **how):
+def killed_and_again(servers, undisturbed, place, opened, trials, **how):
     """Kill one ingest at each point, give the same command again, and look. Gives how many were killed."""
     idle = SimpleQueue()
 
@@ -93,9 +99,9 @@ def killed_and_again(undisturbed, place, opened, trials, **how):
         assert first["code"] in (0, -signal.SIGKILL), (point, first)
         return first["code"] != 0
 
-    with killing.Children() as first, killing.Children() as second, ThreadPoolExecutor(AT_ONCE) as pool:
-        idle.put(first)
-        idle.put(second)
+    for server in servers:
+        idle.put(server)
+    with ThreadPoolExecutor(len(servers)) as pool:
         return sum(pool.map(one, enumerate(trials)))
 
 
@@ -116,15 +122,15 @@ def dialect(request):
 
 
 @pytest.fixture(scope="module")
-def whole(large, dialect, tmp_path_factory):
+def whole(large, dialect, servers, tmp_path_factory):
     """How long an undisturbed ingest takes on this database, and of how many steps it is."""
     root = tmp_path_factory.mktemp(dialect)
     killing.copied(f"{large.root}/pristine", root / "store")
-    with ready(dialect, large)(root, "whole") as url, killing.Children() as children:
-        return children.ingest(url, root / "store")
+    with ready(dialect, large)(root, "whole") as url:
+        return servers[0].ingest(url, root / "store", batch=BATCH)
 
 
-def test_killed_at_random_moments(large, dialect, whole, tmp_path_factory):
+def test_killed_at_random_moments(servers, large, dialect, whole, tmp_path_factory):
     chance = random.Random(SEED)
     width = whole["steps"] / TIMES
     moments = [  # anywhere within a step, or within some of those that follow
@@ -132,36 +138,36 @@ def test_killed_at_random_moments(large, dialect, whole, tmp_path_factory):
         for n in range(TIMES)
     ]
     with killing.in_memory() as place:
-        killed = killed_and_again(large, place, ready(dialect, large), moments)
+        killed = killed_and_again(servers, large, place, ready(dialect, large), moments, batch=BATCH)
     assert killed >= TIMES // 2
 
 
-def test_killed_before_its_own_steps(large, dialect, whole):
+def test_killed_before_its_own_steps(servers, large, dialect, whole):
     chance = random.Random(SEED + 1)
     width = whole["steps"] / STEPS
     points = [{"step": int(width * (n + chance.random()))} for n in range(STEPS)]
     with killing.in_memory() as place:
-        assert killed_and_again(large, place, ready(dialect, large), points) == STEPS
+        assert killed_and_again(servers, large, place, ready(dialect, large), points, batch=BATCH) == STEPS
 
 
 @pytest.mark.skipif(not killing.FULL, reason="all steps: make faults")
 @pytest.mark.parametrize("making", [True, False], ids=["making the registry", "all else"])
-def test_killed_before_every_single_step(small, dialect, making):
+def test_killed_before_every_single_step(servers, small, dialect, making):
     opens = {True: lambda where, name: fresh(dialect, where, name), False: ready(dialect, small)}
     how, steps = {"batch": 6}, {}
     for new, opened in opens.items():
-        with killing.in_memory() as place, killing.Children() as children, opened(place, "whole") as url:
+        with killing.in_memory() as place, opened(place, "whole") as url:
             killing.copied(f"{small.root}/pristine", f"{place}/whole")
-            steps[new] = children.ingest(url, f"{place}/whole", **how)["steps"]
+            steps[new] = servers[0].ingest(url, f"{place}/whole", **how)["steps"]
     with killing.in_memory() as place:
         wanted = steps[True] - steps[False] + 10 if making else steps[False]
         points = [{"step": n} for n in range(wanted)]
-        assert killed_and_again(small, place, opens[making], points, **how) == wanted
+        assert killed_and_again(servers, small, place, opens[making], points, **how) == wanted
     assert making or wanted > 300
 
 
 @pytest.mark.skipif(not killing.FULL, reason="with processes of its own: make faults")
-def test_killed_with_processes_that_verify(large, dialect):
+def test_killed_with_processes_that_verify(servers, large, dialect):
     moments = [{"step": 8 * n, "after": 0.01 * (n % 3)} for n in range(20)]
     with killing.in_memory() as place:
-        assert killed_and_again(large, place, ready(dialect, large), moments, processes=2) > 0
+        assert killed_and_again(servers, large, place, ready(dialect, large), moments, processes=2) > 0

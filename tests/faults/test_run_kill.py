@@ -28,9 +28,9 @@ from prestow.testing.campaigns import Campaign  # noqa: E402
 pytestmark = [pytest.mark.dask, pytest.mark.slow]
 
 FULL = os.environ.get("PRESTOW_FAULTS") == "full"
-RUNS = 14 if FULL else 2
+RUNS = 14 if FULL else 1
 WORKERS = 8 if FULL else 1
-VISITS = 8
+VISITS = 8 if FULL else 5
 QUANTA = 2 * VISITS + 1
 
 # No guard of __main__ on purpose: workers must not run a user's script again.
@@ -38,7 +38,7 @@ COMMAND = """
 import json, sys
 from prestow.engines import open_engine
 from prestow.testing.campaigns import Campaign
-campaign = Campaign(sys.argv[1], visits=8)
+campaign = Campaign(sys.argv[1], visits=int(sys.argv[2]))
 result = campaign.run(open_engine("dask", workers=2))
 print(json.dumps({"plan": result.plan, "counts": result.counts, "exit": int(result.exit_code), "lost": result.worker_losses}))
 """
@@ -63,7 +63,9 @@ def start(directory: Path) -> subprocess.Popen[bytes]:
     script = directory / "run script.py"
     script.write_text(COMMAND)
     return subprocess.Popen(
-        [sys.executable, str(script), str(directory)], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, str(script), str(directory), str(VISITS)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
 
 

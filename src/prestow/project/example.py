@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import random
@@ -98,19 +99,21 @@ def _raw_files() -> Iterator[tuple[PurePosixPath, bytes]]:
             )
 
 
+@functools.cache
+def _starlight() -> tuple[float, ...]:
+    stars = [(8.0, 9.5, 4000.0), (21.3, 12.0, 2000.0), (14.7, 24.2, 1000.0)]
+    return tuple(
+        sum(flux * math.exp(-((x - sx) ** 2 + (y - sy) ** 2) / 4) / (4 * math.pi) for sx, sy, flux in stars)
+        for y in range(SIDE)
+        for x in range(SIDE)
+    )
+
+
 def _raw_frame(number: int, detector: int) -> bytes:
     # The same three stars in each frame, on a sky that differs between frames, with noise.
     noise = random.Random(number * 100 + detector)  # noqa: S311 - pixels, not secrets
     sky = 200 + 10 * number
-    stars = [(8.0, 9.5, 4000.0), (21.3, 12.0, 2000.0), (14.7, 24.2, 1000.0)]
-    pixels = []
-    for y in range(SIDE):
-        for x in range(SIDE):
-            light = sum(
-                flux * math.exp(-((x - sx) ** 2 + (y - sy) ** 2) / 4) / (4 * math.pi)
-                for sx, sy, flux in stars
-            )
-            pixels.append(round(1000 + sky + light + noise.gauss(0, 10)))
+    pixels = [round(1000 + sky + light + noise.gauss(0, 10)) for light in _starlight()]
     begin = f"2026-11-02T0{number // 2}:{number % 2 * 30:02d}:00.000"
     cards: dict[str, str | float | bool] = {
         "SIMPLE": True,
