@@ -223,6 +223,8 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-E007": ("an input that nobody makes", Exit.REFUSED),
     "PST-E008": ("jobs wait for each other, or for none that is there", Exit.REFUSED),
     "PST-E009": ("there is nothing to hand over", Exit.REFUSED),
+    "PST-E050": ("nobody says where products land", Exit.CONFIGURATION),
+    "PST-E051": ("an input that cannot be put into a tar", Exit.REFUSED),
     "PST-E060": ("a name that is also a directory of another", Exit.REFUSED),
     "PST-E061": ("names that are one where all lie together", Exit.REFUSED),
     "PST-E062": ("a size or digest that is none", Exit.REFUSED),
