@@ -374,7 +374,9 @@ def clean(store: Store, *, runs: Iterable[str] = ()) -> tuple[str, ...]:
     if not asides and not landed:
         return ()
     attempts = {name: name.split("/")[1:3] for name in asides}
-    attempts |= {n: n.rsplit("/", 1)[-1].split(".")[:2] for n, _ in landed if n.split("/")[3:4] == [TAKEN]}
+    attempts |= {
+        n: [n.rsplit("/", 1)[-1].split(".")[0], ""] for n, _ in landed if n.split("/")[3:4] == [TAKEN]
+    }
     rest = [(name, size) for name, size in landed if name not in attempts]
     owners = {name: quantum for name, size in rest if (quantum := _owner(store, name, size))}
     wanted = {quantum for quantum, _ in attempts.values()} | {*owners.values()}
@@ -453,7 +455,7 @@ def _path_of_landed(name: str) -> str:
 
 
 def _spare(store: Store, receipt: Receipt, attempt: str, name: str) -> bool:
-    if receipt.state != "made" or receipt.attempt != attempt:
+    if receipt.state != "made" or (attempt and receipt.attempt != attempt):
         return True
     mine = next((o for o in receipt.outputs if o.aside == name), None)
     return mine is None or verifies(store, mine.path, mine)

@@ -18,10 +18,11 @@ import pytest
 
 from prestow import commit, packs
 from prestow.errors import ObjectNotFoundError, Problem
-from prestow.ingest import packing
+from prestow.ingest import landing, packing
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput
 from prestow.stores import Put
 from prestow.stores.memory import MemoryStore
+from prestow.tombstone import tombstone_of
 
 QUANTA = (0, 1)  # the second reads what the first makes
 IDS = ("00000000-0000-5000-8000-000000000000", "11111111-0000-5000-8000-000000000000")
@@ -277,7 +278,110 @@ def packer(store, mutants):
     return "done"
 
 
+def engine(store, who, n, order):
+    """An engine that lands one execution of a job in a folder of submission n, over whatever is there.
+
+    The consumer was made from what the same execution made: engines know nothing of commits.
+    """
+    folder = commit.landing_name("plan", n)
+    data = product(who, 0, hashlib.sha256(b"raw").hexdigest()[:4])
+    claims = [made(who, 0, data, "")]
+    files = [data, product(who, 1, hashlib.sha256(data).hexdigest()[:4])]
+    claims.append(made(who, 1, files[1], claims[0].outputs[0].sha256))
+    if who == "Z":  # lost in its last try, with tombstones
+        claims = [replace(paper(0, "lost"), attempt=who), replace(paper(1, "blocked"), attempt=who)]
+        files = [tombstone_of(claim, f"d{q}", "t", {}).to_json().encode() for q, claim in enumerate(claims)]
+    for kind, q in order:
+        name, content = PLANNED[q], files[q]
+        if kind == "claim":
+            outputs = tuple(replace(o, aside=None) for o in claims[q].outputs)
+            name, content = NAMES[q], replace(claims[q], outputs=outputs).to_json().encode()
+        store.create(f"{folder}/{name}", content)
+    return "landed"
+
+
+CLAIM_LAST = (("file", 0), ("claim", 0), ("file", 1), ("claim", 1))
+CLAIMS_FIRST = (("claim", 0), ("claim", 1), ("file", 0), ("file", 1))
+ONE = (("claim", 0), ("file", 0))
+
+
+class Careless(landing._Lander):
+    """Takes claims at their word."""
+
+    def _take(self, claim):
+        outputs = list(claim.outputs)
+        for k, output in enumerate(outputs):
+            aside = self.folder.aside(claim, k, next(self._names))
+            try:
+                self.store.move(self.folder.place(output.path), aside)
+            except ObjectNotFoundError:
+                return [Problem("PST-I040", "not there")]
+            outputs[k] = replace(output, aside=aside)
+        return landing._Taken(tuple(outputs))
+
+
+class Direct(landing._Lander):
+    """Moves what was landed to its planned name, and commits then."""
+
+    def _take(self, claim):
+        told = super()._take(claim)
+        for output in getattr(told, "outputs", ()):
+            self.store.move(output.aside, output.path)
+        return told
+
+
+class Orphaning(landing._Lander):
+    """Commits a child whatever became of its parent."""
+
+    def _read_otherwise(self, claim, *, last):
+        return []
+
+
+class Staying(landing._Lander):
+    """Lets what landed be the aside, where the engine may write over it."""
+
+    def _taken(self, claim, k, landed, stamp):
+        return landed
+
+
+class Shared(landing._Lander):
+    """Takes to names that all landers use."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._names = iter(["same"] * 99)
+
+
+LANDERS = {
+    "a landing is committed without a look at its digests": Careless,
+    "promoted to the planned name before the receipt": Direct,
+    "a child is committed with another parent's digest": Orphaning,
+    "an aside that the engine knows": Staying,
+    "an aside that two landers use": Shared,
+}
+
+
+def lander(store, who, n, mutants):
+    """Commit what has landed, with the real code."""
+    real = landing._Lander
+    try:
+        landing._Lander = next((LANDERS[m] for m in mutants if m in LANDERS), real)
+        landed = landing.land(store, "plan", n, threads=1, token=who)
+    finally:
+        landing._Lander = real
+    return f"committed {landed.committed}"
+
+
 ACTORS = {
+    "X": lambda s, m: engine(s, "X", 1, CLAIM_LAST),
+    "Y": lambda s, m: engine(s, "Y", 1, CLAIMS_FIRST),
+    "x": lambda s, m: engine(s, "X", 1, ONE),
+    "y": lambda s, m: engine(s, "Y", 1, ONE[::-1]),
+    "Z": lambda s, m: engine(s, "Z", 2, CLAIMS_FIRST),
+    "W": lambda s, m: engine(s, "W", 2, CLAIMS_FIRST),
+    "L": lambda s, m: lander(s, "L", 1, m),
+    "M": lambda s, m: lander(s, "M", 1, m),
+    "N": lambda s, m: lander(s, "N", 2, m),
     "A": lambda s, m: attempt(s, "A", m),
     "B": lambda s, m: attempt(s, "B", m),
     "R": sealer,
@@ -541,6 +645,17 @@ CONFIGURATIONS = {  # and whether acknowledgements may be lost
     "APC": False,
     "ABP": False,
     "APQ": False,
+    # landings: one execution, two in one folder, a late one in another folder, with all that goes on beside them
+    "xLR": True,
+    "xLP": True,
+    "xLM": False,
+    "xyLC": False,
+    "XRL": True,
+    "XLC": False,
+    "XLI": False,
+    "AXL": False,
+    "XGLR": False,
+    "XZLN": False,
 }
 
 MUTANTS = {
@@ -556,6 +671,11 @@ MUTANTS = {
     "a late attempt looks for no pack": ("ARPG",),
     "a single file counts before a pack": ("ARPG",),
     "single files go before packs count": ("AP",),
+    "a landing is committed without a look at its digests": ("xyL",),
+    "promoted to the planned name before the receipt": ("xL",),
+    "a child is committed with another parent's digest": ("AXL",),
+    "an aside that the engine knows": ("xyL",),
+    "an aside that two landers use": ("xyLM",),
 }
 
 
@@ -572,7 +692,7 @@ def test_every_mutant_is_convicted(mutant):
     broken = {mutant, "direct put"} if mutant == "ingest without receipts" else {mutant}
 
     found = [
-        Explorer(who, frozenset(broken), lost_acknowledgements="P" not in who)
+        Explorer(who, frozenset(broken), lost_acknowledgements=not {"P", "L"} & set(who))
         .run(until_convicted=mutant != "ingest without receipts")
         .violations
         for who in MUTANTS[mutant]

@@ -14,11 +14,12 @@ what cannot be committed stays in the folder and is named.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import count, groupby, islice
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from prestow.commit import (
@@ -31,7 +32,7 @@ from prestow.commit import (
     settle,
 )
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
-from prestow.ingest.landing_folder import Folder, make_durable, stamp_of
+from prestow.ingest.landing_folder import Folder, make_durable, stamp_of, stone_in
 from prestow.ingest.landing_parents import Parents, Producers
 from prestow.ingest.ordering import Order, task_of
 from prestow.manifest import REPORT_SCHEMA, Receipt, ReceiptOutput
@@ -39,7 +40,7 @@ from prestow.node.differing import put_difference
 from prestow.node.outcome import in_words, put_report
 from prestow.stores import Store, Walkable, check_name
 from prestow.stores.ahead import THREADS, ahead
-from prestow.tombstone import LARGEST, read_tombstone
+from prestow.tombstone import LARGEST
 
 if TYPE_CHECKING:
     from typing import Any
@@ -106,6 +107,7 @@ def land(
     producers: Producers | None = None,
     threads: int = THREADS,
     progress: Callable[[int, int], object] | None = None,
+    token: str = "",
 ) -> Landed:
     """Commit what has landed of a submission.
 
@@ -122,6 +124,8 @@ def land(
         How many quanta are committed at the same time; they wait for the store.
     progress : callable, optional
         Told how many claims of how many were looked at.
+    token : str, optional
+        What nobody else calls itself who does this now; drawn by lot.
 
     Raises
     ------
@@ -133,7 +137,7 @@ def land(
         raise StoreError(Problem("PST-R001", "this store cannot be listed", store.uri))
     folder = Folder(store, plan, submission)
     names = folder.claims()
-    lander = _Lander(folder, Parents(folder, names, producers), plan)
+    lander = _Lander(folder, Parents(folder, names, producers), plan, token or os.urandom(8).hex())
     tally, settled, findings = Counter[str](), set[str](), list[Problem]()
     waiting = list(Order(cast("Store", folder), names).names()) if names else []
     last, done = False, 0
@@ -177,11 +181,12 @@ class _Told:
 class _Lander:
     """Commits claims of one folder, one by one; several threads may."""
 
-    def __init__(self, folder: Folder, parents: Parents, plan: str) -> None:
+    def __init__(self, folder: Folder, parents: Parents, plan: str, token: str) -> None:
         self.folder = folder
         self.store = folder.store
         self.parents = parents
         self.plan = plan
+        self._names = (f"{token}-{n}" for n in count())
 
     def claim(self, name: str) -> Receipt | Problem | None:
         """Read a claim; None if it is gone: then somebody else has committed it."""
@@ -285,45 +290,55 @@ class _Lander:
         return _Told("refused", tuple(problems))
 
     def _take(self, claim: Receipt) -> _Taken | list[Problem]:
-        """Verify all files of a claim, then take them out of the engine's reach; or say what is wrong."""
+        """Verify all files of a claim, then take them out of the engine's reach; or say what is wrong.
+
+        Each name to which something is taken is used once: what was verified there stays so until it is promoted.
+        """
+        told = self._take_what_is_seen(claim)
+        if isinstance(told, _Taken):
+            return told
+        self.folder.look(claim)  # another may have been faster
+        return self._take_what_is_seen(claim)
+
+    def _take_what_is_seen(self, claim: Receipt) -> _Taken | list[Problem]:
         problems: list[Problem] = []
-        found: list[tuple[str, str, object]] = []
+        found: dict[int, tuple[str, object]] = {}
         outputs = list(claim.outputs)
-        for k, output in enumerate(claim.outputs):
+        for k, output in enumerate(outputs):
             if output.state != "made":
                 continue
-            taken, landed = self.folder.taken(claim, k), self.folder.place(output.path)
-            outputs[k] = replace(output, aside=taken)
-            wrong: tuple[int, str] | None = None
-            for name in (taken, landed, taken):  # another may take it between the first look and the second
+            landed, wrong = self.folder.place(output.path), None
+            for name in (*self.folder.taken(claim, k), landed):
                 stamp = stamp_of(self.store, name)
                 got = self.store.digest(name)
                 if got == (output.size, output.sha256):
-                    found.append((name, taken, stamp))
+                    found[k] = name, stamp
                     break
-                wrong = wrong or got
+                wrong = got
             else:
                 problems.append(self._wrong(claim, output, landed, wrong))
-        if problems:
-            return problems
-        for name, taken, stamp in found:
-            if name != taken and not self._taken(name, taken, stamp):
-                what = f"{name} was written again while it was looked at"
+        for k, (name, stamp) in found.items() if not problems else ():
+            output, landed = outputs[k], self.folder.place(outputs[k].path)
+            taken = name if name != landed else self._taken(claim, k, landed, stamp)
+            if taken is None:
+                what = f"{output.path} landed again while it was looked at"
                 fix = "prestow ingest, once the workflow is over"
                 problems.append(Problem("PST-I041", what, in_words(claim.task, claim.data_id), fix))
+            outputs[k] = replace(output, aside=taken)
         return problems or _Taken(tuple(outputs))
 
-    def _taken(self, landed: str, taken: str, stamp: object) -> bool:
+    def _taken(self, claim: Receipt, k: int, landed: str, stamp: object) -> str | None:
+        """Take one file that was verified; None if another one was there by then."""
+        taken, output = self.folder.aside(claim, k, next(self._names)), claim.outputs[k]
         try:
             make_durable(self.store, landed)
             self.store.move(landed, taken)
         except (ObjectNotFoundError, FileNotFoundError):
-            return stamp_of(self.store, taken) == stamp
-        if stamp_of(self.store, taken) == stamp:
-            return True
-        if self.store.size(landed) is None:
-            self.store.move(taken, landed)
-        return False
+            return None
+        self.folder.note(taken)
+        if stamp_of(self.store, taken) == stamp or self.store.digest(taken) == (output.size, output.sha256):
+            return taken
+        return None
 
     def _wrong(
         self, claim: Receipt, output: ReceiptOutput, landed: str, got: tuple[int, str] | None
@@ -332,12 +347,7 @@ class _Lander:
         fix = "prestow ingest again once the workflow is over, or submit again what remains"
         if got is None:
             return Problem("PST-I040", f"{output.path} has not landed", where, fix)
-        stone = None
-        if got[0] < LARGEST:
-            try:
-                stone = read_tombstone(self.store.read(landed))
-            except ObjectNotFoundError:
-                stone = None
+        stone = stone_in(self.store, landed) if got[0] < LARGEST else None
         if stone is not None:
             what = f"a tombstone of another execution ({stone.state}) landed as {output.path}"
         elif got[0] != output.size:
@@ -397,10 +407,7 @@ def _sweep(folder: Folder, settled: set[str]) -> None:
     for name, size in list(folder.others()):
         if size >= LARGEST:
             continue
-        try:
-            stone = read_tombstone(folder.store.read(name))
-        except ObjectNotFoundError:
-            continue
+        stone = stone_in(folder.store, name)
         if stone is not None and stone.quantum in settled:
             folder.store.delete(name)
 

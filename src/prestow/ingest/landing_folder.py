@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 
 from prestow.commit import TAKEN, landing_name
-from prestow.errors import PrestowError
+from prestow.errors import ObjectNotFoundError, PrestowError
 from prestow.manifest import Receipt
 from prestow.model.flat import flat_name, flat_path
 from prestow.packs import RECEIPTS
 from prestow.stores import Linkable, Store, Walkable, names_below
+from prestow.tombstone import Tombstone, read_tombstone
 
 FLAT = flat_name(f"{RECEIPTS}/")
 
@@ -26,6 +27,7 @@ class Folder:
         self.uri = store.uri
         self.prefix = landing_name(plan, submission)
         self._flat = False
+        self._taken: dict[str, list[str]] = {}
 
     def claims(self) -> list[str]:
         """Give the names of all claims that have landed, sorted: those of the receipts they would be."""
@@ -33,7 +35,9 @@ class Folder:
         tree, flat = [], []
         for name in names_below(self.store, self.prefix):
             own = name[len(self.prefix) + 1 :]
-            if own.startswith(f"{RECEIPTS}/") and own.endswith(".json"):
+            if own.startswith(f"{TAKEN}/"):
+                self.note(name)
+            elif own.startswith(f"{RECEIPTS}/") and own.endswith(".json"):
                 tree.append(own)
             elif own.startswith(FLAT) and own.endswith(".json"):
                 try:
@@ -47,9 +51,25 @@ class Folder:
         """Give the name in the store under which something landed."""
         return f"{self.prefix}/{flat_name(name) if self._flat else name}"
 
-    def taken(self, claim: Receipt, k: int) -> str:
-        """Give the name in the store to which the k-th output of a claim is taken: its aside."""
-        return f"{self.prefix}/{TAKEN}/{claim.quantum[:2]}/{claim.quantum}.{claim.attempt}.{k}"
+    def aside(self, claim: Receipt, k: int, token: str) -> str:
+        """Give the name in the store to which the k-th output of a claim is taken, under a fresh token."""
+        return f"{self.prefix}/{TAKEN}/{claim.quantum[:2]}/{claim.quantum}.{k}.{token}"
+
+    def taken(self, claim: Receipt, k: int) -> list[str]:
+        """Give the names to which the k-th output of a quantum was taken, by whom ever, as far as was seen."""
+        return self._taken.get(f"{claim.quantum}.{k}", [])
+
+    def look(self, claim: Receipt) -> None:
+        """See what others have taken of a quantum since."""
+        assert isinstance(self.store, Walkable)
+        for name in names_below(self.store, f"{self.prefix}/{TAKEN}/{claim.quantum[:2]}"):
+            self.note(name)
+
+    def note(self, name: str) -> None:
+        """Note that something was taken to a name."""
+        known = self._taken.setdefault(name.rsplit("/", 1)[-1].rpartition(".")[0], [])
+        if name not in known:
+            known.append(name)
 
     def read(self, name: str) -> bytes:
         """Give the bytes that landed under a name."""
@@ -88,6 +108,14 @@ def run_of_landing(store: Store, plan: str, submission: int) -> str | None:
             if own.startswith(f"{RECEIPTS}/"):
                 return own.split("/")[1]
     return None
+
+
+def stone_in(store: Store, name: str) -> Tombstone | None:
+    """Give the tombstone that lies at a name in the store, if one does."""
+    try:
+        return read_tombstone(store.read(name))
+    except ObjectNotFoundError:
+        return None
 
 
 def make_durable(store: Store, name: str) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 
 from prestow.commit import each_receipt, read_receipt, receipt_names
-from prestow.ingest.landing_folder import Folder
+from prestow.ingest.landing_folder import Folder, stone_in
 from prestow.manifest import Receipt, ReceiptInput
-from prestow.tombstone import LARGEST, read_tombstone
+from prestow.tombstone import LARGEST
 
 Producers = Callable[[Collection[str]], Mapping[str, str]]
 """Gives the receipts' names of those who make some datasets, by dataset id, as far as it knows them."""
@@ -68,7 +68,7 @@ class Parents:
         quanta = {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in receipt_names(store, run)}
         quanta |= {name.rsplit("/", 1)[-1].removesuffix(".json"): name for name in self._claims}
         for name, size in self._folder.others():
-            stone = read_tombstone(store.read(name)) if size < LARGEST else None
+            stone = stone_in(store, name) if size < LARGEST else None
             if stone is not None and stone.quantum in quanta:
                 self._names[stone.dataset] = quanta[stone.quantum]
 
