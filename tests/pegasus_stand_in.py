@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -71,6 +72,7 @@ def plan(arguments: list[str], says: str) -> int:
     submit.mkdir(parents=True)
     (submit / "braindump.yml").write_text('root_wf_uuid: "00000000-0000-0000-0000-000000000001"\n')
     (submit / "emission.txt").write_text(os.getcwd())
+    (submit / "output.txt").write_text(options.get("--output-dir", ""))
     return 0
 
 
@@ -79,13 +81,22 @@ def run(submit: Path, *, breaks_off: bool) -> int:
 
     shim = Shim(Path((submit / "emission.txt").read_text()), submit / "work")
     shim.run()
-    jobs = [job["id"] for job in json.loads((shim.emission / "workflow.yml").read_text())["jobs"]]
+    workflow = json.loads((shim.emission / "workflow.yml").read_text())["jobs"]
+    jobs = [job["id"] for job in workflow]
+    output = (submit / "output.txt").read_text()
+    staged = [use["lfn"] for job in workflow for use in job["uses"] if use.get("stageOut")]
+    for name in staged if output else ():
+        if (shim.work / "made" / name).is_file():
+            (Path(output) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(shim.work / "made" / name, Path(output) / name)
     leave(submit, jobs, shim.codes, shim.logs, ended=not breaks_off)
     record_files(submit, shim.work / "made")
     return 0
 
 
-def leave(submit: Path, jobs: list[str], codes: dict[str, int], logs: dict[str, str], *, ended: bool = True) -> None:
+def leave(
+    submit: Path, jobs: list[str], codes: dict[str, int], logs: dict[str, str], *, ended: bool = True
+) -> None:
     """Leave the papers of jobs that ended with these codes and said this; those without a code never began."""
     lines = [f"{BEGAN} INTERNAL *** MONITORD_STARTED ***", f"{BEGAN} INTERNAL *** DAGMAN_STARTED 7.0 ***"]
     place = submit / "00" / "00"
@@ -101,7 +112,9 @@ def leave(submit: Path, jobs: list[str], codes: dict[str, int], logs: dict[str, 
         good = code == 0
         (place / f"{node}.out.000").write_text(kickstart(logs[job], code))
         (place / f"{node}.err.000").write_text(f"PegasusLite: exitcode {raw}\n")
-        log.append(f"005 ({100 + seq:03d}.000.000) 2026-01-01 00:00:00 Job terminated.\n\t(1) Normal termination (return value {raw})\n...\n")
+        log.append(
+            f"005 ({100 + seq:03d}.000.000) 2026-01-01 00:00:00 Job terminated.\n\t(1) Normal termination (return value {raw})\n...\n"
+        )
         lines += [
             f"{at} {node} SUBMIT {100 + seq}.0 pool - {seq}",
             f"{at + 1} {node} EXECUTE {100 + seq}.0 pool - {seq}",

@@ -227,11 +227,13 @@ def _emit(project: Project, plan: Plan, place: Site, into: Path, left: Remaining
 
 def _landing(project: Project, plan: Plan, place: Site, number: int) -> Path | None:
     """Give the directory of the submit host that products land in, if they do."""
+    from prestow.engines.pegasus.readme import output_directory
+
     if products_of(place, STORE) != "landing":
         return None
     assert place.pegasus is not None
     top = place.pegasus.landing or project.configuration.store
-    return Path(top.removeprefix("file://")) / "_landing" / plan.id / str(number)
+    return Path(output_directory(top, plan.id, number))
 
 
 # ---------------------------------------------------------------- before
