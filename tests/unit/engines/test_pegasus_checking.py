@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
 import polars as pl
 import pytest
 
-from prestow.engines.pegasus.checking import Checker, Facts, check, check_whole
+from prestow.engines.pegasus.checking import Checker, check_whole
 from prestow.errors import PlanRefusedError
+
+
+@dataclass
+class Facts:
+    """A workflow, job by job."""
+
+    ids: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    outputs: list[bool] = field(default_factory=list)
+
+    def add(self, job: str, words: str, reads: Iterable[str], makes: Iterable[str]) -> None:
+        number = len(self.ids)
+        self.ids.append(job)
+        self.words.append(words)
+        for names, output in ((reads, False), (makes, True)):
+            for name in names:
+                self.jobs.append(number)
+                self.names.append(name)
+                self.outputs.append(output)
+
+    def uses(self) -> pl.DataFrame:
+        schema = {"job": pl.UInt32, "name": pl.String, "output": pl.Boolean}
+        return pl.DataFrame([self.jobs, self.names, self.outputs], schema=schema)
+
 
 EDGES = pl.DataFrame({"parent": ["a"], "child": ["b"]})
 THERE = {"raw/1.fits": "file:///store/raw/1.fits"}
@@ -27,8 +56,13 @@ def looked_at(
     exists = pl.DataFrame(
         {"name": list(there), "url": list(there.values())}, schema={"name": pl.String, "url": pl.String}
     )
+    numbers = {name: number for number, name in reversed([*enumerate(found.ids)])}
+    named = edges.select(
+        pl.col("parent", "child").replace_strict(numbers, default=len(numbers), return_dtype=pl.UInt32)
+    )
+    jobs = pl.DataFrame({"job": range(len(found.ids)), "id": found.ids, "words": found.words})
     try:
-        check(found, exists, edges, flat=flat)
+        check_whole(jobs, found.uses(), exists, named, condorio=flat)
     except PlanRefusedError as error:
         return [f"{p.code} {p.what} {p.where}" for p in error.problems]
     return []

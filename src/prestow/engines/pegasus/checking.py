@@ -363,52 +363,6 @@ def _file(name: str | int) -> str:
     return name if isinstance(name, str) else "one of its files"
 
 
-@dataclass
-class Facts:
-    """What was written, job by job: ``jobs`` (id, words), ``uses`` (job, name, output)."""
-
-    ids: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    jobs: list[int] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    outputs: list[bool] = field(default_factory=list)
-
-    def add(self, job: str, words: str, reads: Iterable[str], makes: Iterable[str]) -> None:
-        """Note a job and the logical names of its files."""
-        number = len(self.ids)
-        self.ids.append(job)
-        self.words.append(words)
-        for names, output in ((reads, False), (makes, True)):
-            for name in names:
-                self.jobs.append(number)
-                self.names.append(name)
-                self.outputs.append(output)
-
-    def uses(self) -> pl.DataFrame:
-        """Give job (position), name and output."""
-        schema = {"job": pl.UInt32, "name": pl.String, "output": pl.Boolean}
-        return pl.DataFrame([self.jobs, self.names, self.outputs], schema=schema)
-
-
-def check(facts: Facts, exists: pl.DataFrame, edges: pl.DataFrame, *, flat: bool) -> None:
-    """Check all at once; edges are of ids, and ``flat`` is `Checker`'s ``condorio``.
-
-    Raises
-    ------
-    PlanRefusedError
-        As `Checker.finish`.
-    """
-    jobs = pl.DataFrame(
-        {"job": range(len(facts.ids)), "id": facts.ids, "words": facts.words},
-        schema={"job": pl.UInt32, "id": pl.String, "words": pl.String},
-    )
-    numbers = {name: number for number, name in reversed([*enumerate(facts.ids)])}
-    named = edges.select(
-        pl.col("parent", "child").replace_strict(numbers, default=len(numbers), return_dtype=pl.UInt32)
-    )
-    check_whole(jobs, facts.uses(), exists, named, condorio=flat)
-
-
 def check_whole(
     jobs: pl.DataFrame,
     uses: pl.DataFrame,
