@@ -122,12 +122,16 @@ def written(what: Any) -> Any:
 
 def plain(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out what is empty: the interface writes some of that and leaves some out."""
-    return sorted(({k: v for k, v in e.items() if v not in ([], {})} for e in entries), key=lambda e: str(e["name"]))
+    return sorted(
+        ({k: v for k, v in e.items() if v not in ([], {})} for e in entries), key=lambda e: str(e["name"])
+    )
 
 
 def test_no_secret_and_no_place_of_this_machine_is_in_it(config: Path) -> None:
     site = read_site(config)
-    text = json.dumps([*site_entries(site, landing_of(site)), *transformation_entries(site)]) + properties(site)
+    text = json.dumps([*site_entries(site, landing_of(site)), *transformation_entries(site)]) + properties(
+        site
+    )
     for word in ("secret", "password", "access_key", os.getcwd(), str(Path.home() / "")):
         assert word not in text
 
@@ -161,10 +165,14 @@ def test_the_planner_of_pegasus_plans_it(config: Path, planned: Path, inside: An
     landing = landing_of(site)
     words = planner_words(site, None if landing is None else output_directory(landing, plan, 1))
     secrets = tmp_path / "credentials.conf"  # the planner looks for it, and for nobody's own
-    secrets.write_text("[objects]\nendpoint = http://127.0.0.1:9\n\n[survey@objects]\naccess_key = a\nsecret_key = b\n")
+    secrets.write_text(
+        "[objects]\nendpoint = http://127.0.0.1:9\n\n[survey@objects]\naccess_key = a\nsecret_key = b\n"
+    )
     secrets.chmod(0o600)
     environment = {**os.environ, "PEGASUS_METRICS": "false", "PEGASUS_CREDENTIALS": str(secrets)}
-    environment["_CONDOR_MOUNT_UNDER_SCRATCH"] = ""  # a pool that hides /tmp from jobs would not take the file from there
+    environment["_CONDOR_MOUNT_UNDER_SCRATCH"] = (
+        ""  # a pool that hides /tmp from jobs would not take the file from there
+    )
     done = subprocess.run(
         ["pegasus-plan", *words, "--dir", "submit", "workflow.yml"],
         cwd=into, env=environment, capture_output=True, text=True, check=False,

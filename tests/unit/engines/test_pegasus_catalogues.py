@@ -32,7 +32,9 @@ def test_a_failed_job_fails_and_is_not_held_for_its_outputs() -> None:
     assert profiles(site())["condor"]["when_to_transfer_output"] == "ON_SUCCESS"
     assert profiles(site())["condor"]["success_exit_code"] == "0"
     assert profiles(site())["condor"]["max_retries"] == "0"  # else HTCondor takes one try for three
-    assert {profiles(site())["condor"][f"stream_{s}"] for s in ("output", "error")} == {"true"}  # else no log comes back
+    assert {profiles(site())["condor"][f"stream_{s}"] for s in ("output", "error")} == {
+        "true"
+    }  # else no log comes back
     other = profiles(site(data="nonsharedfs"))["condor"]
     assert "when_to_transfer_output" not in other
     assert lines(site(data="nonsharedfs"))["pegasus.transfer.lite.arguments"] == "-m 1"
