@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from prestow.engines import open_engine
+from prestow.engines.pegasus.jobstates import read_jobs, standing
+from prestow.engines.pegasus.tools import find_tools, plan_workflow
 from prestow.testing.campaigns import Campaign
 
 spec = importlib.util.spec_from_file_location(
@@ -273,3 +275,27 @@ def test_a_site_for_another_engine_and_a_record_that_is_damaged(
     (plan.parent / "submissions").mkdir()
     (plan.parent / "submissions/1.json").write_text("{}")
     assert "not what 'prestow submit' wrote" in refused(submit(copied, "--json", ok=False), "PST-E079", 7)
+
+
+@pytest.mark.skipif(
+    shutil.which("pegasus-plan") is None or shutil.which("condor_version") is None,
+    reason="NOT TESTED with the real planner: pegasus-plan and HTCondor are not on the PATH",
+)
+def test_the_real_planner_plans_what_is_emitted(
+    copied: Campaign, inside: Any, site_file: Any, tmp_path: Path
+) -> None:
+    site = site_file(copied.directory)
+    inside("emit", "pegasus", "--site", site, "--into", tmp_path / "out", cwd=copied.directory)
+    submit = plan_workflow(
+        find_tools(),
+        tmp_path / "out",
+        site="pool",
+        base=tmp_path / "base",
+        relative="toy/0001",
+        log=tmp_path / "log",
+    )
+    assert submit == tmp_path / "base/toy/0001"
+    jobs = read_jobs(submit)
+    assert sorted(jobs["task"].drop_nulls()) == ["double-1", "gather", "shift-1"]
+    assert set(jobs["state"]) == {"unready"}
+    assert not standing(submit).over
