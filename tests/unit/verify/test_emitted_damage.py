@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from prestow.cli import main
 from prestow.engines.pegasus.emission import emit
 from prestow.model.flat import flat_name
 from prestow.site import PegasusSettings, Site
@@ -288,3 +289,23 @@ def test_flat_names_are_worked_out_twice_the_same() -> None:
 
 def test_a_circle_is_found_and_what_waits_for_it() -> None:
     assert knot({(0, 1), (1, 0), (1, 2), (3, 0)}) == [0, 1, 2]
+
+
+def test_the_command(
+    campaign: Campaign, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(directory: Path) -> tuple[int, dict[str, Any]]:
+        code = main(["-C", str(campaign.directory), "verify", "latest", str(directory), "--json"])
+        return code, json.loads(capsys.readouterr().out or "{}")
+
+    code, found = answer(sound)
+    assert code == 0
+    assert found["emitted"]["proved"] is True
+    assert found["emitted"]["jobs"] == found["totals"]["jobs"] == 11
+    shutil.copytree(sound, tmp_path / "out")
+    dropped(tmp_path / "out" / W, JOB)
+    code, found = answer(tmp_path / "out")
+    assert code == 4
+    assert "PST-V052" in [f["code"] for f in found["emitted"]["findings"]]
+    assert main(["-C", str(campaign.directory), "verify", "latest", str(tmp_path)]) == 2
+    assert "PST-E064" in capsys.readouterr().err
