@@ -127,8 +127,10 @@ def measure(words: list[str], clean=lambda: None, *, count: bool = True) -> dict
     for _ in range(REPEAT):
         clean()
         used.append(_cpu(words))
-    clean()
-    calls = _calls(words) if count and STRACE else None
+    calls = None
+    if count and STRACE:
+        clean()
+        calls = _calls(words)
     return {"cpu": min(used), **({} if calls is None else {"calls": calls})}
 
 
