@@ -16,6 +16,7 @@ from prestow.model.hashing import canonical_json
 
 _MOST_KNOWN: Final = 4096
 _LARGEST: Final = 1 << 63
+_NONE: Final = msgspec.Raw(b"null")
 
 Value = int | str
 
@@ -48,7 +49,7 @@ class TypedOutput(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
     size: int | None = None
     sha256: str | None = None
     content: str | None = None
-    metrics: msgspec.Raw | None = None
+    metrics: msgspec.Raw = _NONE
 
 
 class TypedRoot(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -1,5 +1,5 @@
 import threading
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import msgspec
 import pytest
@@ -45,6 +45,12 @@ def test_a_receipt_is_read_as_its_class_reads_it():
         assert getattr(receipt, name) == getattr(WHOLE, name)
     assert [output.path for output in receipt.outputs] == ["a/b.fits"]
     assert bytes(receipt.outputs[0].data_id) == b'{"visit":12}'
+
+
+def test_metrics_stand_in_a_receipt_or_do_not():
+    for metrics in ({"noise": 1.5}, {}, None):
+        output = replace(WHOLE.outputs[0], metrics=metrics)
+        assert typed(replace(WHOLE, outputs=(output,)).to_json().encode()).outputs[0].id == output.id
 
 
 @pytest.mark.parametrize(
