@@ -16,7 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, Self
 
-from prestow.commit import ASIDE, DELETED, receipt_names
+from prestow.commit import ASIDE, DELETED, LANDING, TAKEN, receipt_names
 from prestow.errors import Problem, ProjectError, StoreError
 from prestow.ingest.judging import Row
 from prestow.ingest.known import Known, left_over, unexpected
@@ -176,6 +176,7 @@ class Taking:
             if (seen is None or name not in seen) and (shard is None or quantum_of(name) in shard)
         ]
         waiting = {name.split("/", 2)[1] for name in self._names(ASIDE)}  # after receipts: see `Reader.read`
+        waiting |= {n.rsplit("/", 1)[-1].partition(".")[0] for n in self._names(LANDING) if f"/{TAKEN}/" in n}
         self._begin(runs)
         known = Known(names)
         if not reverify and (names or files):
