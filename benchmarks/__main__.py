@@ -15,9 +15,10 @@ GROUPS = {
     "many": "many_jobs.py",
     "ingest": "ingest.py",
     "report": "report.py",
+    "emit": "emit.py",
     "transport": "transport.py",
 }
-LONG = {"plan": ("--large",)}
+LONG = {"plan": ("--large",), "emit": ("--large",)}
 """What a group gets besides where it is asked for by its name: it takes minutes."""
 
 

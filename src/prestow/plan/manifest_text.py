@@ -152,7 +152,7 @@ def _apart(
         text.replace(f'"local":"{before}"', f'"local":"{after}"')
         for text, before, after in zip(texts.gather(again).to_list(), old, new, strict=True)
     ]
-    return texts.scatter(again, changed)
+    return texts.clone().scatter(again, changed)
 
 
 def _local(datasets: pl.DataFrame) -> pl.Series:
@@ -174,7 +174,7 @@ def _unescaped(texts: pl.Series) -> pl.Series:
     odd = texts.str.contains("\\", literal=True)
     if not odd.any():
         return texts
-    return texts.scatter(odd.arg_true(), [json.loads(f'"{text}"') for text in texts.filter(odd)])
+    return texts.clone().scatter(odd.arg_true(), [json.loads(f'"{text}"') for text in texts.filter(odd)])
 
 
 def _locations(
@@ -321,7 +321,7 @@ def _connected(rows: pl.DataFrame, connections: Connections, task: Numbers) -> p
     other = np.flatnonzero(~plain)
     kept = ~plain[quantum]
     text = _unusual(np.searchsorted(other, quantum[kept]), found[kept], place[kept], names, connections, task[other])
-    return texts.scatter(other, text)
+    return texts.clone().scatter(other, text)
 
 
 def _usual(connections: Sequence[tuple[str, object, bool]]) -> str:

@@ -130,7 +130,7 @@ def escaped(texts: pl.Series, *, ascii_only: bool = False) -> pl.Series:
         return texts
     # One at a time: hardly any text has such characters.
     new = [json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts.filter(needs)]
-    return texts.scatter(needs.arg_true(), new)
+    return texts.clone().scatter(needs.arg_true(), new)
 
 
 def codes_of(texts: pl.Series, known: Sequence[str]) -> npt.NDArray[np.uint32]:

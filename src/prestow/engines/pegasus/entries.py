@@ -143,7 +143,7 @@ def _made(batch: Batch, making: Making) -> tuple[list[tuple[Numbers, pl.Series]]
     theirs = words.gather(of)
     other = (d["data_id"] != quanta["data_id"].gather(of)).arg_true()
     if len(other):
-        theirs = theirs.scatter(other, words_of(d["data_id"].gather(other)))
+        theirs = theirs.clone().scatter(other, words_of(d["data_id"].gather(other)))
     if not transport.landing:
         outputs = d.select(
             pl.concat_str(
@@ -192,7 +192,7 @@ def words_of(data_ids: pl.Series) -> pl.Series:
     words = words.str.replace_all('":', "=", literal=True).str.replace_all('"', "", literal=True)
     if held.any():
         known = data_ids.filter(held)
-        words = words.scatter(held.arg_true(), [_words(text) for text in known])
+        words = words.clone().scatter(held.arg_true(), [_words(text) for text in known])
     return words
 
 
@@ -313,7 +313,7 @@ def _condor(megabytes: Numbers, settings: PegasusSettings, avoid: Mapping[int, s
     texts = [f',"condor":{one_line(told)}' if told else "" for told in grown]
     column = pl.Series(texts, dtype=pl.String).gather(which)
     for row, words in avoid.items():  # hardly any
-        column = column.scatter(row, f',"condor":{one_line({**grown[which[row]], "requirements": words})}')
+        column = column.clone().scatter(row, f',"condor":{one_line({**grown[which[row]], "requirements": words})}')
     return column
 
 

@@ -180,7 +180,7 @@ def _of(rows: npt.NDArray[np.bool_], names: Callable[[Numbers], pl.Series]) -> p
     if len(at) == len(rows):
         return names(at).rename("")
     every = pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
-    return every.scatter(at, names(at)) if len(at) else every
+    return every.clone().scatter(at, names(at)) if len(at) else every
 
 
 def _firsts(names: pl.Series, rows: npt.NDArray[np.bool_]) -> Numbers:

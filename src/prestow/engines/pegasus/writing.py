@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-JOBS, ROWS = 4000, 40_000
+JOBS, ROWS = 2000, 16_000
 """How many jobs, and inputs of them, are in memory as text at one time."""
 
 EDGES = 200_000
@@ -421,7 +421,7 @@ def _tar_of(batch: Batch, tars: Mapping[str, pl.Series]) -> pl.Series:
         return column
     rows = batch.items["job"].filter(has)
     first = rows.is_first_distinct()
-    return column.scatter(rows.filter(first), tars["tar"].filter(has).filter(first))
+    return column.clone().scatter(rows.filter(first), tars["tar"].filter(has).filter(first))
 
 
 def _uses_of(
