@@ -271,13 +271,14 @@ def test_a_universe_that_lost_something_is_refused_with_all_reasons(url, dialect
         assert facts_of(database)["schema"] == "3"
 
 
+# One process imports all, and forks an upgrade for each number that it is told: it dies before that statement.
 KILLED = """
 import os, signal, sys
+import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite
 from alembic import op
 from sqlalchemy.engine import Connection
 from tests_universe import GROWN
 from prestow.registry.upgrading import upgrade
-left = int(sys.argv[2])
 execute = Connection._execute_context
 def counted(*given, **named):
     global left
@@ -286,7 +287,17 @@ def counted(*given, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return execute(*given, **named)
 Connection._execute_context = counted
-upgrade(sys.argv[1], GROWN)
+for line in sys.stdin:
+    left = int(line)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            upgrade(sys.argv[1], GROWN)
+            code = 0
+        finally:
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -299,12 +310,16 @@ def test_killed_half_way_the_old_one_is_there(url, dialect, tmp_path):
         f"from prestow.model.universe import Dimension, Relation, Universe\n{universe}"
     )
     codes = []
-    for left in (6, 18, 100):
-        command = [sys.executable, "-c", KILLED, url, str(left)]
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        codes.append(subprocess.run(command, env=environment, check=False).returncode)
-        if codes[-1] == -signal.SIGKILL:
-            assert (shape(url), rows(url)) == (before, held)
+    command = [sys.executable, "-c", KILLED, url]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        for left in (6, 18, 100):
+            process.stdin.write(f"{left}\n")
+            process.stdin.flush()
+            codes.append(int(process.stdout.readline()))
+            if codes[-1] == -signal.SIGKILL:
+                assert (shape(url), rows(url)) == (before, held)
     assert codes[0] == -signal.SIGKILL
     assert codes[-1] == 0
     assert codes.count(-signal.SIGKILL) >= 2
