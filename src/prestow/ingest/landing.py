@@ -363,12 +363,13 @@ class _Lander:
 
     def _differs(self, claim: Receipt, winner: Receipt) -> bool:
         """Tell whether a claim came to something else than what is committed, and note it."""
+        if {claim.state, winner.state} & {"lost", "blocked"}:
+            return False  # an accident: against it any attempt is late, and none is another's twin
         mine = [o for o in claim.outputs if not o.type.endswith(_ENVIRONMENT)]
         theirs = {o.id: o.sha256 for o in winner.outputs}
         if winner.state == claim.state and all(theirs.get(o.id) == o.sha256 for o in mine):
             return False
-        if winner.sealer is None:
-            put_difference(self.store, claim, winner, mine)
+        put_difference(self.store, claim, winner, mine)
         return True
 
 
