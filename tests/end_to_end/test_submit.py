@@ -166,6 +166,23 @@ def test_while_an_earlier_one_runs_nothing_is_handed_over_unless_somebody_says_s
     assert (refused.code, refused.codes) == (7, ["PST-E072"])
     assert "1 failed" in refused.json["problems"][0]["what"]
     assert "under way" in inside("status", cwd=campaign.directory).out
+    (log,) = campaign.directory.glob("plans/*/submissions/1.submit/*/*/jobstate.log")
+    with log.open("a") as stream:
+        stream.writelines(
+            f"{at} node_double-1 {event} 900.0 pool - 9\n"
+            for at, event in ((1_790_000_100, "SUBMIT"), (1_790_000_101, "JOB_HELD"))
+        )
+    (log.parent / "w-0.dag.nodes.log").write_text(
+        "012 (900.000.000) 2026-01-01 00:00:00 Job was held.\n\tno room for its outputs\n\tCode 12 Subcode 2\n...\n"
+    )
+    assert counts(inside, campaign) == {"held": 1, "pending": 2}
+    assert "HELD double-1: no room for its outputs" in inside("status", cwd=campaign.directory).out
+    assert "its job is held: no room for its outputs" in inside("why", "double-1", cwd=campaign.directory).out
+    accounted = inside("account", "--json", cwd=campaign.directory, ok=False).json
+    assert (accounted["states"]["held"], accounted["states"]["failed"], accounted["closes"]) == (1, 0, False)
+    page = inside("report", "--json", cwd=campaign.directory, ok=False).json
+    assert (page["counts"]["held"], page["counts"]["failed"]) == (1, 0)
+
     again = submit(campaign, "--again", "--json").json
     assert again["number"] == 2
     assert "submission 1 still runs" in again["notes"]

@@ -354,10 +354,11 @@ class ProjectWithResults(ProjectWithPlans):
             found = self.find_plan(of_run)
         elif self.plans():
             found = self.find_plan()
+        queue: dict[str, str] = {}
         if found is not None:
-            from prestow.project.handed_over import look_at
+            from prestow.project.handed_over import look_at, queue_words
 
-            look_at(self, found)
+            queue = queue_words(look_at(self, found))
         directory = self.newest_plan_directory()
         newest = None
         if directory is not None:  # most often it is the plan that is open already
@@ -366,7 +367,7 @@ class ProjectWithResults(ProjectWithPlans):
         registry = None
         with contextlib.suppress(PrestowError):
             registry = self.registry
-        return Recorded(
+        recorded = Recorded(
             self.universe,
             registry,
             found,
@@ -374,6 +375,8 @@ class ProjectWithResults(ProjectWithPlans):
             name=STORE,
             newest=newest,
         )
+        recorded.queue = queue
+        return recorded
 
     def trace(
         self, *words: str, down: bool = False, depth: int | None = None, run: str | None = None

@@ -49,6 +49,15 @@ def waiting_of(plan: Plan, seen: Sequence[Look]) -> dict[int, str]:
     return waiting_rows(plan, seen)
 
 
+def queue_words(seen: Sequence[Look]) -> dict[str, str]:
+    """Give what a queue says of the jobs that it holds or has preempted, by the names of jobs."""
+    found: dict[str, str] = {}
+    for one in seen:
+        for job in () if one.standing.over else one.as_dict()["waiting"]:
+            found[job["name"]] = f"{job['state']}: {job['reason'] or 'nothing says why'}"
+    return found
+
+
 def cross_check(project: OpenedProject, plans: Sequence[Plan]) -> int:
     """Note as findings where Pegasus recorded other bytes than are committed; give how many are new."""
     if not plans:

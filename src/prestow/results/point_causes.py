@@ -146,8 +146,11 @@ def _absent(recorded: Recorded, point: Point, reason: Reason) -> None:
         _settled_words(receipt, reason, own=own)
     elif point.state == "failed":
         reason.lines.append("  failed when it was tried, and may be tried again")
-    elif own:
+    elif own and point.job not in recorded.queue:
         reason.lines.append("  all that it needs is there; it was not tried yet")
+    if receipt is None and point.job in recorded.queue:
+        reason.lines.append(f"  its job is {recorded.queue[point.job]}")
+        reason.facts["queue"] = recorded.queue[point.job]
     if point.state in ("failed", "lost"):
         tell_failure(recorded, point, reason)
     if not own:

@@ -68,6 +68,7 @@ class Recorded(Papers):
         self.registry = registry
         self.plan = plan
         self.name = name
+        self.queue: Mapping[str, str] = {}  # of jobs that a queue holds or has preempted: what it says of them
         if plan is None:
             self.note("there is no plan here: what was planned and is not settled cannot be told")
         if registry is None:
