@@ -13,6 +13,7 @@ The rooms, in the order in which data flows; import downwards only:
 - ``manifest``: the papers between submit side and node
 - ``site``: one computing site
 - ``packs``: receipts of a run that is over, many in one file
+- ``tombstone``: what travels in place of an output that was not made
 - ``tasks``: what a task author imports
 - ``commit``: settle and promote
 - ``sky``: where tracts, patches and detectors lie, and which overlap

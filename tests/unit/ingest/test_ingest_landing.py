@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -296,3 +297,31 @@ def test_a_dataset_that_was_deleted_on_purpose_does_not_come_back(store: Store) 
     assert products(store) == {}
     assert left(store) == []
     assert claim.state == "made"
+
+
+def test_landed_bytes_and_their_names_are_durable_before_the_receipt_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Landing(store).quantum("part", 1)
+    landed = store.local_path(f"{FOLDER}/{path_of('part', 1)}")  # type: ignore[attr-defined]
+    file, synced, before = landed.stat().st_ino, list[int](), list[int]()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    put = type(store).put_if_absent
+
+    def put_if_absent(self: Store, name: str, data: bytes) -> object:
+        if name.startswith("_receipts/"):
+            before.extend(synced)
+            aside = Receipt.from_json(data.decode()).outputs[0].aside
+            before.append(-store.local_path(str(aside)).parent.stat().st_ino)  # type: ignore[attr-defined]
+        return put(self, name, data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(type(store), "put_if_absent", put_if_absent)
+    assert go(store).committed == 1
+    assert file in before
+    assert -before[-1] in before[:-1]
