@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from accepting import asked, do, document, names, project
+from accepting import asked, do, document, made_again, names, project
 from demo import WORKFLOW, Bar, planned
 
 RUN = "ccd_reduction_huntsman"
@@ -27,7 +27,8 @@ def accept(directory: Path, data: Path) -> list[Bar]:
     for word in ("plan", "run", "ingest", "status"):
         do(directory, word)
     files = planned(directory)
-    return [*came_in(taken), *names(directory, RUN, files), *science(directory / "store" / RUN, files)]
+    bars = [*came_in(taken), *names(directory, RUN, files), *science(directory / "store" / RUN, files)]
+    return [*bars, *made_again(directory, RUN, certified=("bias", "dark", "flat"))]
 
 
 def convert(source: Path, target: Path) -> None:

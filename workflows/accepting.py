@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,10 @@ def do(directory: Path, *words: str, fine: tuple[int, ...] = (Exit.OK,)) -> None
         raise CommandFailedError(f"prestow {' '.join(words)}: exit code {code}")
 
 
-def asked(directory: Path, *words: str) -> dict[str, Any]:  # Any: JSON values
-    """Give what a command answers with ``--json``."""
+def asked(
+    directory: Path, *words: str, fine: tuple[int, ...] = (Exit.OK,)
+) -> dict[str, Any]:  # Any: JSON values
+    """Give what a command answers with ``--json``; it must end with one of these exit codes."""
     answer = subprocess.run(
         [sys.executable, "-m", "prestow", *words, "--json"],
         cwd=directory,
@@ -40,7 +43,7 @@ def asked(directory: Path, *words: str) -> dict[str, Any]:  # Any: JSON values
         text=True,
         env=quiet(),
     )
-    if answer.returncode:
+    if answer.returncode not in fine:
         raise CommandFailedError(f"prestow {' '.join(words)}: exit code {answer.returncode}: {answer.stderr}")
     read: dict[str, Any] = json.loads(answer.stdout)
     return read
@@ -68,6 +71,37 @@ def names(directory: Path, run: str, files: list[str], *, declined: int = 0, rea
             at_most=0,
         ),
         Bar("names that nobody planned", len(there - set(files)), at_most=0),
+    ]
+
+
+def made_again(directory: Path, run: str, *, certified: tuple[str, ...] = ()) -> list[Bar]:
+    """Delete the registry and make it again from the files, once more when a third of the products is gone.
+
+    Before that types are certified and pinned, a product is tainted, and the run is frozen: all of it is in records.
+    """
+    for kind in certified:
+        do(directory, "calib", "certify", "checked", kind)
+    if certified:
+        do(directory, "calib", "tag", "checked", "first")
+    products = sorted(p for p in (directory / "store" / run).rglob("*") if p.is_file())
+    do(directory, "taint", str(products[0]), "--because", "looked at by eye")
+    do(directory, "freeze", run)
+    registry, before = directory / "registry.db", directory / "before.db"
+    registry.rename(before)
+    compare = ("rebuild", "--compare", before.name)
+    whole = asked(directory, *compare, fine=(Exit.OK, Exit.DIFFERENT))
+    random.Random(1).shuffle(products)
+    for path in products[: max(1, len(products) // 3)]:
+        path.unlink()
+    registry.unlink()
+    lost = asked(directory, *compare, fine=(Exit.OK, Exit.DIFFERENT))
+    return [
+        Bar(
+            "tables that a registry made again from the files differs in",
+            len(whole["differences"]),
+            at_most=0,
+        ),
+        Bar("of a third of the products deleted: tables that differ", len(lost["differences"]), at_most=0),
     ]
 
 
