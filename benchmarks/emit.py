@@ -52,7 +52,11 @@ def request() -> Request:
         dataset_type("bias", "detector", template=""),
         dataset_type("dark", "detector", template=""),
         *(
-            dataset_type(n, *detector, template=f"{{run}}/{n}/{{instrument}}/{{visit}}/{n}_{{visit}}_{{detector:03d}}.fits")
+            dataset_type(
+                n,
+                *detector,
+                template=f"{{run}}/{n}/{{instrument}}/{{visit}}/{n}_{{visit}}_{{detector:03d}}.fits",
+            )
             for n in ("ccd", "noise", "stars", "model")
         ),
     )
@@ -88,7 +92,11 @@ def planned(jobs: int) -> Path:
 def site(workflow_jobs: int, products: str = "store") -> Site:
     """Give a pool whose nodes see the stores, or the one for inputs alone."""
     settings = PegasusSettings(
-        "/usr/bin/python3", "/shared/pegasus", data="nonsharedfs", workflow_jobs=workflow_jobs, products=products
+        "/usr/bin/python3",
+        "/shared/pegasus",
+        data="nonsharedfs",
+        workflow_jobs=workflow_jobs,
+        products=products,
     )
     stores = {name: uri for name, uri in STORES.items() if products == "store" or name != "output"}
     return Site("pool", "pegasus", stores=stores, pegasus=settings)
@@ -120,7 +128,13 @@ def write(path: str, workflow_jobs: str, products: str = "store") -> dict[str, A
         made = emission.emit(open_plan(Path(path)), place, Path(scratch) / "out", store="output", home=STORES)
         spent = cpu() - start
         wall = time.perf_counter() - begin
-    facts = {"jobs": made.jobs, "edges": made.edges, "bytes": made.size, "packs": made.packs, "parts": made.parts}
+    facts = {
+        "jobs": made.jobs,
+        "edges": made.edges,
+        "bytes": made.size,
+        "packs": made.packs,
+        "parts": made.parts,
+    }
     return {"cpu": spent, "manifests": sum(clock.spent.values()), "wall": wall, "rss": peak() * 1024, **facts}
 
 
@@ -133,13 +147,17 @@ def by_the_interface(path: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="emitted-", dir=survey.scratch()) as scratch:
         out = Path(scratch) / "out"
         emission.emit(open_plan(Path(path)), site(1 << 30), out, store="output")
-        workflow, replicas = (json.loads((out / f"{name}.yml").read_text()) for name in ("workflow", "replicas"))
+        workflow, replicas = (
+            json.loads((out / f"{name}.yml").read_text()) for name in ("workflow", "replicas")
+        )
         start = cpu()
         made = api.Workflow(workflow["name"], infer_dependencies=False)
         made.add_metadata(**workflow["metadata"])
         jobs = {}
         for entry in workflow["jobs"]:
-            job = api.Job(entry["name"], namespace=entry["namespace"], _id=entry["id"], node_label=entry["nodeLabel"])
+            job = api.Job(
+                entry["name"], namespace=entry["namespace"], _id=entry["id"], node_label=entry["nodeLabel"]
+            )
             job.add_args(*entry["arguments"])
             for use in entry["uses"]:
                 if use["type"] == "input":
@@ -171,7 +189,9 @@ def by_the_interface(path: str) -> dict[str, Any]:
 
 def child(*words: object) -> dict[str, Any]:
     """Run one step in a new process; give what it found."""
-    done = subprocess.run([sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         raise NotThereError(f"{words[0]} failed; its error stands above")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -203,7 +223,9 @@ def told(facts: dict[str, Any], reading: float) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Measure; give the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--large", action="store_true", help="a million jobs, too")
     parser.add_argument("--tries", type=int, default=3)
@@ -212,7 +234,7 @@ def main(words: Sequence[str]) -> int:
 
     def interface() -> None:
         theirs = best(1, "by-the-interface", planned(BESIDE))
-        facts, reading = cost(BESIDE, 1 << 30, options.tries)
+        facts, _ = cost(BESIDE, 1 << 30, options.tries)
         ours = facts["cpu"] - facts["manifests"]
         note = f"{theirs['jobs']:,} jobs: Pegasus.api {theirs['cpu']:.2f} s CPU and {theirs['rss']:.0f} MiB, prestow {ours:.3f} s with reading the plan"
         say("api-over-prestow", theirs["cpu"] / ours, "times the CPU", beside=RATIO, note=note)
@@ -223,13 +245,25 @@ def main(words: Sequence[str]) -> int:
         spent = facts["cpu"] - reading
         say("emit-100k-cpu-s", spent - facts["manifests"], "s CPU", beside=WORKFLOW, note=note)
         say("emit-all-100k-cpu-s", spent, "s CPU", beside=ALL, note=note)
-        say("emit-rss-mib", facts["rss"], "MiB", beside=MEMORY, note="the most that the process had, imports and all")
+        say(
+            "emit-rss-mib",
+            facts["rss"],
+            "MiB",
+            beside=MEMORY,
+            note="the most that the process had, imports and all",
+        )
         facts, reading = cost(options.jobs, 1 << 30, options.tries, "landing")
         say("emit-landing-100k-cpu-s", facts["cpu"] - reading, "s CPU", note=told(facts, reading))
 
     def million() -> None:
         facts, reading = cost(LARGE, 10_000, 1)
-        say("emit-1m-s", facts["wall"], "s", beside=MILLION, note=f"{told(facts, reading)}; {facts['rss']:.0f} MiB")
+        say(
+            "emit-1m-s",
+            facts["wall"],
+            "s",
+            beside=MILLION,
+            note=f"{told(facts, reading)}; {facts['rss']:.0f} MiB",
+        )
 
     for step in (many, interface, *((million,) if options.large else ())):
         try:

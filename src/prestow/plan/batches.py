@@ -141,7 +141,9 @@ class Batches:
                 pl.lit(".json"),
             )
         )  # fmt: skip
-        at = pl.Series(np.searchsorted(makers, maker)).set(pl.Series(~needed), None)  # of others it is not asked
+        at = pl.Series(np.searchsorted(makers, maker)).set(
+            pl.Series(~needed), None
+        )  # of others it is not asked
         planned = planned.drop("producer").with_columns(
             producer=quanta["id"].gather(at), receipt=quanta["receipt"].gather(at), maker=pl.Series(maker, dtype=pl.Int64),
             exists=pl.lit(value=False), size=pl.lit(None, pl.Int64),
@@ -186,7 +188,8 @@ class RowGroups:
         groups = group[np.flatnonzero(np.diff(group, prepend=-1))]
         before = np.cumsum([0, *(bounds[groups + 1] - bounds[groups])])[:-1]
         place = numbers - bounds[group] + before[np.searchsorted(groups, group)]
-        return self._groups(name, groups.tolist(), tuple(columns))[place]
+        found: pl.DataFrame = self._groups(name, groups.tolist(), tuple(columns))[place]
+        return found
 
     def of_quanta(self, name: str, quanta: Numbers, columns: Sequence[str]) -> pl.DataFrame:
         """Give the rows of a table that belong to some quanta; it stands by ``quantum``, which is the first column."""
@@ -199,7 +202,9 @@ class RowGroups:
     def _begin(self, name: str) -> Numbers:
         if name not in self._bounds:
             meta = self._tables.file(name).metadata
-            self._bounds[name] = np.cumsum([0, *(meta.row_group(i).num_rows for i in range(meta.num_row_groups))])
+            self._bounds[name] = np.cumsum(
+                [0, *(meta.row_group(i).num_rows for i in range(meta.num_row_groups))]
+            )
         return self._bounds[name]
 
     def _groups(self, name: str, groups: Sequence[int], columns: tuple[str, ...]) -> pl.DataFrame:
@@ -219,14 +224,14 @@ def _read(file: Any, group: int, columns: Sequence[str]) -> pl.DataFrame:  # Any
 def _items(job: Numbers, dataset: Numbers) -> tuple[Numbers, pl.DataFrame]:
     """Give the place of each row among what its job reads, and that: each dataset of a job once, as first met."""
     keys = (job << 32) | dataset
-    rows = np.arange(len(keys))
+    rows: Numbers = np.arange(len(keys), dtype=np.int64)
     if pl.Series(keys).n_unique() < len(keys):
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
-        rows = np.sort(firsts)
-        at = np.searchsorted(rows, firsts)[which]
+        rows = np.sort(firsts).astype(np.int64)
+        at: Numbers = np.searchsorted(rows, firsts).astype(np.int64)[which]
     else:
         at = rows
-    job_of = job[rows]
+    job_of: Numbers = job[rows]
     starts = np.searchsorted(job_of, np.arange(job_of[-1] + 1 if len(job_of) else 0))
     return at - starts[job] if len(at) else at, pl.DataFrame({"job": job_of, "dataset": dataset[rows]})
 
@@ -245,7 +250,10 @@ def _with_taken(datasets: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
     """Put what stands in the place of datasets; what was rightfully not made there has a receipt that says so."""
     other = taken.select(
         "dataset",
-        *(pl.col(name).alias(f"_{name}") for name in ("id", "run", "store", "path", "size", "sha256", "content", "receipt")),
+        *(
+            pl.col(name).alias(f"_{name}")
+            for name in ("id", "run", "store", "path", "size", "sha256", "content", "receipt")
+        ),
     )
     found = datasets.join(other, on="dataset", how="left", maintain_order="left")
     here, made = pl.col("_id").is_not_null(), pl.col("_sha256").is_not_null()
@@ -256,7 +264,10 @@ def _with_taken(datasets: pl.DataFrame, taken: pl.DataFrame) -> pl.DataFrame:
 
     empty = (pl.col("_path") == "").fill_null(value=True)
     return found.with_columns(
-        *(instead(name, pl.col(f"_{name}")) for name in ("id", "run", "size", "sha256", "content", "receipt")),
+        *(
+            instead(name, pl.col(f"_{name}"))
+            for name in ("id", "run", "size", "sha256", "content", "receipt")
+        ),
         instead("store", pl.when(made).then("_store")),
         instead("path", pl.when(empty).then("path").otherwise("_path")),
         instead("place", pl.when(made).then(pl.when(empty).then("path").otherwise("_path"))),

@@ -17,8 +17,8 @@ import polars as pl
 from prestow.manifest import LAYOUTS, MANIFEST_SCHEMA, Code
 from prestow.naming import octets
 from prestow.pipeline.definition import RESOURCES, OnFailure, TaskDefinition
-from prestow.plan.state import outputs_of
 from prestow.plan.pieces import Texts, codes_of, commas, escaped, joined, later, repeated
+from prestow.plan.state import outputs_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -91,10 +91,16 @@ def manifest_texts(
     outputs = _outputs(batch, pipeline, frame)
     quanta = (batch.quanta["job"].to_numpy(), _quanta(batch, pipeline))
     code = frame.code
-    told = None if code is None else {"path": code.path, "sha256": code.sha256, "size": code.size, "store": code.store}
+    told = (
+        None
+        if code is None
+        else {"path": code.path, "sha256": code.sha256, "size": code.size, "store": code.store}
+    )
     head = f'{{"code":{plain_text(told)},"inputs":['
     middle = pl.select(
-        pl.concat_str(pl.lit('],"job":"'), escaped(batch.jobs["name"]), pl.lit('",' + _layout(frame) + '"locations":{'))
+        pl.concat_str(
+            pl.lit('],"job":"'), escaped(batch.jobs["name"]), pl.lit('",' + _layout(frame) + '"locations":{')
+        )
     ).to_series()
     stores = plain_text(dict(frame.stores))
     after = pl.select(
@@ -156,7 +162,9 @@ def _apart(
 
 
 def _local(datasets: pl.DataFrame) -> pl.Series:
-    return datasets.select(pl.concat_str("type", pl.lit("/"), escaped(datasets["path"]))).to_series().rename("")
+    return (
+        datasets.select(pl.concat_str("type", pl.lit("/"), escaped(datasets["path"]))).to_series().rename("")
+    )
 
 
 def _laid(local: pl.Series, frame: Frame, top: str) -> pl.Series:
@@ -187,7 +195,14 @@ def _locations(
     found = places[order]
     row = _Row(found.with_columns(id=ids.gather(items[order]), path=escaped(found["path"])))
     text = row.text(
-        commas(owner[order]), '"', pl.col("id"), '":{"path":"', pl.col("path"), '","store":"', pl.col("store"), '"}'
+        commas(owner[order]),
+        '"',
+        pl.col("id"),
+        '":{"path":"',
+        pl.col("path"),
+        '","store":"',
+        pl.col("store"),
+        '"}',
     )
     return owner[order], text
 
@@ -218,13 +233,17 @@ def _outputs(batch: Batch, pipeline: Pipeline, frame: Frame) -> pl.Series:
     )  # fmt: skip
 
 
+Part = str | pl.Expr | pl.Series
+"""Of a text: for all rows, or of each."""
+
+
 class _Row:
     """Text of each row of a frame, from constants and columns."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
         self._frame = frame
 
-    def text(self, *parts: str | pl.Expr | pl.Series) -> pl.Series:
+    def text(self, *parts: Part | tuple[Part, ...]) -> pl.Series:
         """Put parts together; constants that meet are one."""
         merged: list[str | pl.Expr | pl.Series] = []
         for part in parts:
@@ -313,14 +332,18 @@ def _connected(rows: pl.DataFrame, connections: Connections, task: Numbers) -> p
     at = np.arange(len(quantum)) - first[quantum]
     # where each connection has one, in order, the text is that of the task
     plain = np.diff(first) == (code >= 0).sum(1)[task]
-    plain[quantum[(at >= width) | (place != at) | (code[task[quantum], np.minimum(at, width - 1)] != found)]] = False
+    plain[
+        quantum[(at >= width) | (place != at) | (code[task[quantum], np.minimum(at, width - 1)] != found)]
+    ] = False
     usual = [_usual(own) for own in connections]
     texts = pl.Series(usual, dtype=pl.String).gather(task)
     if plain.all():
         return texts
     other = np.flatnonzero(~plain)
     kept = ~plain[quantum]
-    text = _unusual(np.searchsorted(other, quantum[kept]), found[kept], place[kept], names, connections, task[other])
+    text = _unusual(
+        np.searchsorted(other, quantum[kept]), found[kept], place[kept], names, connections, task[other]
+    )
     return texts.clone().scatter(other, text)
 
 
@@ -333,7 +356,12 @@ def _usual(connections: Sequence[tuple[str, object, bool]]) -> str:
 
 
 def _unusual(
-    quantum: Numbers, found: Numbers, place: Numbers, names: Sequence[str], connections: Connections, task: Numbers
+    quantum: Numbers,
+    found: Numbers,
+    place: Numbers,
+    names: Sequence[str],
+    connections: Connections,
+    task: Numbers,
 ) -> pl.Series:
     """Give the same of quanta of which a connection has none or many, or that are not the first of their job."""
     width = len(names)

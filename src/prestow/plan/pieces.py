@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -81,7 +81,7 @@ def joined(owners: int, pieces: Sequence[Piece]) -> Texts:
     ['[ab]', '[)', '[c}']
     """
     every = np.arange(owners, dtype=np.uint16 if owners <= _SHORT else np.uint32)
-    whose: list[Numbers] = []
+    whose: list[npt.NDArray[Any]] = []  # Any: integers of the width of owners
     texts: list[pl.Series] = []
     for piece in pieces:
         whose.append(piece[0].astype(every.dtype) if isinstance(piece, tuple) else every)
@@ -142,6 +142,8 @@ def codes_of(texts: pl.Series, known: Sequence[str]) -> npt.NDArray[np.uint32]:
     [1, 0, 1]
     """
     found: npt.NDArray[np.uint32] = (
-        texts.cast(pl.Enum(known)).to_physical().cast(pl.UInt32).to_numpy() if len(texts) else np.zeros(0, np.uint32)
+        texts.cast(pl.Enum(known)).to_physical().cast(pl.UInt32).to_numpy()
+        if len(texts)
+        else np.zeros(0, np.uint32)
     )
     return found

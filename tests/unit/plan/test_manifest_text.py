@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from prestow.engines.pegasus.manifests import for_carrying
 from prestow.engines.pegasus.files import Transport, carried_by
+from prestow.engines.pegasus.manifests import for_carrying
 from prestow.engines.pegasus.packing import packs_of, write_packs
 from prestow.errors import PlanRefusedError
 from prestow.manifest import Code
@@ -44,7 +44,9 @@ def texts_of(plan: Plan, *, jobs: list[int] | None = None, reuse: pl.DataFrame |
     return texts.series().to_list()
 
 
-def oracle(plan: Plan, jobs: list[int] | None = None, *, reuse: pl.DataFrame | None = None, layout: str = "tree") -> list[str]:
+def oracle(
+    plan: Plan, jobs: list[int] | None = None, *, reuse: pl.DataFrame | None = None, layout: str = "tree"
+) -> list[str]:
     made = manifests(plan, jobs, store="output", stores=STORES, reuse=reuse, layout=layout)
     return [replace(m, stores=STORES).to_json() + "\n" for m in made]
 
@@ -107,18 +109,22 @@ def test_a_plan_on_disk_gives_the_same_in_batches_of_any_size(tmp_path: Path) ->
             places = batch.datasets.select("store", path="place")[batch.items["dataset"].to_numpy()]
             code = plan.code
             assert code is not None
-            frame = Frame(plan.id, plan.run, "output", STORES, Code(code.sha256, "output", code.path, code.size))
+            frame = Frame(
+                plan.id, plan.run, "output", STORES, Code(code.sha256, "output", code.path, code.size)
+            )
             found += manifest_texts(batch, plan.definition, frame, places).series().to_list()
         assert found == wanted
 
 
 def test_two_stores_may_have_one_path_and_names_may_be_odd() -> None:
     bias = SURVEY.existing["bias"].with_columns(path=pl.lit('a "b" \\ c/é,=.fits'), store=pl.lit("output"))
-    bias = bias.with_columns(store=pl.when(pl.col("detector") == 1).then(pl.lit("archive")).otherwise("store"))
+    bias = bias.with_columns(
+        store=pl.when(pl.col("detector") == 1).then(pl.lit("archive")).otherwise("store")
+    )
     survey = replace(SURVEY, existing={**SURVEY.existing, "bias": bias})
     plan = planned(reduction(clusters=[Cluster("all", ("isr", "align"), ("instrument",), 0)]), survey)
     wanted = oracle(plan)
-    assert any(f'inputs/bias/{json.loads(w)["inputs"][0]["id"]}' in w or '\\"b\\"' in w for w in wanted)
+    assert any(f"inputs/bias/{json.loads(w)['inputs'][0]['id']}" in w or '\\"b\\"' in w for w in wanted)
     for layout in ("tree", "flat"):
         assert texts_of(plan, layout=layout) == oracle(plan, layout=layout)
 
@@ -146,7 +152,8 @@ def test_more_memory_is_said_where_a_job_was_given_more() -> None:
     name = plan.tables["jobs"]["name"][1]
     retries = Retries({name: Change(memory=7_000_000_000)})
     wanted = [
-        replace(retries.applied(m), stores=STORES).to_json() + "\n" for m in manifests(plan, store="output", stores=STORES)
+        replace(retries.applied(m), stores=STORES).to_json() + "\n"
+        for m in manifests(plan, store="output", stores=STORES)
     ]
     assert texts_of(plan, memory={name: 7_000_000_000}) == wanted
 
@@ -157,7 +164,13 @@ def test_packs_are_those_of_manifests_that_are_carried(tmp_path: Path) -> None:
     assert code is not None
     batch = Batches(plan).of(np.arange(plan.document["totals"]["jobs"]))
     carried = carried_by(batch, Transport("output"), plan.run)
-    frame = Frame(plan.id, plan.run, "output", {"output": STORES["output"]}, Code(code.sha256, CARRIED, code.path, code.size))
+    frame = Frame(
+        plan.id,
+        plan.run,
+        "output",
+        {"output": STORES["output"]},
+        Code(code.sha256, CARRIED, code.path, code.size),
+    )
     texts = manifest_texts(batch, plan.definition, frame, carried.places)
     rows = packs_of(batch)
     assert rows == [(0, batch.jobs.height)]

@@ -231,7 +231,9 @@ def _facts(batch: Batch, making: Making) -> pl.DataFrame:
     cores = _column(jobs, "cores")
     retry = np.maximum(np.where(asked > 0, asked, stop) - 1, making.settings.retries)
     inside = np.where(asked > 0, asked, tolerant)
-    more = pl.select(pl.concat_str(pl.lit(',"--tries","'), pl.Series(inside), pl.lit('","--final"'))).to_series()
+    more = pl.select(
+        pl.concat_str(pl.lit(',"--tries","'), pl.Series(inside), pl.lit('","--final"'))
+    ).to_series()
     frame = pl.DataFrame({
         "more": more, "_tolerant": tolerant > 0, "priority": jobs["priority"] if "priority" in jobs.columns else [0] * height,
         "retry": retry, "cores": np.where(np.isnan(cores), 1, cores).astype(np.int64),
@@ -284,7 +286,9 @@ def _categories(batch: Batch, settings: PegasusSettings) -> pl.Series:
     if not settings.throttle:
         return pl.Series([None], dtype=pl.String).new_from_index(0, batch.jobs.height)
     tightest = sorted(settings.throttle, key=lambda task: (settings.throttle[task], task))
-    rank = np.array([len(tightest) - tightest.index(t) if t in tightest else 0 for t in batch.tasks], np.int64)
+    rank = np.array(
+        [len(tightest) - tightest.index(t) if t in tightest else 0 for t in batch.tasks], np.int64
+    )
     names = [None, *(told[batch.tasks.index(t)] if t in batch.tasks else None for t in reversed(tightest))]
     return pl.Series(names, dtype=pl.String).gather(_most(batch, rank, 0))
 
@@ -301,7 +305,8 @@ def _held(batch: Batch, pipeline: Pipeline) -> Amounts:
     known = np.bincount(
         batch.items["job"].to_numpy(), size[batch.items["dataset"].to_numpy()], minlength=batch.jobs.height
     )
-    return SLACK * (known + np.nan_to_num(_column(batch.jobs, "output_bytes")))
+    held: Amounts = SLACK * (known.astype(np.float64) + np.nan_to_num(_column(batch.jobs, "output_bytes")))
+    return held
 
 
 def _condor(megabytes: Numbers, settings: PegasusSettings, avoid: Mapping[int, str]) -> pl.Series:
@@ -313,7 +318,9 @@ def _condor(megabytes: Numbers, settings: PegasusSettings, avoid: Mapping[int, s
     texts = [f',"condor":{one_line(told)}' if told else "" for told in grown]
     column = pl.Series(texts, dtype=pl.String).gather(which)
     for row, words in avoid.items():  # hardly any
-        column = column.clone().scatter(row, f',"condor":{one_line({**grown[which[row]], "requirements": words})}')
+        column = column.clone().scatter(
+            row, f',"condor":{one_line({**grown[which[row]], "requirements": words})}'
+        )
     return column
 
 

@@ -89,7 +89,9 @@ def logical_names(transport: Transport, store: pl.Series, path: pl.Series) -> pl
     """
     frame = pl.DataFrame({"store": store, "path": path})
     far = pl.concat_str(pl.lit(f"{EXTERNAL}/"), "store", pl.lit("/"), "path")
-    names = frame.select(pl.when(pl.col("store") == transport.store).then("path").otherwise(far).alias("name"))
+    names = frame.select(
+        pl.when(pl.col("store") == transport.store).then("path").otherwise(far).alias("name")
+    )
     return transport.names(names.to_series())
 
 
@@ -154,7 +156,11 @@ def carried_by(
 
 
 def _places(
-    d: pl.DataFrame, names: pl.Series, brought: npt.NDArray[np.bool_], item: Numbers, tars: Mapping[str, pl.Series] | None
+    d: pl.DataFrame,
+    names: pl.Series,
+    brought: npt.NDArray[np.bool_],
+    item: Numbers,
+    tars: Mapping[str, pl.Series] | None,
 ) -> pl.DataFrame:
     """Give where the manifests say that items are."""
     told = d.select(

@@ -38,9 +38,17 @@ def part_entries(site: Site, into: Path, count: int, output: str | None) -> Iter
     """Give the entries of all parts; ``into`` is where the emission will be."""
     for part in range(count):
         own = into / PARTS / str(part)
-        catalogues = (("replica", own / "replicas.yml"), ("site", into / "sites.yml"), ("transformation", into / "transformations.yml"))
+        catalogues = (
+            ("replica", own / "replicas.yml"),
+            ("site", into / "sites.yml"),
+            ("transformation", into / "transformations.yml"),
+        )
         words = [f"-Dpegasus.catalog.{kind}.file={path}" for kind, path in catalogues]
-        absolute = {"pegasus.properties": str(into / "pegasus.properties"), "inputs": str(into / "inputs"), "leaf": "none"}
+        absolute = {
+            "pegasus.properties": str(into / "pegasus.properties"),
+            "inputs": str(into / "inputs"),
+            "leaf": "none",
+        }
         words += [absolute.get(word, word) for word in planner_words(site, output)]
         name = part_name(part)
         yield {

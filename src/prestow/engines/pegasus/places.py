@@ -60,7 +60,9 @@ class Places:
             return cls(uris, {**site.stores, **home})
         landed = settings_of(site).landing or home.get(store) or site.stores.get(store)
         if landed is None:
-            what = f"nobody says where the submit host sees the output store '{store}', in which products land"
+            what = (
+                f"nobody says where the submit host sees the output store '{store}', in which products land"
+            )
             raise ProjectError(
                 site.problem("PST-E050", ("pegasus", "landing"), what, "write landing: file:///…")
             )
@@ -83,10 +85,13 @@ def private(plan: Plan, jobs: Numbers, transport: Transport) -> npt.NDArray[np.b
     pairs = pl.DataFrame({"job": job[inputs["quantum"].to_numpy()], "dataset": inputs["dataset"]}).unique()
     pairs = pairs.filter(pl.col("job").is_in(pl.Series(jobs).implode()))
     readers = np.bincount(pairs["dataset"].to_numpy(), minlength=plan.document["totals"]["datasets"])
-    return readers == 1
+    alone: npt.NDArray[np.bool_] = readers == 1
+    return alone
 
 
-def members(batch: Batch, alone: npt.NDArray[np.bool_], ids: pl.Series, transport: Transport) -> dict[str, pl.Series]:
+def members(
+    batch: Batch, alone: npt.NDArray[np.bool_], ids: pl.Series, transport: Transport
+) -> dict[str, pl.Series]:
     """Give for each item of a batch ``tar`` (logical name) and ``member``, null for what several jobs read."""
     d = batch.datasets
     mine = alone[d["dataset"].to_numpy()] & d["place"].is_not_null().to_numpy()
@@ -99,9 +104,7 @@ def members(batch: Batch, alone: npt.NDArray[np.bool_], ids: pl.Series, transpor
         member=pl.when(pl.struct("job", "member").is_first_distinct()).then("member").otherwise(apart)
     )
     tar = pl.concat_str(pl.lit(f"{TARS}/"), pl.lit(ids.gather(job)), pl.lit(".tar"))
-    told = frame.select(
-        tar=pl.when("here").then(tar), member=pl.when("here").then("member")
-    )
+    told = frame.select(tar=pl.when("here").then(tar), member=pl.when("here").then("member"))
     return {"tar": transport.names(told["tar"]), "member": told["member"]}
 
 

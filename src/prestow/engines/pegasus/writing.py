@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-JOBS, ROWS = 2000, 16_000
+JOBS, ROWS = 4000, 40_000
 """How many jobs, and inputs of them, are in memory as text at one time."""
 
 EDGES = 200_000
@@ -120,10 +121,10 @@ class _Writing:
         given, jobs = self._given, self._jobs
         for name, data in self._nodes.items():
             self._bring(self._transport.name(name), data)
-        named = pl.DataFrame({"job": jobs.chosen, "id": jobs.ids.gather(jobs.chosen), "words": jobs.words.gather(jobs.chosen)})
-        checker = Checker(
-            named, condorio=self._settings.data == "condorio", flat=given.site.layout == "flat"
+        named = pl.DataFrame(
+            {"job": jobs.chosen, "id": jobs.ids.gather(jobs.chosen), "words": jobs.words.gather(jobs.chosen)}
         )
+        checker = Checker(named, condorio=self._settings.data == "condorio", flat=given.site.layout == "flat")
         for batch, numbers in self._batches():
             self._write(batch, numbers, checker)
         there = self._write_replicas(checker)
@@ -183,12 +184,23 @@ class _Writing:
         )  # fmt: skip
         write_packs(texts, batch.jobs["name"], packs, [self._directory / INPUTS / name for name in names])
         making = Making(
-            given.plan.definition, self._settings, self._transport, self._node_words(), self._common(), self._retries.jobs
+            given.plan.definition,
+            self._settings,
+            self._transport,
+            self._node_words(),
+            self._common(),
+            self._retries.jobs,
         )
         of_job = pl.Series(names).gather(pack)
         mine = None if tars is None else _tar_of(batch, tars)
         text, makes = entries(
-            batch, making, carried, ids=jobs.ids.gather(numbers), clusters=jobs.clusters.gather(numbers), packs=of_job, tars=mine
+            batch,
+            making,
+            carried,
+            ids=jobs.ids.gather(numbers),
+            clusters=jobs.clusters.gather(numbers),
+            packs=of_job,
+            tars=mine,
         )
         self._receipts += batch.quanta.height
         self._write_entries(text, jobs.part[numbers])
@@ -201,7 +213,7 @@ class _Writing:
         if self._jobs.parts > 1:
             texts = texts.taken(order)
         bounds = [0, *(np.flatnonzero(np.diff(part[order])) + 1).tolist(), len(part)]
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             workflow = self._workflow(int(part[order[start]]))
             for at in range(start, end, 1000):  # so many at once that memory is used again and again
                 workflow.add(texts.octets(at, min(at + 1000, end))[0])
@@ -256,7 +268,9 @@ class _Writing:
         """Keep what exists, for the catalogues, by the part that reads it."""
         jobs = self._jobs
         there = carried.replicas
-        frames = [there.with_columns(part=jobs.part[numbers[there["job"].to_numpy()]], made=pl.lit(value=False))]
+        frames = [
+            there.with_columns(part=jobs.part[numbers[there["job"].to_numpy()]], made=pl.lit(value=False))
+        ]
         if jobs.parts > 1:
             made = carried.crossing
             mine = jobs.part[numbers[made["job"].to_numpy()]]
@@ -267,7 +281,9 @@ class _Writing:
                 sha256=pl.lit(None, pl.String), part="part", made=pl.lit(value=True),
             )  # fmt: skip
             frames.append(made)
-        self._replicas += [f.drop("job").unique(["part", "name"], maintain_order=True) for f in frames if f.height]
+        self._replicas += [
+            _compact(f.drop("job").unique(["part", "name"], maintain_order=True)) for f in frames if f.height
+        ]
 
     def _landed(self) -> pl.Expr:
         """Say where a file that another part makes lies when it has ended: in the store, or in its landing folder."""
@@ -277,18 +293,33 @@ class _Writing:
 
     def _write_replicas(self, checker: Checker) -> list[pl.DataFrame]:
         """Write the catalogues of what exists; give that, for the checks: first what the emission itself has."""
-        schema = {"name": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "sha256": pl.String, "part": pl.Int64, "made": pl.Boolean}  # fmt: skip
+        schema = pl.Schema({
+            "name": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "sha256": pl.String, "part": pl.Int64,
+            "made": pl.Boolean,
+        })  # fmt: skip
         every = pl.concat([pl.DataFrame(schema=schema), *self._replicas])
         self._replicas = []
-        carried = every.filter(pl.col("path").is_in(list(self._given.receipts)) & pl.col("sha256").is_null() & ~pl.col("made"))
+        carried = every.filter(
+            pl.col("path").is_in(list(self._given.receipts)) & pl.col("sha256").is_null() & ~pl.col("made")
+        )
         for name, path in carried.select("name", "path").unique(maintain_order=True).iter_rows():
             self._bring(name, self._given.receipts[path])
         every = every.join(carried.select("name").unique(), on="name", how="anti", maintain_order="left")
         every = every.unique(["part", "name"], keep="last", maintain_order=True)
         code = self._code
         if code is not None:
-            told = {"name": [code.path], "store": [self._given.store], "path": [self._code_path()], "size": [code.size], "sha256": [code.sha256]}
-            own = pl.DataFrame(told).join(pl.DataFrame({"part": sorted(self._workflows)}), how="cross").with_columns(made=pl.lit(value=False))
+            told = {
+                "name": [code.path],
+                "store": [self._given.store],
+                "path": [self._code_path()],
+                "size": [code.size],
+                "sha256": [code.sha256],
+            }
+            own = (
+                pl.DataFrame(told)
+                .join(pl.DataFrame({"part": sorted(self._workflows)}), how="cross")
+                .with_columns(made=pl.lit(value=False))
+            )
             every = pl.concat([every, own.select(every.columns).cast(schema)])
         every = every.sort("part", "name")
         every = every.with_columns(self._places.urls(every["store"], every["path"]))
@@ -299,9 +330,19 @@ class _Writing:
             for start in range(0, mine.height, ROWS // 4):
                 catalogue.add(_replica_texts(mine[start : start + ROWS // 4]))
             catalogue.close()
-        there = every.filter(~pl.col("made")).unique("name", maintain_order=True).select("name", "url", "size", "sha256")
-        tars = sorted(str(p.relative_to(self._directory / INPUTS)) for p in (self._directory / INPUTS).rglob("*") if p.is_file())
-        brought = pl.DataFrame({"name": tars}, schema={"name": pl.String}).with_columns(url=pl.lit("file:///"))
+        there = (
+            every.filter(~pl.col("made"))
+            .unique("name", maintain_order=True)
+            .select("name", "url", "size", "sha256")
+        )
+        tars = sorted(
+            str(p.relative_to(self._directory / INPUTS))
+            for p in (self._directory / INPUTS).rglob("*")
+            if p.is_file()
+        )
+        brought = pl.DataFrame({"name": tars}, schema={"name": pl.String}).with_columns(
+            url=pl.lit("file:///")
+        )
         found = [brought, there]
         for frame in found:
             checker.exists(frame)
@@ -312,7 +353,13 @@ class _Writing:
         images = list(catalogues.container_entries(site))
         for name, lists in (
             ("sites", {"sites": catalogues.site_entries(site, self._places.landed)}),
-            ("transformations", {"transformations": catalogues.transformation_entries(site), **({"containers": images} if images else {})}),
+            (
+                "transformations",
+                {
+                    "transformations": catalogues.transformation_entries(site),
+                    **({"containers": images} if images else {}),
+                },
+            ),
         ):
             with (
                 (directory / f"{name}.yml").open("w", encoding="utf-8") as stream,
@@ -351,7 +398,9 @@ class _Writing:
 
     def _code_told(self) -> Code | None:
         code = self._given.plan.code
-        return None if code is None else Code(code.sha256, CARRIED, self._transport.name(code.path), code.size)
+        return (
+            None if code is None else Code(code.sha256, CARRIED, self._transport.name(code.path), code.size)
+        )
 
     def _code_path(self) -> str:
         assert self._given.plan.code is not None
@@ -362,7 +411,10 @@ class _Writing:
         return [*code, *(self._transport.name(name) for name in self._nodes)]
 
     def _node_words(self) -> list[str]:
-        return [self._transport.name(w) if w in self._nodes else w for w in catalogues.node_words(self._given.site)]
+        return [
+            self._transport.name(w) if w in self._nodes else w
+            for w in catalogues.node_words(self._given.site)
+        ]
 
     def _frame(self) -> Frame:
         given = self._given
@@ -384,7 +436,14 @@ class _Writing:
             pack = np.repeat(np.arange(len(packs)), [end - start for start, end in packs])
             makes = makes_of(batch, self._transport)
             mine = None if tars is None else _tar_of(batch, tars)
-            yield _uses_of(self._carried(batch, tars), makes, pl.Series(names).gather(pack), mine, self._common(), numbers)
+            yield _uses_of(
+                self._carried(batch, tars),
+                makes,
+                pl.Series(names).gather(pack),
+                mine,
+                self._common(),
+                numbers,
+            )
 
 
 def _jobs_of(given: Given) -> _Jobs:
@@ -393,7 +452,13 @@ def _jobs_of(given: Given) -> _Jobs:
     jobs = plan.tables.scan("jobs").select("job", "name", "label", "depth").collect()
     quanta = plan.tables.scan("quanta").select("quantum", "job").collect()
     of_quantum = quanta["job"].to_numpy().astype(np.int64)
-    left = quanta if given.reuse is None else quanta.join(given.reuse.select(pl.col("quantum").cast(pl.UInt32)).unique(), on="quantum", how="anti")
+    left = (
+        quanta
+        if given.reuse is None
+        else quanta.join(
+            given.reuse.select(pl.col("quantum").cast(pl.UInt32)).unique(), on="quantum", how="anti"
+        )
+    )
     chosen = np.unique(left["job"].to_numpy().astype(np.int64))
     if not len(chosen):
         raise PlanRefusedError(
@@ -409,8 +474,22 @@ def _jobs_of(given: Given) -> _Jobs:
         part[chosen] = cut(jobs.select("job", "depth")[chosen], edges, settings.workflow_jobs).to_numpy()
         count = int(part.max()) + 1
     return _Jobs(
-        chosen, job_ids(jobs["name"]), cluster_labels(jobs, settings.cluster), edges, part, count, of_quantum, jobs["name"]
+        chosen,
+        job_ids(jobs["name"]),
+        cluster_labels(jobs, settings.cluster),
+        edges,
+        part,
+        count,
+        of_quantum,
+        jobs["name"],
     )
+
+
+def _compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give the same with no more in memory than its own texts: not those of the columns that they were taken from."""
+    found = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(found, pl.DataFrame)
+    return found
 
 
 def _tar_of(batch: Batch, tars: Mapping[str, pl.Series]) -> pl.Series:
@@ -425,7 +504,12 @@ def _tar_of(batch: Batch, tars: Mapping[str, pl.Series]) -> pl.Series:
 
 
 def _uses_of(
-    carried: Carried, makes: pl.DataFrame, packs: pl.Series, tars: pl.Series | None, common: list[str], numbers: Numbers
+    carried: Carried,
+    makes: pl.DataFrame,
+    packs: pl.Series,
+    tars: pl.Series | None,
+    common: list[str],
+    numbers: Numbers,
 ) -> pl.DataFrame:
     """Give all files of some jobs, as they are checked."""
     every = np.arange(len(numbers))
