@@ -228,7 +228,8 @@ def _items(job: Numbers, dataset: Numbers) -> tuple[Numbers, pl.DataFrame]:
     if pl.Series(keys).n_unique() < len(keys):
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
         rows = np.sort(firsts).astype(np.int64)
-        at: Numbers = np.searchsorted(rows, firsts).astype(np.int64)[which]
+        found: Numbers = np.searchsorted(rows, firsts).astype(np.int64)
+        at = found[which]
     else:
         at = rows
     job_of: Numbers = job[rows]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from prestow.manifest import Location, Manifest
-from prestow.node.packed import CARRIED, pack
+from prestow.node.packed import CARRIED
 
 EXTERNAL = "_external"
 """Where files of other stores than the output store stand among the logical names."""
@@ -64,56 +63,3 @@ def for_carrying(manifest: Manifest) -> tuple[Manifest, dict[str, Replica]]:
         code = replace(code, store=CARRIED, path=name)
     stores = {output: manifest.stores[output]}
     return replace(manifest, locations=locations, code=code, stores=stores), replicas
-
-
-@dataclass
-class Packs:
-    """Writes packs of manifests, one after the other, as they fill.
-
-    ``name`` is the logical name of the pack that the next manifest goes to.
-    """
-
-    directory: Path
-    count: int = 0
-    _waiting: list[Manifest] = field(default_factory=list)
-    _size: int = 0
-
-    @property
-    def name(self) -> str:
-        """The logical name of the pack that is being filled."""
-        return f"manifests/{self.count:05d}.pack"
-
-    def add(self, manifest: Manifest) -> str:
-        """Take a manifest; give the logical name of its pack."""
-        name = self.name
-        self._waiting.append(manifest)
-        self._size += 400 + 200 * (len(manifest.inputs) + len(manifest.outputs)) + 400 * len(manifest.quanta)
-        if len(self._waiting) >= PACK_JOBS or self._size >= PACK_BYTES:
-            self.close()
-        return name
-
-    def close(self) -> None:
-        """Write what waits."""
-        if not self._waiting:
-            return
-        path = self.directory / INPUTS / self.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pack(self._waiting))
-        self.count += 1
-        self._waiting, self._size = [], 0
-
-
-def parents_receipts(manifest: Manifest) -> list[str]:
-    """Give the names, sorted, of the receipts that other jobs of the plan make and this one needs.
-
-    What a parent run rightfully did not make has a receipt, too; the node finds it in the store.
-    """
-    own = {quantum.id for quantum in manifest.quanta}
-    return sorted({
-        item.receipt
-        for item in manifest.inputs
-        if item.receipt is not None
-        and item.run == manifest.run
-        and item.producer not in own
-        and item.id not in manifest.locations
-    })  # fmt: skip
