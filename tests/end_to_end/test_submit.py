@@ -149,6 +149,9 @@ def test_what_landed_is_committed_before_what_remains_is_handed_over(
     flag.unlink()
     second = submit(campaign, "--json").json
     assert (second["number"], second["jobs"], second["settled"]) == (2, 2, 3)
+    told = inside("status", cwd=campaign.directory).out
+    assert "\n  what they made has landed, and is not committed yet\n" in told
+    assert "\nnext: prestow ingest\n" in told
     assert submit(campaign, "--json").json["jobs"] == 0
     assert counts(inside, campaign) == {"made": 5}
     assert campaign.product("total")["visits"] == [1, 2]

@@ -52,6 +52,7 @@ def status(plan: str | None, exit_code: bool, losses: bool, output: Output, dire
     )
     now = project.under_way(found)
     recorded = _recorded(project, found, standing)
+    landed = _landed(project, found, standing)
     output.answer(
         "status",
         {
@@ -71,14 +72,14 @@ def status(plan: str | None, exit_code: bool, losses: bool, output: Output, dire
             total=True,
         )
         + (_under_way(now) if now and now.alive else "")
-        + _submission_words(standing)
+        + _submission_words(standing, landed=landed)
         + (f"\n  {recorded_line(recorded)}" if recorded else "")
         + _put_back_words(found, standing)
         + "".join(f"\n  {Tripped(**facts)}" for facts in read_held(found.directory).values())
         + failures,
         following=f"prestow status{plan_word(project, found)}"
         if (now and now.alive) or _runs_still(standing)
-        else _following(project, found, standing),
+        else _following(project, found, standing, landed=landed),
     )
     if not exit_code:
         return Exit.OK
@@ -108,7 +109,16 @@ def _under_way(now: UnderWay) -> str:
     return text + (f"; {now.rate:.1f} jobs/s, about {duration_text(now.left)} left" if now.rate else "")
 
 
-def _submission_words(standing: Status) -> str:
+def _landed(project: Project, plan: Plan, standing: Status) -> bool:
+    """Tell whether the newest submission is over, and what its jobs made is not committed yet."""
+    if not standing.submissions or standing.settled or not standing.submissions[-1]["over"]:
+        return False
+    from prestow.project.landing import has_landed
+
+    return has_landed(project, plan.id, standing.submissions[-1]["submission"])
+
+
+def _submission_words(standing: Status, *, landed: bool) -> str:
     """Tell what a queue says of the newest submission, and why jobs wait in it."""
     if not standing.submissions:
         return ""
@@ -118,6 +128,7 @@ def _submission_words(standing: Status) -> str:
     text = f"\n  submission {last['submission']} {over}: jobs {counts}"
     if last["others"]:
         text += "; of Pegasus's own " + ", ".join(f"{n:,} {state}" for state, n in last["others"].items())
+    text += "\n  what they made has landed, and is not committed yet" if landed else ""
     for one in last["waiting"][:SHOWN]:
         text += f"\n  {one['state'].upper()} {one['name']}: {one['reason'] or 'nothing says why'}"
     if len(last["waiting"]) > SHOWN:
@@ -129,10 +140,12 @@ def _runs_still(standing: Status) -> bool:
     return bool(standing.submissions) and not standing.submissions[-1]["over"]
 
 
-def _following(project: Project, plan: Plan, standing: Status) -> str:
+def _following(project: Project, plan: Plan, standing: Status, *, landed: bool) -> str:
     from prestow.results.failing import again
 
     total, other = standing.counts, plan_word(project, plan)
+    if landed and not any(n for state, n in standing.submissions[-1]["jobs"].items() if state != "done"):
+        return f"prestow ingest{other}"
     if standing.submissions and not standing.settled:
         from prestow.project.submitting import site_word
 

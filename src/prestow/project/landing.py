@@ -49,6 +49,11 @@ def land_all(
     return tuple(found)
 
 
+def has_landed(project: ProjectWithArchive, plan: str, submission: int) -> bool:
+    """Tell whether something of a submission, by the plan's id and its number, waits in its landing folder."""
+    return run_of_landing(project.store, plan, submission) is not None
+
+
 class Landings:
     """What has landed of some runs, looked at again and again while jobs run."""
 
