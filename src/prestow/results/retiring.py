@@ -25,6 +25,8 @@ from prestow.plan.retaining import is_passing, last_readers, not_needed, retain_
 from prestow.plan.states import CODES, tasks_of
 from prestow.registry import put_record
 from prestow.registry.records import record_name
+from prestow.stores import Walkable
+from prestow.stores.ahead import ahead
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -235,9 +237,17 @@ def _stages_to_come(plans: Sequence[Plan]) -> bool:
 
 
 def _begun(store: Store, rows: pl.DataFrame) -> pl.DataFrame:
-    """Give those that an interrupted call has a record of already: deleted is for ever."""
-    names = [record_name("deleted", str(uuid.UUID(bytes=key))) for key in rows["id"]]
-    return rows.filter(pl.Series([store.size(name) is not None for name in names], dtype=pl.Boolean))
+    """Give those that an interrupted call has a record of already: deleted is for ever.
+
+    Of many the records are listed once, not asked for one by one.
+    """
+    names = (record_name("deleted", str(uuid.UUID(bytes=key))) for key in rows["id"])
+    if rows.height > _BATCH and isinstance(store, Walkable):
+        there = {name for name, _ in store.walk("_records/deleted")}
+        begun = [name in there for name in names] if there else [False] * rows.height
+    else:
+        begun = list(ahead(lambda name: store.size(name) is not None, names))
+    return rows.filter(pl.Series(begun, dtype=pl.Boolean))
 
 
 def _first(rows: pl.DataFrame, plans: Sequence[Plan]) -> list[tuple[str, str]]:
@@ -260,13 +270,17 @@ def _first(rows: pl.DataFrame, plans: Sequence[Plan]) -> list[tuple[str, str]]:
 
 
 def _delete(going: pl.DataFrame, registry: Registry, store: Store, progress: Progress) -> None:
-    """Delete, batch by batch: records, then files, then rows."""
+    """Delete, batch by batch: records, then files, then rows; many requests are under way at once."""
+
+    def note(key: bytes) -> None:  # one small file for each dataset, as the protocol has it
+        ident = str(uuid.UUID(bytes=key))
+        put_record(store, "deleted", ident, {"dataset": ident})
+
     for start in range(0, going.height, _BATCH):
         rows = going.slice(start, _BATCH)
-        for key in rows["id"]:  # one small file for each dataset, as the protocol has it
-            ident = str(uuid.UUID(bytes=key))
-            put_record(store, "deleted", ident, {"dataset": ident})
-        for path in rows["path"]:
-            store.delete(path)
+        for _ in ahead(note, rows["id"]):
+            pass
+        for _ in ahead(store.delete, rows["path"]):
+            pass
         registry.delete_datasets(rows["id"].to_list())
         progress(start + rows.height, going.height)
