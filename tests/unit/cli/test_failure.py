@@ -103,10 +103,11 @@ def test_no_command_shows_the_help_and_is_exit_2(capsys: pytest.CaptureFixture[s
 
 def test_a_command_ends_as_programs_do_and_leaves_nothing_unsaid() -> None:
     code = (
-        "import atexit, sys, threading, time\n"
+        "import atexit, sys, threading\n"
         "from prestow.cli import command\n"
         "atexit.register(sys.stdout.write, 'exit function')\n"
-        "threading.Thread(target=lambda: (time.sleep(0.2), sys.stdout.write('thread '))).start()\n"
+        "until_the_end = threading.main_thread().join\n"
+        "threading.Thread(target=lambda: (until_the_end(), sys.stdout.write('thread '))).start()\n"
         "sys.argv = ['prestow', '--version']\n"
         "command()\n"
         "sys.stdout.write('never')\n"
