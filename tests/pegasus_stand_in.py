@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -81,14 +80,9 @@ def run(submit: Path, *, breaks_off: bool) -> int:
 
     shim = Shim(Path((submit / "emission.txt").read_text()), submit / "work")
     shim.run()
-    workflow = json.loads((shim.emission / "workflow.yml").read_text())["jobs"]
-    jobs = [job["id"] for job in workflow]
-    output = (submit / "output.txt").read_text()
-    staged = [use["lfn"] for job in workflow for use in job["uses"] if use.get("stageOut")]
-    for name in staged if output else ():
-        if (shim.work / "made" / name).is_file():
-            (Path(output) / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(shim.work / "made" / name, Path(output) / name)
+    jobs = [job["id"] for job in shim.jobs]
+    if output := (submit / "output.txt").read_text():
+        shim.land(Path(output))
     leave(submit, jobs, shim.codes, shim.logs, ended=not breaks_off)
     record_files(submit, shim.work / "made")
     return 0

@@ -3,7 +3,8 @@
 It is no Pegasus: it plans nothing and schedules nothing. It knows what Pegasus knows, the emitted
 directory: every job works in an empty directory that holds its declared inputs and nothing else,
 each under its logical name, verified where the replica catalogue has a digest; every declared
-output must be there afterwards, and goes on to the jobs that declare it as input. Files are moved
+output must be there afterwards, and goes on to the jobs that declare it as input. A workflow of workflows is
+run part by part, each with its own catalogue and what its parents made. Files are moved
 by Pegasus's own transfer tool where it is installed (package ``pegasus-wms.worker``), else copied.
 """
 
@@ -28,7 +29,7 @@ _TRANSFER = "from Pegasus.transfer import main; main()"
 
 @dataclass
 class Shim:
-    """Runs the workflow of one directory.
+    """Runs the workflow of one directory, once.
 
     Parameters
     ----------
@@ -44,25 +45,42 @@ class Shim:
     failed: list[str] = field(default_factory=list)
     logs: dict[str, str] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
+    jobs: list[Entry] = field(default_factory=list)
 
     def run(self) -> bool:
         """Run every job whose parents ended well; tell whether all did."""
-        workflow = self._read("workflow.yml")
+        root = self._read("workflow.yml")
+        if root["jobs"][0].get("type") != "pegasusWorkflow":
+            return self._run(root, self.emission)
+        files = {job["id"]: self.emission / "parts" / job["file"] for job in root["jobs"]}
+        good = set[str]()
+        parents = _parents(root)
+        for name in _in_order(parents):
+            if parents[name] <= good and self._run(_json(files[name]), files[name].parent):
+                good.add(name)
+        return len(good) == len(files)
+
+    def land(self, folder: Path) -> None:
+        """Bring what jobs that ended well made, and what is staged out, to a folder, over whatever is there."""
+        for job in self.jobs:
+            for use in job["uses"] if job["id"] in self.ran else ():
+                if use.get("stageOut"):
+                    _copy(self.work / "made" / use["lfn"], folder / use["lfn"])
+
+    def _run(self, workflow: Entry, catalogues: Path) -> bool:
         transformation = self._read("transformations.yml")["transformations"][0]
-        replicas = {r["lfn"]: r for r in self._read("replicas.yml")["replicas"]}
+        replicas = {r["lfn"]: r for r in _json(catalogues / "replicas.yml")["replicas"]}
         jobs = {job["id"]: job for job in workflow["jobs"]}
-        parents: dict[str, set[str]] = {name: set() for name in jobs}
-        for entry in workflow["jobDependencies"]:
-            for child in entry["children"]:
-                parents[child].add(entry["id"])
+        self.jobs += jobs.values()
+        parents = _parents(workflow)
         for name in _in_order(parents):
             if parents[name] <= set(self.ran):
                 good = self._job(jobs[name], transformation, replicas)
                 (self.ran if good else self.failed).append(name)
-        return len(self.ran) == len(jobs)
+        return jobs.keys() <= set(self.ran)
 
     def _read(self, name: str) -> Any:  # Any: JSON values
-        return json.loads((self.emission / name).read_text(encoding="utf-8"))
+        return _json(self.emission / name)
 
     def _job(self, job: Entry, transformation: Entry, replicas: Mapping[str, Entry]) -> bool:
         inputs = [use["lfn"] for use in job["uses"] if use["type"] == "input"]
@@ -81,9 +99,7 @@ class Shim:
             self.codes[job["id"]] = done.returncode
             if done.returncode == 0 and all((directory / name).is_file() for name in outputs):
                 for name in outputs:
-                    target = self.work / "made" / name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(directory / name, target)
+                    _copy(directory / name, self.work / "made" / name)
                 return True
         return False
 
@@ -108,9 +124,7 @@ class Shim:
             _transfer(directory, files)
             return
         for name, source in files.items():
-            target = directory / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+            _copy(source, directory / name)
 
 
 def has_transfer_tool() -> bool:
@@ -136,6 +150,23 @@ def _transfer(directory: Path, files: Mapping[str, Path]) -> None:
     subprocess.run(
         command, input=json.dumps(wanted), cwd=directory, check=True, capture_output=True, text=True
     )
+
+
+def _json(path: Path) -> Any:  # Any: JSON values
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _parents(workflow: Entry) -> dict[str, set[str]]:
+    parents: dict[str, set[str]] = {job["id"]: set() for job in workflow["jobs"]}
+    for entry in workflow["jobDependencies"]:
+        for child in entry["children"]:
+            parents[child].add(entry["id"])
+    return parents
 
 
 def _in_order(parents: Mapping[str, Iterable[str]]) -> Iterator[str]:

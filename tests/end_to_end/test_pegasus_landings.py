@@ -1,0 +1,115 @@
+"""Nodes that do not see the store, from the command to the archive, in each layout: also what failed and is handed over again.
+
+The workflow is the one that the command writes, proved against the plan; its jobs run from it alone, by a shim of Pegasus.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prestow.engines import open_engine
+from prestow.testing.campaigns import Campaign
+from prestow.tombstone import read_tombstone
+
+spec = importlib.util.spec_from_file_location(
+    "pegasus_stand_in", Path(__file__).parents[1] / "pegasus_stand_in.py"
+)
+assert spec is not None
+assert spec.loader is not None
+stand_in = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(stand_in)
+
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tree": ("tree", {}),
+    "flat, in parts": ("flat", {"workflow_jobs": 2}),
+    "tar": ("tar", {"data": "nonsharedfs"}),
+}
+
+
+def campaign_of(directory: Path, clouds: Path) -> Campaign:
+    """Visit 1 is lost, as its task tolerates; visit 2 fails while there are clouds, which its task does not."""
+    return Campaign(
+        directory,
+        visits=2,
+        do={
+            1: {"double": {"what": "fail"}},
+            2: {"shift": {"what": "fail", "while": str(clouds)}},
+        },
+        double="tolerate",
+        minimum=1,
+    )
+
+
+def made(campaign: Campaign) -> dict[str, bytes]:
+    return {name: data for name, data in campaign.products().items() if name.startswith("toy/")}
+
+
+@pytest.fixture(scope="module")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sky") / "clouds"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, clouds: Path) -> dict[str, bytes]:
+    """Give the products of the same campaign by the engine that sees the store."""
+    campaign = campaign_of(tmp_path_factory.mktemp("local"), clouds)
+    campaign.run(open_engine("local"))
+    return made(campaign)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_landed_and_what_remained_is_in_the_end_what_the_engine_local_makes(
+    way: str,
+    tmp_path: Path,
+    clouds: Path,
+    local: dict[str, bytes],
+    inside: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PEGASUS_HOME", raising=False)
+    monkeypatch.setenv("PATH", f"{stand_in.install(tmp_path / 'bin')}:/usr/bin:/bin")
+    layout, more = WAYS[way]
+    campaign = campaign_of(tmp_path / "c", clouds)
+    campaign.plan()
+    root, store = campaign.directory, campaign.directory / "store"
+    site = {
+        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus", "layout": layout,
+        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, **more},
+    }  # fmt: skip
+    (root / "pool.yaml").write_text(json.dumps(site))
+
+    def submitted() -> dict[str, Any]:
+        done: dict[str, Any] = inside("submit", "--site", "pool.yaml", "--json", cwd=root).json
+        inside("verify", Path(done["directory"]).parents[1], done["directory"], cwd=root)
+        return done
+
+    clouds.touch()
+    first = submitted()
+    assert (first["number"], first["jobs"], first["settled"]) == (1, 5, 0)
+    landed = [p for p in (store / "_landing").rglob("*") if p.is_file()]
+    stones = [stone for p in landed if (stone := read_tombstone(p.read_bytes()))]
+    assert sorted((stone.type, stone.state) for stone in stones) == [
+        ("doubled", "lost"),
+        ("shifted", "blocked"),
+    ]
+    assert not made(campaign)
+
+    clouds.unlink()
+    second = submitted()
+    assert (second["number"], second["jobs"], second["settled"]) == (2, 2, 3)
+    told = json.loads((Path(second["directory"]) / "submission.json").read_text())
+    assert (told["products"], told["layout"]) == ("landing", layout)
+
+    done = inside("ingest", "--json", cwd=root).json
+    assert [one["committed"] for one in done["landed"]] == [{"made": 2}]
+    assert made(campaign) == local
+    assert campaign.product("total")["visits"] == [2]
+    account = inside("account", "--json", cwd=root, ok=False).json
+    assert (account["closes"], account["classes"]["unexpected"]) == (True, 0)
+    assert not [p for p in (store / "_landing").rglob("*") if p.is_file()]
