@@ -98,7 +98,7 @@ class Checker:
             "a job": _Tally("PST-E004", "this is a bug in prestow: tell us"),
         }
         self._long = _Tally("PST-E063", "choose shorter templates, or layout: tree")
-        self._same = _Tally("PST-E005", "write data: nonsharedfs in the site file")
+        self._same = _Tally("PST-E005", "write layout: flat, or data: nonsharedfs, in the site file")
         self._facts = _Tally("PST-E062", "prestow ingest the file again")
 
     def uses(self, chunk: pl.DataFrame) -> None:
