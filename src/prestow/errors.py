@@ -214,7 +214,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     # handing a plan to another system
     "PST-W001": ("something that is no report is there", Exit.USAGE),
     "PST-W002": ("the report cannot be written", Exit.ENVIRONMENT),
-    "PST-E001": ("the directory holds something else", Exit.USAGE),
+    "PST-E001": ("the directory holds something else", Exit.ENVIRONMENT),
     "PST-E002": ("the site file does not say what is needed", Exit.USAGE),
     "PST-E003": ("plans cannot be written for this system", Exit.USAGE),
     "PST-E004": ("a name that the other system would not carry as it is", Exit.REFUSED),
@@ -238,7 +238,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-E075": ("a job was held, and removed", Exit.FAILED),
     "PST-E076": ("a store is not where the site says", Exit.ENVIRONMENT),
     "PST-E077": ("a job ended without a report", Exit.FAILED),
-    "PST-E078": ("the plan is older than its inputs", Exit.REFUSED),
+    "PST-E078": ("the plan is older than its inputs", Exit.ENVIRONMENT),
     "PST-E079": ("the record of a submission cannot be used", Exit.ENVIRONMENT),
     # putting back, repairing
     "PST-E040": ("what is settled cannot be put back", Exit.REFUSED),

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from prestow.engines import open_engine
+from prestow.stores import open_store
 from prestow.testing.campaigns import Campaign
+from prestow.testing.pegasus_shim import Shim
 from prestow.tombstone import read_tombstone
 
 spec = importlib.util.spec_from_file_location(
@@ -113,3 +115,24 @@ def test_what_landed_and_what_remained_is_in_the_end_what_the_engine_local_makes
     account = inside("account", "--json", cwd=root, ok=False).json
     assert (account["closes"], account["classes"]["unexpected"]) == (True, 0)
     assert not [p for p in (store / "_landing").rglob("*") if p.is_file()]
+
+
+def test_a_node_that_fetches_its_inputs_itself_makes_the_same(
+    tmp_path: Path, clouds: Path, local: dict[str, bytes], inside: Any
+) -> None:
+    clouds.unlink(missing_ok=True)
+    campaign = campaign_of(tmp_path / "c", clouds)
+    plan = campaign.plan()
+    assert plan.code is not None
+    open_store(campaign.stores["archive"]).put_if_absent(plan.code.path, plan.code.data)
+    site = {
+        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus", "stores": campaign.stores, "scratch": str(tmp_path / "local"),
+        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, "staging": "prestow"},
+    }  # fmt: skip
+    (campaign.directory / "pool.yaml").write_text(json.dumps(site))
+    inside("emit", "pegasus", "--site", "pool.yaml", "--into", "out", cwd=campaign.directory)
+    shim = Shim(campaign.directory / "out", tmp_path / "work")
+    assert shim.run(), shim.logs
+    raw = json.loads((shim.emission / "replicas.yml").read_text())["replicas"]
+    assert [entry["lfn"] for entry in raw] == [plan.code.path]  # no input
+    assert made(campaign) == local

@@ -14,7 +14,9 @@ import pytest
 
 from prestow.engines import open_engine
 from prestow.engines.pegasus.jobstates import read_jobs, standing
+from prestow.engines.pegasus.readme import planner_words
 from prestow.engines.pegasus.tools import find_tools, plan_workflow
+from prestow.site import read_site
 from prestow.testing.campaigns import Campaign
 
 spec = importlib.util.spec_from_file_location(
@@ -74,6 +76,11 @@ def test_a_failed_job_is_told_and_what_remains_is_handed_over_again(
     told = inside("why", "double-2", cwd=campaign.directory).out
     assert "[PST-N007] ValueError: no stars above 5 sigma" in told
     assert "looking for stars" in told
+    assert "\nnext: prestow submit --site pool.yaml          or look into it: prestow debug double-2" in told
+    told = inside("why", "shift-2", cwd=campaign.directory).out
+    assert "retry" not in told
+    page = inside("report", "--json", cwd=campaign.directory, ok=False).json
+    assert page["causes"][0]["commands"][-1] == "prestow submit --site pool.yaml"
 
     flag.unlink()
     foreseen = submit(campaign, "--dry-run", "--json").json
@@ -82,6 +89,7 @@ def test_a_failed_job_is_told_and_what_remains_is_handed_over_again(
     assert (second["number"], second["jobs"], second["quanta"], second["settled"]) == (2, 3, 3, 4)
     workflow = json.loads((Path(second["directory"]) / "workflow.yml").read_text())
     assert sorted(job["nodeLabel"] for job in workflow["jobs"]) == ["double-2", "gather", "shift-2"]
+    inside("verify", Path(second["directory"]).parents[1], second["directory"], cwd=campaign.directory)
     assert counts(inside, campaign) == {"made": 7}
     third = submit(campaign)
     assert "nothing remains; 7 settled before" in third.out
@@ -276,11 +284,11 @@ def test_a_plan_that_is_older_than_its_inputs(copied: Campaign, submit: Submit) 
     raw = copied.directory / "store/raw/toy/raw-1.json"
     before = raw.read_bytes()
     raw.unlink()
-    assert "not there any more" in refused(submit(copied, "--json", ok=False), "PST-E078", 4)
+    assert "not there any more" in refused(submit(copied, "--json", ok=False), "PST-E078", 7)
     raw.write_bytes(before + b" ")
-    assert "bytes, and had" in refused(submit(copied, "--json", ok=False), "PST-E078", 4)
+    assert "bytes, and had" in refused(submit(copied, "--json", ok=False), "PST-E078", 7)
     raw.write_bytes(before.replace(b"1", b"7"))
-    assert "others than when it was planned" in refused(submit(copied, "--json", ok=False), "PST-E078", 4)
+    assert "others than when it was planned" in refused(submit(copied, "--json", ok=False), "PST-E078", 7)
     raw.write_bytes(before)
     assert "with the same bytes" in submit(copied, "--dry-run", "--json").json["notes"][0]
 
@@ -309,7 +317,7 @@ def test_the_real_planner_plans_what_is_emitted(
     submit = plan_workflow(
         find_tools(),
         tmp_path / "out",
-        site="pool",
+        planner_words(read_site(site)),
         base=tmp_path / "base",
         relative="toy/0001",
         log=tmp_path / "log",

@@ -147,11 +147,10 @@ def _following(project: Project, plan: Plan, standing: Status, *, landed: bool) 
     if landed and not any(n for state, n in standing.submissions[-1]["jobs"].items() if state != "done"):
         return f"prestow ingest{other}"
     if standing.submissions and not standing.settled:
-        from prestow.project.submitting import site_word
+        from prestow.project.handed_over import submit_again
 
         option = plan_word(project, plan, " --plan ")
-        site = site_word(plan)
-        return f"prestow submit{other} --site {site}" + (
+        return submit_again(plan, other) + (
             f"          or why: prestow why {standing.failures[0].job}{option}" if standing.failures else ""
         )
     if standing.failures:

@@ -344,6 +344,7 @@ class ProjectWithResults(ProjectWithPlans):
         The plan is that one, or the one of ``run``, or the newest if there is one. A registry that
         cannot be used is only less that can be told.
         """
+        from prestow.project import handed_over
         from prestow.results.recorded import Recorded
 
         found = None
@@ -354,11 +355,7 @@ class ProjectWithResults(ProjectWithPlans):
             found = self.find_plan(of_run)
         elif self.plans():
             found = self.find_plan()
-        queue: dict[str, str] = {}
-        if found is not None:
-            from prestow.project.handed_over import look_at, queue_words
-
-            queue = queue_words(look_at(self, found))
+        seen = [] if found is None else handed_over.look_at(self, found)
         directory = self.newest_plan_directory()
         newest = None
         if directory is not None:  # most often it is the plan that is open already
@@ -375,7 +372,8 @@ class ProjectWithResults(ProjectWithPlans):
             name=STORE,
             newest=newest,
         )
-        recorded.queue = queue
+        recorded.queue = handed_over.queue_words(seen)
+        recorded.submit_again = "" if found is None else handed_over.submit_again(found, recorded.plan_word())
         return recorded
 
     def trace(

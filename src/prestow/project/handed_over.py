@@ -21,6 +21,18 @@ def is_handed_over(plan: Plan) -> bool:
     return plan.directory is not None and (plan.directory / SUBMISSIONS).is_dir()
 
 
+def submit_again(plan: Plan, word: str) -> str:
+    """Give the command that hands over what is left of a plan; empty if it never was handed over.
+
+    ``word`` names the plan, after a blank; it is empty for the newest.
+    """
+    if not is_handed_over(plan):
+        return ""
+    from prestow.project.earlier_submissions import site_word
+
+    return f"prestow submit{word} --site {site_word(plan)}"
+
+
 def plans_handed_over(project: OpenedProject, runs: Sequence[str] | None) -> list[Plan]:
     """Give the plans of some runs, or of all, that were."""
     paths = [
@@ -35,7 +47,7 @@ def look_at(project: OpenedProject, plan: Plan) -> list[Look]:
     """Look at all submissions of a plan, and put the reports that they left into the store."""
     if not is_handed_over(plan):
         return []
-    from prestow.project.submitting import harvest_all
+    from prestow.project.earlier_submissions import harvest_all
 
     return harvest_all(project, plan)
 
@@ -44,7 +56,7 @@ def waiting_of(plan: Plan, seen: Sequence[Look]) -> dict[int, str]:
     """Give the quanta whose jobs a queue holds or has preempted now, by row, with these words."""
     if not seen:
         return {}
-    from prestow.project.submitting import waiting_rows
+    from prestow.project.earlier_submissions import waiting_rows
 
     return waiting_rows(plan, seen)
 
@@ -62,6 +74,6 @@ def cross_check(project: OpenedProject, plans: Sequence[Plan]) -> int:
     """Note as findings where Pegasus recorded other bytes than are committed; give how many are new."""
     if not plans:
         return 0
-    from prestow.project.submitting import hold_against_each_other
+    from prestow.project.earlier_submissions import hold_against_each_other
 
     return sum(hold_against_each_other(project, plan) for plan in plans)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -163,6 +165,19 @@ class ProjectWithPlans(OpenedProject):
             shown=names_of(plan),
             free=lambda run: bool(self._release_settled(run)),
         )
+
+    @contextlib.contextmanager
+    def _reserving(self, plan: Plan) -> Iterator[None]:
+        """Reserve the names of a plan that is handed over; if that is refused, they are as free as they were before."""
+        from prestow.registry import reservations
+
+        new = self._reserve(plan, again=True)
+        try:
+            yield
+        except BaseException:
+            if new:
+                reservations.release(self.store, plan.run, plan.id)
+            raise
 
     def _refuse_clashes(self, plan: Plan) -> None:
         """Refuse what `_reserve` would refuse, and write nothing."""

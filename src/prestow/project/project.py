@@ -620,8 +620,11 @@ class Project(ProjectWithArchive):
             PST-E001 to PST-E003: directory, site file or system are not fit.
         PlanRefusedError
             PST-E004 to PST-E009: the system could not do it. Nothing is written then.
+        PrestowError
+            PST-E078 if inputs have changed.
         """
         from prestow.plugins import load, names
+        from prestow.project.submit_checks import changed_inputs
         from prestow.site import read_site
 
         if system not in names("emitters"):
@@ -629,12 +632,13 @@ class Project(ProjectWithArchive):
             raise ProjectError(Problem("PST-E003", f"plans are not written for '{system}'", system, known))
         place = read_site(Path(site))
         found = self._plan(plan)
-        self._reserve(found, again=True)
-        reuse = self.reusable(found)
-        emission: Emission = load("emitters", system)(
-            found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse),
-            home=self.stores(),
-        )  # fmt: skip
+        changed_inputs(self, found)
+        with self._reserving(found):
+            reuse = self.reusable(found)
+            emission: Emission = load("emitters", system)(
+                found, place, Path(into), store=STORE, reuse=reuse, receipts=self._packed_receipts(found, reuse),
+                home=self.stores(),
+            )  # fmt: skip
         return emission
 
     def submit(
@@ -665,8 +669,7 @@ class Project(ProjectWithArchive):
         Raises
         ------
         PrestowError
-            PST-E070 to PST-E072, PST-E076, PST-E079: Pegasus, a store or an earlier submission stands against it.
-        PlanRefusedError
+            PST-E070 to PST-E072, PST-E076, PST-E079: Pegasus, a store or an earlier submission stands against it;
             PST-E078 if inputs have changed; else as `emit`.
         """
         from prestow.project.submitting import submit

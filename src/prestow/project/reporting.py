@@ -31,7 +31,7 @@ def report(
 ) -> Report:
     """Say what a plan came to; see `Project.report`."""
     from prestow.engines.journal import JOURNAL, is_locked, read_journal
-    from prestow.project.handed_over import look_at, waiting_of
+    from prestow.project.handed_over import look_at, submit_again, waiting_of
     from prestow.results.report import gather
     from prestow.results.report.gathering import Around
     from prestow.results.report.pictures import take
@@ -48,9 +48,10 @@ def report(
     taken, unseen = take(found, project.store, pictures) if pictures else ((), ())
     tell("read reports")
     seen = look_at(project, found)
+    word = _word(project, found)
     around = Around(
         journal=read_journal(directory / JOURNAL) if directory is not None else (),
-        alive=alive, word=_word(project, found), overrides=_overrides(project, found),
+        alive=alive, word=word, submit_again=submit_again(found, word), overrides=_overrides(project, found),
         account=files, difference=difference, pictures=taken, notes=(*notes, *_submitted(seen), *unseen),
         waiting=waiting_of(found, seen),
     )  # fmt: skip

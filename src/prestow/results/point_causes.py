@@ -216,7 +216,8 @@ def _chain_lines(recorded: Recorded, chain: chains.Chain, reason: Reason) -> Non
     if found:
         report, failure = found[-1]
         message = str(failure.get("message", "")).replace("\n", "\n      ")
-        reason.lines.append(f"    on host {report.get('host', '?')}: [{failure.get('code', '')}] {message}")
+        where = f"on host {report['host']}: " if report.get("host") else ""
+        reason.lines.append(f"    {where}[{failure.get('code', '')}] {message}")
         reason.lines += [f"      {line}" for line in list(failure.get("log_tail", ()))[-FEW:]]
         reason.facts["cause"] = {
             "error": failure.get("code"),
@@ -243,13 +244,14 @@ def _blocked_lines(recorded: Recorded, point: Point, reason: Reason) -> None:
 
 def _next(recorded: Recorded, point: Point, cause: Point, *, own: bool) -> str:
     if cause.state == "pending":
-        return f"prestow run{recorded.plan_word()}"
+        return recorded.command_for_the_rest()
     if not own:
         return f"prestow why {recorded.typed(cause)}"
     debug = f"prestow debug {point.job}{recorded.plan_word(' --plan ')}"
     if point.state == "failed" and recorded.plan is not None:
         plan = recorded.plan_word()
-        return f"prestow retry{plan} {point.job} && prestow run{plan}          or look into it: {debug}"
+        again = recorded.submit_again or f"prestow retry{plan} {point.job} && prestow run{plan}"
+        return f"{again}          or look into it: {debug}"
     if point.state == "lost" and recorded.plan is not None:
         return f"prestow repair{recorded.plan_word()}          or look into it: {debug}"
     if point.state in ("failed", "lost"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,10 @@ def first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:FEW]) + (f" and {len(names) - FEW:,} more" if len(names) > FEW else "")
 
 
+def _on_host(report: Mapping[str, Any]) -> str:  # Any: JSON values
+    return f" on host {report['host']}" if report.get("host") else ""
+
+
 def tell_failure(recorded: Recorded, point: Point, reason: Reason) -> None:
     """Say how it failed the last time: error, host, tries, the end of its log, and how often the same."""
     found = recorded.failures(point)
@@ -76,7 +80,7 @@ def tell_failure(recorded: Recorded, point: Point, reason: Reason) -> None:
     tail = list(failure.get("log_tail", ()))[-LOG_LINES:]
     tries = "once" if len(found) == 1 else f"{len(found)} times"
     reason.lines.append(
-        f"  failed {tries}, last on host {report.get('host', '?')} after {failure.get('seconds', 0):.2f} s "
+        f"  failed {tries}, last{_on_host(report)} after {failure.get('seconds', 0):.2f} s "
         f"(attempt {str(report.get('attempt', ''))[:8]})"
     )
     message = str(failure.get("message", "")).replace("\n", "\n    ")

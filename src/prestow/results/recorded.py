@@ -68,7 +68,10 @@ class Recorded(Papers):
         self.registry = registry
         self.plan = plan
         self.name = name
-        self.queue: Mapping[str, str] = {}  # of jobs that a queue holds or has preempted: what it says of them
+        self.submit_again = ""  # the command that hands over what is left, of a plan that is handed over
+        self.queue: Mapping[
+            str, str
+        ] = {}  # of jobs that a queue holds or has preempted: what it says of them
         if plan is None:
             self.note("there is no plan here: what was planned and is not settled cannot be told")
         if registry is None:
@@ -109,6 +112,10 @@ class Recorded(Papers):
         if self.plan is None or (self._newest is not None and self._newest[0] == self.plan.id):
             return ""
         return f"{before}{self.plan.id[:8]}"
+
+    def command_for_the_rest(self) -> str:
+        """Give the command that makes what is left of the plan."""
+        return self.submit_again or f"prestow run{self.plan_word()}"
 
     # --- points ------------------------------------------------------------------------------
 

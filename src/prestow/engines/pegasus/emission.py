@@ -95,7 +95,7 @@ def emit(
     PlanRefusedError
         If Pegasus could not do it (PST-E004 to PST-E009, PST-E050 to PST-E063). Nothing is written then.
     """
-    _check_site(plan, site, store, reuse)
+    check_site(plan, site, store, reuse)
     into = into.absolute()
     fresh = into.with_name(f".{into.name}-{os.getpid()}-{os.urandom(4).hex()}")
     try:
@@ -119,7 +119,14 @@ def _emission(into: Path, made: Totals, size: int, *, new: bool) -> Emission:
     )
 
 
-def _check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None) -> None:
+def check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None = None) -> None:
+    """Refuse a site that does not give what a plan asks for.
+
+    Raises
+    ------
+    ProjectError
+        PST-E002 for a site of another engine; PST-C080 for each thing that its file lacks.
+    """
     if site.engine != PEGASUS or site.pegasus is None:
         fix = "name a site file with 'engine: pegasus', such as site-configs/pegasus-shared.yaml"
         raise ProjectError(Problem("PST-E002", f"this is a site for {site.engine}", f"site {site.name}", fix))

@@ -121,14 +121,12 @@ def call(command: Sequence[str], *, cwd: Path | None = None) -> subprocess.Compl
 def plan_workflow(
     tools: Tools,
     emission: Path,
+    words: Sequence[str],
     *,
-    site: str,
     base: Path,
     relative: str,
     log: Path,
-    output: Path | None = None,
     cluster: bool = False,
-    staging: str | None = None,
 ) -> Path:
     """Let the planner make an emitted workflow ready for HTCondor; give the submit directory.
 
@@ -136,31 +134,22 @@ def plan_workflow(
     ----------
     emission : Path
         What `prestow.engines.pegasus.emit` wrote.
-    site : str
-        Its name in the catalogue.
+    words : sequence of str
+        What `prestow.engines.pegasus.readme.planner_words` gives.
     base, relative : Path, str
         The submit directory is ``base/relative``; where jobs work has ``relative`` in its name, too, so no two
         submissions share it.
     log : Path
         Gets all that the planner says.
-    output : Path or None
-        Where products and claims land; as the catalogue says, if None.
     cluster : bool
         Several short jobs run as one, by their labels.
-    staging : str or None
-        Name of the site that keeps files between submit host and nodes, if it is another one.
 
     Raises
     ------
     PrestowError
         PST-E071 with what it said, if it refuses.
     """
-    command = [
-        str(tools.plan), "--conf", "pegasus.properties", "--input-dir", "inputs", "--sites", site,
-        "--output-sites", "local", "--cleanup", "leaf", "--dir", str(base), "--relative-dir", relative,
-    ]  # fmt: skip
-    command += ["--staging-site", f"{site}={staging}"] if staging not in (None, site) else []
-    command += ["--output-dir", str(output)] if output is not None else []
+    command = [str(tools.plan), *words, "--dir", str(base), "--relative-dir", relative]
     command += ["--cluster", "label"] if cluster else []
     submit = base / relative
     _logged([*command, "workflow.yml"], emission, log, "pegasus-plan")

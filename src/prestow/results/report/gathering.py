@@ -61,6 +61,8 @@ class Around:
         Whether a run goes on.
     word : str
         What names the plan in a command, after a blank; empty where the newest is meant.
+    submit_again : str
+        The command that hands over what is left, of a plan that is handed over.
     overrides : tuple of str
         Configuration that was given for its run beside the pipeline.
     account, difference : mapping or None
@@ -75,6 +77,7 @@ class Around:
     journal: Iterable[Facts] = ()
     alive: bool = False
     word: str = ""
+    submit_again: str = ""
     overrides: tuple[str, ...] = ()
     account: Facts | None = None
     difference: Facts | None = None
@@ -130,7 +133,7 @@ def gather(
     return Report(
         sentence, mood, counts, tasks,
         facts=_head(plan, around, journal, versions, attempts, seconds),
-        causes=tuple(cause_of(group, tries, around.word) for group in groups),
+        causes=tuple(cause_of(group, tries, around.word, around.submit_again) for group in groups),
         failures=sum(group.count for group in groups),
         unmade=unmade, unmade_count=unmade_count,
         maps=maps_of(quanta.select(dimensions), labels),
@@ -173,13 +176,14 @@ def _counts(plan: Plan, codes: npt.NDArray[np.uint8]) -> dict[str, dict[str, int
     return {task: {word: row[word] for word in SEVERITY} for task, row in counts.items()}
 
 
-def cause_of(group: FailureGroup, tries: pl.DataFrame, word: str = "") -> Cause:
+def cause_of(group: FailureGroup, tries: pl.DataFrame, word: str = "", submit_again: str = "") -> Cause:
     """Give a cause for the report: a group of failures, and in which states its quanta are ``now``, as a column of the tries says."""
     mine = tries.filter(pl.col("quantum").is_in(pl.Series(group.quanta).implode())).unique("quantum")
     now = dict(mine["now"].value_counts(name="n").sort("n", "now", descending=[True, False]).iter_rows())
     return Cause(
         group.kind, group.title, group.cause, group.exception, group.message, group.count, len(group.quanta), len(group.jobs),
-        group.messages, group.tried, group.tasks, group.hosts, group.first, group.log_tail, now, next_commands(group, now, word),
+        group.messages, group.tried, group.tasks, group.hosts, group.first, group.log_tail, now,
+        next_commands(group, now, word, submit_again),
     )  # fmt: skip
 
 
@@ -228,7 +232,7 @@ def _head(
         "ended": None if around.alive or not journal.spans else journal.spans[-1][1],
         "versions": {name: ", ".join(sorted(found)) for name, found in sorted(versions.items())},
         "code": plan.code.sha256 if plan.code is not None else None,
-        "repeat": [command_of(plan.run, plan.document["request"], around.overrides), f"prestow run{around.word}"],
+        "repeat": [command_of(plan.run, plan.document["request"], around.overrides), around.submit_again or f"prestow run{around.word}"],
         "warnings": list(plan.warnings),
         "written": {"at": round(time.time(), 3), "by": f"{_user()}@{socket.gethostname()}", "prestow": version("prestow")},
     }  # fmt: skip

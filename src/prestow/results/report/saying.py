@@ -77,7 +77,9 @@ MEMORY = ("PST-R003", "MemoryError")
 """What is most likely too little memory: a worker that vanished, and Python's own word."""
 
 
-def next_commands(group: FailureGroup, now: Mapping[str, int], word: str) -> tuple[str, ...]:
+def next_commands(
+    group: FailureGroup, now: Mapping[str, int], word: str, submit_again: str = ""
+) -> tuple[str, ...]:
     """Give what to type next for a cause: look at it; then, if something is left to make, put it back.
 
     Parameters
@@ -86,13 +88,16 @@ def next_commands(group: FailureGroup, now: Mapping[str, int], word: str) -> tup
         The states that its quanta are in.
     word : str
         What names the plan, after a blank, or nothing.
+    submit_again : str
+        The command that hands over what is left, of a plan that is handed over. What failed is in it anyway.
     """
     job = shlex.quote(group.jobs[0]) if group.jobs and group.jobs[0] else ""
     found = [f"prestow why {job}", f"prestow debug {job}"] if job else []
     if now.get("failed"):
         how = f" --avoid {shlex.quote(group.cause)}" if group.kind == "host" else ""
         how += " --memory x2" if group.exception in MEMORY else ""
-        found.append(f"prestow retry{word}{how} && prestow run{word}")
+        back = f"prestow retry{word}{how} && " if how or not submit_again else ""
+        found.append(f"{back}{submit_again or f'prestow run{word}'}")
     elif set(now) - set(facts.GOOD):
         found.append(f"prestow repair{word}")
     return tuple(found)
