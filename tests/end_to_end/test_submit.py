@@ -16,6 +16,7 @@ from prestow.engines import open_engine
 from prestow.engines.pegasus.jobstates import read_jobs, standing
 from prestow.engines.pegasus.readme import planner_words
 from prestow.engines.pegasus.tools import find_tools, plan_workflow
+from prestow.model.flat import flat_name, flat_path
 from prestow.site import read_site
 from prestow.testing.campaigns import Campaign
 
@@ -205,18 +206,33 @@ def recorded_otherwise(inside: Any, campaign: Campaign) -> list[dict[str, Any]]:
     return [one for one in found if "Pegasus" in one["facts"]["what"]]
 
 
-def test_other_bytes_than_were_committed_are_a_finding(tmp_path: Path, inside: Any, submit: Submit) -> None:
+@pytest.mark.parametrize(
+    ("layout", "products", "kind"),
+    [
+        ("tree", "store", "_receipts/toy/shift/"),
+        ("flat", "store", "_receipts/toy/shift/"),
+        ("flat", "landing", "toy/shifted/"),
+    ],
+)
+def test_other_bytes_than_were_committed_are_a_finding(
+    layout: str, products: str, kind: str, tmp_path: Path, inside: Any, submit: Submit
+) -> None:
     campaign = Campaign(tmp_path / "c", visits=1)
     campaign.plan()
+    site = LANDING.format(python=json.dumps(sys.executable)) + f"layout: {layout}\n"
+    seen = f"stores: {json.dumps(campaign.stores)}\n" if products == "store" else ""
+    (campaign.directory / "pool.yaml").write_text(site + seen)
     submit(campaign)
     (meta,) = campaign.directory.glob("plans/*/submissions/1.submit/*/*/*.cache.meta")
     lines = meta.read_text().splitlines()
-    wrong = next(line for line in lines if line.startswith("_receipts/toy/shift/"))
+    started = flat_name(kind) if layout == "flat" else kind
+    wrong = next(line for line in lines if line.startswith(started))
     digest = wrong.split('checksum.value="')[1][:64]
     meta.write_text("\n".join([*lines, ""]).replace(digest, digest[::-1]))
     inside("ingest", cwd=campaign.directory, ok=False)
     (found,) = recorded_otherwise(inside, campaign)
-    assert found["facts"]["path"] == wrong.split(" ")[0]
+    recorded = wrong.split(" ")[0]
+    assert found["facts"]["path"] == (flat_path(recorded) if layout == "flat" else recorded)
     assert found["facts"]["recorded"]["sha256"] == digest[::-1]
     assert found["facts"]["committed"]["sha256"] == digest
     inside("ingest", cwd=campaign.directory, ok=False)

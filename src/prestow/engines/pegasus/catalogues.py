@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from prestow.engines.pegasus import zipapp
-from prestow.engines.pegasus.manifests import Replica
 from prestow.engines.pegasus.workflow import NAMESPACE, TRANSFORMATION
 from prestow.node.execute import FIXED
 from prestow.site import PegasusSettings, Site, style_of
@@ -23,23 +21,6 @@ HELD = 60
 
 _HELD_TOO_LONG = f"(JobStatus == 5) && ((time() - EnteredCurrentStatus) > {HELD})"
 _LARGE = 2000  # MB: the longest document that Pegasus is to read
-
-
-def replica_entries(replicas: Mapping[str, Replica], stores: Mapping[str, str]) -> Iterator[Entry]:
-    """Give an entry for each file that exists, by logical name."""
-    for name in sorted(replicas):
-        replica = replicas[name]
-        entry: Entry = {"lfn": name, "pfns": [{"site": "local", "pfn": physical_name(replica, stores)}]}
-        if replica.sha256 is not None:
-            entry["checksum"] = {"sha256": replica.sha256}
-        if replica.size is not None:
-            entry["metadata"] = {"size": str(replica.size)}
-        yield entry
-
-
-def physical_name(replica: Replica, stores: Mapping[str, str]) -> str:
-    """Give where a file lies, as nodes see its store."""
-    return f"{stores[replica.store].rstrip('/')}/{replica.path}"
 
 
 def site_entries(site: Site, landing: str | None = None) -> Iterator[Entry]:
@@ -209,18 +190,6 @@ def node_words(site: Site) -> tuple[str, ...]:
 def node_files(site: Site) -> dict[str, bytes]:
     """Give what every job is brought beside its own files, by logical name: the node itself, if it is not there."""
     return {zipapp.NAME: zipapp.node_zip()} if settings_of(site).node == "zipapp" else {}
-
-
-def node_uses(site: Site) -> list[Entry]:
-    """Give `node_files` as inputs of a job, each with its digest, which Pegasus checks before the job begins."""
-    return [
-        {
-            "lfn": name,
-            "metadata": {"checksum.type": "sha256", "checksum.value": hashlib.sha256(content).hexdigest()},
-            "type": "input",
-        }
-        for name, content in sorted(node_files(site).items())
-    ]
 
 
 def memory_profile(settings: PegasusSettings, megabytes: int) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ import polars as pl
 from prestow.commit import RECEIPTS
 from prestow.engines.pegasus.jobstates import workflow_directories
 from prestow.engines.pegasus.submissions import Record
+from prestow.model.flat import escaped
+from prestow.naming.flat import flat_names, flat_path
 from prestow.registry.findings import CONTRADICTORY
 
 if TYPE_CHECKING:
@@ -51,16 +54,21 @@ def differing(
     submit = record.submit_directory(plan.directory) if plan.directory is not None else None
     if submit is None or not submit.is_dir():
         return []
-    recorded = recorded_files(submit)
-    own = pl.col("lfn").str.starts_with(f"{RECEIPTS}/{plan.run}/")
+    recorded, flat = recorded_files(submit), _is_flat(plan, record)
     if (
         record.products == "store"
     ):  # there only receipts are carried, each the very bytes of the one in the store
-        names = recorded.filter(own)["lfn"].unique(maintain_order=True)
-        rows = [(name, *found) for name in names if (found := store.digest(name)) is not None]
-        committed = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+        own = f"{RECEIPTS}/{plan.run}/"
+        names = recorded.filter(pl.col("lfn").str.starts_with(escaped(own) if flat else own))["lfn"]
+        paths = [flat_path(name) if flat else name for name in names.unique(maintain_order=True)]
+        rows = [(path, *found) for path in paths if (found := store.digest(path)) is not None]
+        committed = pl.DataFrame(
+            rows, schema={"path": pl.String, "size": pl.Int64, "sha256": pl.String}, orient="row"
+        )
     else:
-        committed = _as_text(products).rename({"path": "lfn"})
+        committed = _as_text(products)
+    name = pl.col("path")
+    committed = committed.with_columns(lfn=flat_names(name) if flat else name)
     both = recorded.join(committed, on="lfn", how="inner", suffix="_committed", maintain_order="left")
     same = (pl.col("size").is_null() | (pl.col("size") == pl.col("size_committed"))) & (
         pl.col("sha256").is_null() | (pl.col("sha256") == pl.col("sha256_committed"))
@@ -70,7 +78,7 @@ def differing(
     other = both.filter(~pl.col("lfn").is_in(agreed)).unique("lfn", keep="last", maintain_order=True)
     return [
         {
-            "kind": CONTRADICTORY, "run": plan.run, "path": row["lfn"],
+            "kind": CONTRADICTORY, "run": plan.run, "path": row["path"],
             "what": "Pegasus recorded other bytes of this file than are committed",
             "recorded": {"size": row["size"], "sha256": row["sha256"]},
             "committed": {"size": row["size_committed"], "sha256": row["sha256_committed"]},
@@ -78,6 +86,16 @@ def differing(
         }
         for row in other.iter_rows(named=True)
     ]  # fmt: skip
+
+
+def _is_flat(plan: Plan, record: Record) -> bool:
+    """Say whether the files of a submission went by flat names."""
+    assert plan.directory is not None
+    try:
+        told = json.loads((plan.directory / record.emission / "submission.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(told.get("layout") == "flat")
 
 
 def _as_text(products: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -391,11 +391,3 @@ def _tail(text: str) -> list[str]:
 def _host_of(out: str) -> str:
     match = _HOST.search(out)
     return match[1].strip('"') if match else ""
-
-
-def looks(plan: Plan, records: Sequence[Record]) -> Iterator[Look]:
-    """Give what the jobs of each submission do, of those that have a submit directory."""
-    for record in records:
-        found = look(plan, record)
-        if found is not None:
-            yield found
