@@ -36,7 +36,7 @@ class Emission:
     size : int
         Bytes of all files.
     warnings : tuple of str
-        What is allowed, and will hurt.
+        What the planner says is allowed, and will hurt: such as many short jobs, with how to group them.
     parts : int
         How many workflows it is made of, if it is one of workflows.
     """
@@ -108,15 +108,15 @@ def emit(
     try:
         made = write(Given(plan, site, store, reuse, receipts or {}, submission, home or {}), fresh, into)
         size = sum(path.stat().st_size for path in _files(fresh))
-        return _emission(into, made, size, new=_take_place(fresh, into))
+        return _emission(plan, into, made, size, new=_take_place(fresh, into))
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _emission(into: Path, made: Totals, size: int, *, new: bool) -> Emission:
+def _emission(plan: Plan, into: Path, made: Totals, size: int, *, new: bool) -> Emission:
     return Emission(
-        into, new, made.jobs, made.edges, made.inputs, made.receipts, made.packs, size, parts=made.parts
-    )
+        into, new, made.jobs, made.edges, made.inputs, made.receipts, made.packs, size, plan.warnings, made.parts,
+    )  # fmt: skip
 
 
 def check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None = None) -> None:
