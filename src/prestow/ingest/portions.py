@@ -25,6 +25,7 @@ MOST_THREADS: Final = 400
 
 _LOOKED_AT: Final = 6  # receipts by which it is seen how slow a store is
 _SLOW: Final = 0.002  # seconds of waiting for one receipt from which on it pays not to wait
+_WORK: Final = 1e-4  # seconds of work in this process for one receipt, once it is warm
 _JSON: Final = len(".json")
 
 NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})  # Any: of any kind
@@ -164,7 +165,7 @@ class Reader:
         # The middle one: a busy machine holds up some, a slow store all.
         wall, cpu = sorted(walls)[len(walls) // 2], sorted(cpus)[len(cpus) // 2]
         if rest and wall > _SLOW and wall > 4 * cpu:
-            self.in_flight = min(MOST_THREADS, max(2, round(1.5 * wall / max(cpu, 1e-5))))
+            self.in_flight = min(MOST_THREADS, max(2, round(wall / _WORK)))
             self._judge.share_memory(self.in_flight)
             self._flights = Flights(self.in_flight)
             return [*found, *self._flights.each(one, rest)]

@@ -31,6 +31,9 @@ from prestow.stores import Store
 AHEAD: Final = 3
 """Portions that a worker has at most: what it does, and what is next."""
 
+_SWITCH: Final = 0.05
+"""Seconds after which a thread may be interrupted: each that waits for its turn wakes up so often."""
+
 MOST_AT_ONCE: Final = 3
 """Portions whose receipts are in flight together where the store is slow."""
 
@@ -209,6 +212,7 @@ def main() -> None:
     if told is None:
         return
     gc.disable()  # rows have no cycles, and there are very many
+    sys.setswitchinterval(_SWITCH)
     reader = Work.heard(told).reader()
     while True:
         messages = _waiting(inward, MOST_AT_ONCE if reader.in_flight > 1 else 1)
