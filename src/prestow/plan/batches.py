@@ -13,7 +13,7 @@ from prestow.errors import PlanRefusedError, Problem
 from prestow.naming import identity, octets
 from prestow.packs import RECEIPTS
 from prestow.plan.pieces import codes_of
-from prestow.plan.ranges import numbers_of, places_of
+from prestow.plan.ranges import distinct, numbers_of, places_of
 from prestow.plan.slices import groups_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from prestow.plan.plan import Plan, Tables
 
     Numbers = npt.NDArray[np.int64]
+
+NEAR = 2
+"""So many row groups of a table are kept for the next batch, and the first of those that were read."""
 
 _DATASET = ("dataset", "type", "data_id", "id", "run", "format", "recipe")
 
@@ -172,7 +175,7 @@ class Batches:
 
 
 class RowGroups:
-    """Rows of a plan's tables by number; the row groups of one call are kept until the next for the same columns."""
+    """Rows of a plan's tables by number; few row groups of one call are kept until the next for the same columns."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -181,15 +184,28 @@ class RowGroups:
 
     def at(self, name: str, numbers: Numbers, columns: Sequence[str]) -> pl.DataFrame:
         """Give rows of a table in which each stands at its number; numbers are sorted, each once."""
-        if self._tables.file(name) is None:
+        file = self._tables.file(name)
+        if file is None:
             return self._tables[name].select(columns)[numbers]
+        if not len(numbers):
+            return _read(file, 0, tuple(columns)).clear()
         bounds = self._begin(name)
         group = np.searchsorted(bounds, numbers, "right") - 1
         groups = group[np.flatnonzero(np.diff(group, prepend=-1))]
-        before = np.cumsum([0, *(bounds[groups + 1] - bounds[groups])])[:-1]
-        place = numbers - bounds[group] + before[np.searchsorted(groups, group)]
-        found: pl.DataFrame = self._groups(name, groups.tolist(), tuple(columns))[place]
-        return found
+        starts = np.searchsorted(group, groups).tolist()
+        kept = self._kept.pop((name, tuple(columns)), {})
+        kept = {number: kept[number] for number in groups.tolist() if number in kept}
+        near = {*groups[:1].tolist(), *groups[-NEAR:].tolist()}
+        now: dict[int, pl.DataFrame] = {}
+        found: list[pl.DataFrame] = []
+        for number, start, end in zip(groups.tolist(), starts, [*starts[1:], len(numbers)], strict=True):
+            frame = kept.pop(number) if number in kept else _read(file, number, tuple(columns))
+            rows = frame[numbers[start:end] - bounds[number]]
+            if number in near:
+                now[number] = frame
+            found.append(rows if number in near else compact(rows))
+        self._kept[name, tuple(columns)] = now
+        return pl.concat(found)
 
     def of_quanta(self, name: str, quanta: Numbers, columns: Sequence[str]) -> pl.DataFrame:
         """Give the rows of a table that belong to some quanta; it stands by ``quantum``, which is the first column."""
@@ -215,6 +231,13 @@ class RowGroups:
         return pl.concat(kept.values()) if kept else _read(file, 0, columns).clear()
 
 
+def compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """Give the same with no more in memory than its own texts: not those of the columns that they were taken from."""
+    found = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    assert isinstance(found, pl.DataFrame)
+    return found
+
+
 def _read(file: Any, group: int, columns: Sequence[str]) -> pl.DataFrame:  # Any: a library without types
     frame = pl.from_arrow(file.read_row_group(group, columns=list(columns), use_threads=False))
     assert isinstance(frame, pl.DataFrame)
@@ -225,13 +248,11 @@ def _items(job: Numbers, dataset: Numbers) -> tuple[Numbers, pl.DataFrame]:
     """Give the place of each row among what its job reads, and that: each dataset of a job once, as first met."""
     keys = (job << 32) | dataset
     rows: Numbers = np.arange(len(keys), dtype=np.int64)
+    at: Numbers = rows
     if pl.Series(keys).n_unique() < len(keys):
         _, firsts, which = np.unique(keys, return_index=True, return_inverse=True)
-        rows = np.sort(firsts).astype(np.int64)
-        found: Numbers = np.searchsorted(rows, firsts).astype(np.int64)
+        rows, found = distinct(firsts.astype(np.int64), len(keys))
         at = found[which]
-    else:
-        at = rows
     job_of: Numbers = job[rows]
     starts = np.searchsorted(job_of, np.arange(job_of[-1] + 1 if len(job_of) else 0))
     return at - starts[job] if len(at) else at, pl.DataFrame({"job": job_of, "dataset": dataset[rows]})

@@ -18,6 +18,7 @@ from prestow.manifest import LAYOUTS, MANIFEST_SCHEMA, Code
 from prestow.naming import octets
 from prestow.pipeline.definition import RESOURCES, OnFailure, TaskDefinition
 from prestow.plan.pieces import Texts, codes_of, commas, escaped, joined, later, repeated
+from prestow.plan.ranges import distinct
 from prestow.plan.state import outputs_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def manifest_texts(
     frame: Frame,
     places: pl.DataFrame,
     memory: Mapping[str, int] | None = None,
+    *,
+    alike: bool = False,
 ) -> Texts:
     """Give the manifest of each job of a batch, each with a line feed at its end.
 
@@ -81,12 +84,14 @@ def manifest_texts(
         each row of ``batch.items``.
     memory : mapping of job name to bytes, optional
         What jobs need that somebody gave more memory.
+    alike : bool
+        All jobs are told the same place of a dataset.
     """
     jobs = batch.jobs.height
     owner = batch.items["job"].to_numpy()
     items = batch.items["dataset"].to_numpy()
     inputs = _inputs(batch, owner, items, frame)
-    located = _locations(batch, owner, items, places)
+    located = _locations(batch, owner, items, places, alike=alike)
     made_by = batch.writes["job"].to_numpy()
     outputs = _outputs(batch, pipeline, frame)
     quanta = (batch.quanta["job"].to_numpy(), _quanta(batch, pipeline))
@@ -121,7 +126,7 @@ def _layout(frame: Frame) -> str:
 
 def _inputs(batch: Batch, owner: Numbers, items: Numbers, frame: Frame) -> pl.Series:
     """Give the inputs of all jobs, with commas; what many jobs read has one text, or two."""
-    keys, number = np.unique(2 * items + later(owner), return_inverse=True)
+    keys, number = distinct(2 * items + later(owner), 2 * batch.datasets.height)
     datasets = batch.datasets[keys // 2]
     local = _local(datasets)
     row = _Row(datasets)
@@ -186,16 +191,24 @@ def _unescaped(texts: pl.Series) -> pl.Series:
 
 
 def _locations(
-    batch: Batch, owner: Numbers, items: Numbers, places: pl.DataFrame
+    batch: Batch, owner: Numbers, items: Numbers, places: pl.DataFrame, *, alike: bool
 ) -> tuple[Numbers, pl.Series]:
     """Give where the inputs of all jobs are, by their ids."""
     here = np.flatnonzero(places["path"].is_not_null().to_numpy())
     ids = batch.datasets["id"]
     order = here[np.lexsort((*reversed(_words(ids)[items[here]].T), owner[here]))]
-    found = places[order]
-    row = _Row(found.with_columns(id=ids.gather(items[order]), path=escaped(found["path"])))
+    more = later(owner[order])
+    number: Numbers = np.arange(len(order))
+    if alike:  # of each dataset two texts, with a comma and without
+        known, number = distinct(2 * items[order] + more, 2 * len(ids))
+        one = np.empty(len(known), np.int64)
+        one[number] = np.arange(len(order))
+    else:
+        one = number
+    found = places[order[one]]
+    row = _Row(found.with_columns(id=ids.gather(items[order[one]]), path=escaped(found["path"])))
     text = row.text(
-        commas(owner[order]),
+        pl.Series(["", ","]).gather(more[one].astype(np.uint32)),
         '"',
         pl.col("id"),
         '":{"path":"',
@@ -204,7 +217,7 @@ def _locations(
         pl.col("store"),
         '"}',
     )
-    return owner[order], text
+    return owner[order], text.gather(number)
 
 
 def _words(ids: pl.Series) -> npt.NDArray[np.uint64]:
@@ -215,7 +228,8 @@ def _words(ids: pl.Series) -> npt.NDArray[np.uint64]:
 
 def _outputs(batch: Batch, pipeline: Pipeline, frame: Frame) -> pl.Series:
     """Give the outputs of all jobs."""
-    datasets = batch.datasets[batch.writes["dataset"].to_numpy()]
+    told = batch.datasets.select("type", "data_id", "format", "id", "path")
+    datasets = told[batch.writes["dataset"].to_numpy()]
     kinds = [name for name, kind in pipeline.dataset_types.items() if kind.columns]
     columns = {name: f'"columns":{plain_text(pipeline.dataset_types[name].columns)},' for name in kinds}
     kind = datasets["type"]

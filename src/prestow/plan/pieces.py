@@ -82,16 +82,24 @@ def joined(owners: int, pieces: Sequence[Piece]) -> Texts:
     """
     every = np.arange(owners, dtype=np.uint16 if owners <= _SHORT else np.uint32)
     whose: list[npt.NDArray[Any]] = []  # Any: integers of the width of owners
+    rows: list[npt.NDArray[np.uint32]] = []
     texts: list[pl.Series] = []
+    end = 0
     for piece in pieces:
         whose.append(piece[0].astype(every.dtype) if isinstance(piece, tuple) else every)
-        text = piece[1] if isinstance(piece, tuple) else piece
-        texts.append(repeated(text, owners) if isinstance(text, str) else text.rename(""))
+        if isinstance(piece, str):  # it stands there once
+            texts.append(pl.Series([piece]))
+            rows.append(np.full(owners, end, np.uint32))
+        else:
+            text = piece[1] if isinstance(piece, tuple) else piece
+            texts.append(text.rename(""))
+            rows.append(np.arange(end, end + len(text), dtype=np.uint32))
+        end += len(texts[-1])
     owner = np.concatenate(whose)
     order = np.argsort(owner, kind="stable")
     first = np.zeros(owners + 1, np.int64)
     np.cumsum(np.bincount(owner, minlength=owners), out=first[1:])
-    return Texts(pl.concat(texts).gather(order.astype(np.uint32)), first)
+    return Texts(pl.concat(texts).gather(np.concatenate(rows)[order]), first)
 
 
 def repeated(text: str, rows: int) -> pl.Series:

@@ -37,3 +37,19 @@ def places_of(keys: Integers, wanted: Integers) -> Numbers:
     """
     low, high = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, "right")
     return numbers_of(low, high - low)
+
+
+def distinct(numbers: Numbers, end: int) -> tuple[Numbers, Numbers]:
+    """Give those of some numbers below ``end``, sorted, each once, and the place of each number among them.
+
+    Examples
+    --------
+    >>> [found.tolist() for found in distinct(np.array([4, 1, 4]), 5)]
+    [[1, 4], [1, 0, 1]]
+    """
+    there = np.zeros(end, np.bool_)
+    there[numbers] = True
+    known: Numbers = np.flatnonzero(there)
+    place = np.empty(end, np.int64)
+    place[known] = np.arange(len(known))
+    return known, place[numbers]

@@ -107,9 +107,11 @@ def entries(
         )
     ).to_series()  # fmt: skip
     owner = carried.reads["job"].to_numpy()
-    reads = carried.reads.select(
-        pl.concat_str(pl.lit(',{"lfn":"'), escaped(carried.reads["name"]), pl.lit('","type":"input"}'))
-    ).to_series()
+    reads = (
+        pl.select(pl.concat_str(pl.lit(',{"lfn":"'), escaped(carried.names), pl.lit('","type":"input"}')))
+        .to_series()
+        .gather(carried.which)
+    )
     made, makes = _made(batch, making)
     tail = facts.select(_profiles(making.settings, clusters)).to_series()
     return joined(batch.jobs.height, [head, (owner, reads), *made, tail]), makes
@@ -139,7 +141,7 @@ def _made(batch: Batch, making: Making) -> tuple[list[tuple[Numbers, pl.Series]]
         )
     ).to_series()  # fmt: skip
     of = batch.writes["quantum"].to_numpy()
-    d = batch.datasets[batch.writes["dataset"].to_numpy()]
+    d = batch.datasets.select("type", "data_id", "id", "path")[batch.writes["dataset"].to_numpy()]
     theirs = words.gather(of)
     other = (d["data_id"] != quanta["data_id"].gather(of)).arg_true()
     if len(other):

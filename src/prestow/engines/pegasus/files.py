@@ -12,6 +12,7 @@ import polars as pl
 from prestow.engines.pegasus.manifests import EXTERNAL
 from prestow.naming.flat import flat_name, flat_names, refuse_long
 from prestow.node.packed import CARRIED, FLAT
+from prestow.plan.ranges import distinct
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,8 +66,13 @@ class Carried:
     ----------
     reads : DataFrame
         ``job`` (row of the batch), ``name``: in order, each once for a job; without what every job is brought.
+    names : Series
+        Each of the names of ``reads`` once.
+    which : array of int
+        The place of each of ``reads`` among ``names``.
     replicas : DataFrame
-        ``job``, ``name``, ``store``, ``path``, ``size``, ``sha256`` of those that exist.
+        ``job``, ``name``, ``store``, ``path``, ``size``, ``sha256`` of those that exist; each once for all jobs of a
+        part, if parts are given.
     crossing : DataFrame
         ``job``, ``name``, ``maker`` (quantum) of those that jobs of the plan make.
     places : DataFrame
@@ -74,6 +80,8 @@ class Carried:
     """
 
     reads: pl.DataFrame
+    names: pl.Series
+    which: Numbers
     replicas: pl.DataFrame
     crossing: pl.DataFrame
     places: pl.DataFrame
@@ -96,7 +104,11 @@ def logical_names(transport: Transport, store: pl.Series, path: pl.Series) -> pl
 
 
 def carried_by(
-    batch: Batch, transport: Transport, run: str, tars: Mapping[str, pl.Series] | None = None
+    batch: Batch,
+    transport: Transport,
+    run: str,
+    tars: Mapping[str, pl.Series] | None = None,
+    part: Numbers | None = None,
 ) -> Carried:
     """Say what the jobs of a batch are brought, and where their manifests say it is.
 
@@ -106,6 +118,8 @@ def carried_by(
         That of the plan.
     tars : mapping, optional
         ``tar`` (logical name) and ``member`` for each of the batch's items, null for what is in no tar.
+    part : array of int, optional
+        Of each job of the batch, the part of the workflow that it is in.
     """
     d = batch.datasets
     count = d.height
@@ -137,11 +151,15 @@ def carried_by(
     good = np.flatnonzero(flat >= 0)
     good = good[pl.Series((job[good] << _BITS) | flat[good]).is_first_distinct().to_numpy()]
     kind = np.where(good % 2 == 0, np.where(planned[row[good]], 1, 0), 2)
-    name = pl.concat(names).gather(kind * count + row[good])
-    reads = pl.DataFrame({"job": job[good], "name": name})
+    known, which = distinct(kind * count + row[good], 3 * count)
+    each = pl.concat(names).gather(known)
+    reads = pl.DataFrame({"job": job[good], "name": each.gather(which)})
     ours = planned[row[good]]
     there, made = np.flatnonzero(~ours), np.flatnonzero(ours)
-    facts = d[row[good][there]]
+    if part is not None:
+        keys = part[job[good][there]] * len(known) + which[there]
+        there = there[pl.Series(keys).is_first_distinct().to_numpy()]
+    facts = d.select("store", "place", "size", "sha256", "receipt")[row[good][there]]
     receipt = pl.Series(kind[there] == 2)  # noqa: PLR2004 - the third column
     replicas = pl.DataFrame([
         reads["job"].gather(there), reads["name"].gather(there), receipt.alias("receipt"), facts["store"],
@@ -152,7 +170,7 @@ def carried_by(
         size=pl.when(~pl.col("receipt")).then("size"), sha256=pl.when(~pl.col("receipt")).then("sha256"),
     )  # fmt: skip
     crossing = reads[made].with_columns(maker=makers[row[good][made]].astype(np.int64))
-    return Carried(reads, replicas, crossing, _places(d, names[0], brought, item, tars))
+    return Carried(reads, each, which, replicas, crossing, _places(d, names[0], brought, item, tars))
 
 
 def _places(

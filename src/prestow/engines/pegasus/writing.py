@@ -25,7 +25,7 @@ from prestow.engines.pegasus.workflow import cluster_labels, dependencies, job_i
 from prestow.errors import PlanRefusedError, Problem
 from prestow.manifest import Code
 from prestow.node.packed import CARRIED
-from prestow.plan.batches import Batch, Batches
+from prestow.plan.batches import Batch, Batches, compact
 from prestow.plan.manifest_text import Frame, manifest_texts
 from prestow.plan.pieces import Texts, escaped, joined
 from prestow.plan.retrying import Retries, read_retries
@@ -164,15 +164,17 @@ class _Writing:
             return None
         return places.members(batch, self._private, self._jobs.ids.gather(numbers), self._transport)
 
-    def _carried(self, batch: Batch, tars: dict[str, pl.Series] | None) -> Carried:
-        return carried_by(batch, self._transport, self._given.plan.run, tars)
+    def _carried(
+        self, batch: Batch, tars: dict[str, pl.Series] | None, part: Numbers | None = None
+    ) -> Carried:
+        return carried_by(batch, self._transport, self._given.plan.run, tars, part)
 
     def _write(self, batch: Batch, numbers: Numbers, checker: Checker) -> None:
         given, jobs = self._given, self._jobs
         tars = self._tars(batch, numbers)
         if tars is not None:
             places.write_tars(batch, tars, self._places, self._directory / INPUTS)
-        carried = self._carried(batch, tars)
+        carried = self._carried(batch, tars, jobs.part[numbers])
         packs = packs_of(batch)
         first = len(self._packs)
         names = [self._transport.name(f"manifests/{first + k:05d}.pack") for k in range(len(packs))]
@@ -181,6 +183,7 @@ class _Writing:
         texts = manifest_texts(
             batch, given.plan.definition, self._frame(), carried.places,
             {n: c.memory for n, c in self._retries.jobs.items() if c.memory is not None},
+            alike=tars is None,
         )  # fmt: skip
         write_packs(texts, batch.jobs["name"], packs, [self._directory / INPUTS / name for name in names])
         making = Making(
@@ -282,7 +285,7 @@ class _Writing:
             )  # fmt: skip
             frames.append(made)
         self._replicas += [
-            _compact(f.drop("job").unique(["part", "name"], maintain_order=True)) for f in frames if f.height
+            compact(f.drop("job").unique(["part", "name"], maintain_order=True)) for f in frames if f.height
         ]
 
     def _landed(self) -> pl.Expr:
@@ -302,9 +305,10 @@ class _Writing:
         carried = every.filter(
             pl.col("path").is_in(list(self._given.receipts)) & pl.col("sha256").is_null() & ~pl.col("made")
         )
-        for name, path in carried.select("name", "path").unique(maintain_order=True).iter_rows():
-            self._bring(name, self._given.receipts[path])
-        every = every.join(carried.select("name").unique(), on="name", how="anti", maintain_order="left")
+        if carried.height:
+            for name, path in carried.select("name", "path").unique(maintain_order=True).iter_rows():
+                self._bring(name, self._given.receipts[path])
+            every = every.join(carried.select("name").unique(), on="name", how="anti", maintain_order="left")
         every = every.unique(["part", "name"], keep="last", maintain_order=True)
         code = self._code
         if code is not None:
@@ -330,11 +334,10 @@ class _Writing:
             for start in range(0, mine.height, ROWS // 4):
                 catalogue.add(_replica_texts(mine[start : start + ROWS // 4]))
             catalogue.close()
-        there = (
-            every.filter(~pl.col("made"))
-            .unique("name", maintain_order=True)
-            .select("name", "url", "size", "sha256")
-        )
+        there = every
+        if self._jobs.parts > 1:
+            there = every.filter(~pl.col("made")).unique("name", maintain_order=True)
+        there = there.select("name", "url", "size", "sha256")
         tars = sorted(
             str(p.relative_to(self._directory / INPUTS))
             for p in (self._directory / INPUTS).rglob("*")
@@ -483,13 +486,6 @@ def _jobs_of(given: Given) -> _Jobs:
         of_quantum,
         jobs["name"],
     )
-
-
-def _compact(frame: pl.DataFrame) -> pl.DataFrame:
-    """Give the same with no more in memory than its own texts: not those of the columns that they were taken from."""
-    found = pl.from_arrow(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-    assert isinstance(found, pl.DataFrame)
-    return found
 
 
 def _tar_of(batch: Batch, tars: Mapping[str, pl.Series]) -> pl.Series:
