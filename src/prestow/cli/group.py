@@ -34,7 +34,10 @@ COMMANDS = {
     ),
     "plan": ("prestow.cli.plan:plan", "Resolve every job, input and output name, and freeze them."),
     "show": ("prestow.cli.show:show", "Show what is in a plan."),
-    "verify": ("prestow.cli.verify:verify", "Prove a plan again, and what was written of it, by an independent checker."),
+    "verify": (
+        "prestow.cli.verify:verify",
+        "Prove a plan again, and what was written of it, by an independent checker.",
+    ),
     "diff": ("prestow.cli.diff:diff", "Compare two plans by meaning, and say why they differ."),
     "find": ("prestow.cli.find:find", "Find datasets by part of their data ID, made or planned."),
     "id": ("prestow.cli.id:id", "Show the normal form of a data ID, and where each value came from."),

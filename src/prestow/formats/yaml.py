@@ -24,7 +24,9 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 class _Loader(_Fast):  # type: ignore[misc, valid-type]  # one of two classes, as PyYAML was built
     """The safe loader, refusing what JSON could not say: repeated keys, dates as objects."""
 
-    yaml_constructors: ClassVar = dict(yaml.constructor.SafeConstructor.yaml_constructors)  # no library's changes
+    yaml_constructors: ClassVar = dict(
+        yaml.constructor.SafeConstructor.yaml_constructors
+    )  # no library's changes
 
 
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[str, Any]:  # Any: parsed YAML

@@ -63,7 +63,10 @@ def account(
     waiting = {} if found is None else waiting_of(found, look_at(project, found))
 
     def open_states(plan: Plan, store: Store, rows: npt.NDArray[np.int64]) -> Mapping[int, object]:
-        return {**failed_among(plan, store, rows), **{row: waiting[row] for row in rows.tolist() if row in waiting}}
+        return {
+            **failed_among(plan, store, rows),
+            **{row: waiting[row] for row in rows.tolist() if row in waiting},
+        }
 
     def once() -> Account:
         reuse = None if found is None or registry is None else project.reusable(found)

@@ -278,7 +278,9 @@ def read_reasons(directory: Path) -> dict[str, str]:
         for line in stream:
             if match := _HEAD.match(line):
                 event, job = match[1], f"{match[2]}.{match[3]}"
-                if event == "009" and found.get(job):  # what it was held for says more than that it was removed
+                if event == "009" and found.get(
+                    job
+                ):  # what it was held for says more than that it was removed
                     event = ""
                 elif event in _TOLD:
                     found[job] = ""

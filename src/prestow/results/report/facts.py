@@ -13,7 +13,18 @@ SCHEMA = "prestow.run-report/1"
 MANY = 10_000
 """Jobs up to which the data has a row for each."""
 
-SEVERITY = ("made", "reused", "unneeded", "declined", "pending", "preempted", "held", "blocked", "lost", "failed")
+SEVERITY = (
+    "made",
+    "reused",
+    "unneeded",
+    "declined",
+    "pending",
+    "preempted",
+    "held",
+    "blocked",
+    "lost",
+    "failed",
+)
 """States of a quantum from what nobody looks at to what everybody does; a cell of a map shows the last of its own."""
 
 SYMBOLS = {
