@@ -82,7 +82,8 @@ def to_hex(octets: Octets) -> pl.Series:
     >>> to_hex(np.array([[0, 171]], np.uint8)).to_list()
     ['00ab']
     """
-    return _texts(np.ascontiguousarray(_TO_TEXT[octets]).view(np.uint8).reshape(len(octets), -1))
+    rows, width = octets.shape
+    return _texts(np.ascontiguousarray(_TO_TEXT[octets]).view(np.uint8).reshape(rows, 2 * width))
 
 
 def to_uuid_text(octets: Octets) -> pl.Series:
