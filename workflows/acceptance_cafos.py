@@ -7,7 +7,6 @@ from pathlib import Path
 
 from accepting import do, document, names, project
 from demo import WORKFLOW, Bar, planned
-
 from prestow.errors import Exit
 
 RUN = "ccd_reduction_cafos"
@@ -44,6 +43,7 @@ def science(directory: Path, files: list[str]) -> list[Bar]:
     sys.path.insert(0, str(WORKFLOW))
     import checks
     import numpy as np
+
     from measuring import images
 
     paths = [directory / "store" / name for name in files]

@@ -77,6 +77,7 @@ def science(products: Path, files: list[str]) -> list[Bar]:
     sys.path.insert(0, str(WORKFLOW))
     import checks
     import pyarrow.parquet as pq
+
     from measuring import images, sky
 
     [frame] = (products / "isr").rglob("*.fits")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from accepting import asked, do, made_again, names, project
 from demo import Bar, planned
 

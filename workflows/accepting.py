@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from demo import PROJECT, Bar, prestow, quiet
-
 from prestow.errors import Exit
 
 

@@ -122,6 +122,7 @@ def look(directory: Path) -> list[Bar]:
     sys.path.insert(0, str(WORKFLOW))
     import checks
     import numpy as np
+
     from measuring import images
 
     truth = json.loads((directory / "truth.json").read_text(encoding="utf-8"))
@@ -194,8 +195,9 @@ def _same(one: Any, other: Any) -> bool:
 
 def _picture(path: Path, coadds: dict[int, Path]) -> None:
     import numpy as np
-    from measuring import images
     from pictures import write_png
+
+    from measuring import images
 
     tiles = {detector: images.read_image(coadd).data for detector, coadd in coadds.items()}
     blank = np.zeros_like(next(iter(tiles.values())))

@@ -15,8 +15,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from measuring import images, sky
 from simulate import place
+
+from measuring import images, sky
 
 APERTURE = 4.0
 GRID = 12

@@ -26,8 +26,8 @@ def run(quantum: Quantum, config: Config) -> None:
     correlates neighbouring pixels, whose own scatter is then somewhat less than VAR says.
     """
     import numpy as np
-    from measuring import images
 
+    from measuring import images
     from tasks import stars
 
     visit = quantum.data_id["visit"]
@@ -66,6 +66,7 @@ def run(quantum: Quantum, config: Config) -> None:
 
 def _stars(frame: Any, config: Config) -> tuple[Any, Any, Any]:
     import numpy as np
+
     from measuring import sky
 
     data = frame.data - sky.background(frame.data, frame.mask)
@@ -79,9 +80,10 @@ def _resample(
     data: Any, variance: Any, flags: Any, transform: Any, shape: tuple[int, int]
 ) -> tuple[Any, Any, Any]:
     import numpy as np
-    from measuring import images
     from scipy.ndimage import gaussian_filter
     from skimage.transform import warp
+
+    from measuring import images
 
     # what is bad is filled from its neighbours, or the interpolation would spread it
     fill = (flags & (images.BAD | images.LOW_FLAT)) != 0

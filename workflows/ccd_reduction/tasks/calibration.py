@@ -16,6 +16,7 @@ def without_bias_and_dark(frame: Any, quantum: Quantum) -> tuple[Any, Any, Any]:
     import ccdproc
     import numpy as np
     from astropy.nddata import CCDData
+
     from measuring import images
 
     bias = images.read_image(quantum.path("bias"))

@@ -16,6 +16,7 @@ def wcs_of(header: Any) -> tuple[Any, bool]:
     """
     import numpy as np
     from astropy.wcs import Sip
+
     from measuring import coordinates
 
     plain = header.copy()

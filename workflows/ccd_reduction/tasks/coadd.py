@@ -30,6 +30,7 @@ def run(quantum: Quantum, config: Config) -> None:
     import numpy as np
     from astropy.io import fits
     from astropy.nddata import CCDData
+
     from measuring import images
 
     frames = [images.read_image(path) for path in quantum.paths("aligned")]

@@ -19,8 +19,8 @@ class Config:
 def run(quantum: Quantum, config: Config) -> None:
     """Say which of the stars that lie in the frame are found. The offset is from catalogue to frame."""
     import numpy as np
-    from measuring import coordinates, images, sources
 
+    from measuring import coordinates, images, sources
     from tasks.celestial import wcs_of
 
     path = quantum.path("isr")

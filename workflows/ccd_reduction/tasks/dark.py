@@ -30,8 +30,8 @@ def run(quantum: Quantum, config: Config) -> None:
     import numpy as np
     from astropy.nddata import CCDData
     from astropy.stats import mad_std
-    from measuring import images
 
+    from measuring import images
     from tasks.calibration import without_bias_and_dark
     from tasks.raw import Amplifiers, read_raw
 

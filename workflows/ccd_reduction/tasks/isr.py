@@ -32,8 +32,8 @@ def run(quantum: Quantum, config: Config) -> None:
     """Reduce one frame, or decline where no light reached the detector."""
     import ccdproc
     import numpy as np
-    from measuring import images, sky
 
+    from measuring import images, sky
     from tasks.calibration import without_bias_and_dark
     from tasks.raw import Amplifiers, read_raw
 

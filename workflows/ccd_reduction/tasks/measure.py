@@ -19,6 +19,7 @@ class Config:
 def run(quantum: Quantum, config: Config) -> None:
     """Measure a frame and list its bright stars."""
     import numpy as np
+
     from measuring import images, sky
 
     frame = images.read_image(quantum.path("isr"))

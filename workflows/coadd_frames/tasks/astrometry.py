@@ -24,6 +24,7 @@ def run(quantum: Quantum, config: Config) -> None:
     """
     import numpy as np
     from astropy.wcs.utils import proj_plane_pixel_scales
+
     from measuring import coordinates, images, sources
 
     path = quantum.path("frame")

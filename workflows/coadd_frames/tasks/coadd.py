@@ -18,8 +18,8 @@ def run(quantum: Quantum, config: Config) -> None:
     """Add up. One weight a frame, by its sky: a weight a pixel would follow the star light and bias it."""
     import numpy as np
     from astropy.io import fits
-    from measuring import coordinates, images
 
+    from measuring import coordinates, images
     from tasks import times
 
     paths = quantum.paths("warp")

@@ -46,8 +46,8 @@ def run(quantum: Quantum, config: Config) -> None:
     import numpy as np
     from astropy.io import fits
     from astropy.stats import mad_std
-    from measuring import coordinates, images, sky
 
+    from measuring import coordinates, images, sky
     from tasks import times
 
     with fits.open(quantum.path("raw"), memmap=False) as hdus:

@@ -19,6 +19,7 @@ def run(quantum: Quantum, config: Config) -> None:
     """Cover all frames: north up, east left, gnomonic about the middle of their corners."""
     import numpy as np
     from astropy.wcs import WCS
+
     from measuring import coordinates
 
     placed = [quantum.get("astrometry", **item.data_id) for item in quantum.inputs["astrometry"]]

@@ -29,6 +29,7 @@ def judge(
     import pyarrow.parquet as pq
     import yaml
     from astropy.wcs.utils import proj_plane_pixel_scales
+
     from measuring import coordinates, images, sky, sources
 
     image, table = images.read_image(coadd), sources.from_arrow(pq.read_table(catalogue))
@@ -84,6 +85,7 @@ def empty_noise(image: Any) -> float:
     """Give the scatter of sums over circles that hold sky alone; 0 where there are none."""
     import numpy as np
     from astropy.stats import mad_std
+
     from measuring import sky
 
     free = sky.blank(image.data, image.uncertainty.array, image.mask)

@@ -29,6 +29,7 @@ def run(quantum: Quantum, config: Config) -> None:
     import numpy as np
     from astropy.io import fits
     from astropy.wcs.utils import proj_plane_pixel_area
+
     from measuring import coordinates, images
 
     placed = quantum.get("astrometry")["metrics"]
@@ -74,9 +75,10 @@ def resample(
     All planes go together, since most of the time is spent on where each pixel comes from.
     """
     import numpy as np
-    from measuring import images
     from reproject import reproject_interp
     from scipy.ndimage import binary_dilation
+
+    from measuring import images
 
     bits = [bit for bit in range(8) if (flags >> bit & 1).any()]
     # a cubic spline reaches two pixels far

@@ -21,6 +21,7 @@ def run(quantum: Quantum, config: Config) -> None:
     """Compare the light of all frames of the night, in circles of 8 pixels, with the catalogue's."""
     import numpy as np
     from astropy.stats import mad_std
+
     from measuring import coordinates, sources
 
     stars = coordinates.read_reference(
