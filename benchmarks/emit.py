@@ -12,11 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import polars as pl
 import pyarrow.parquet  # noqa: F401 - imports are not what is measured
 import survey
 from plan import NotThereError, say
+from plan import child as child_of
 from plan_child import Clock, cpu, peak
 
 from prestow.engines.pegasus import emission, writing
@@ -187,17 +188,7 @@ def by_the_interface(path: str) -> dict[str, Any]:
 # --- all of it
 
 
-def child(*words: object) -> dict[str, Any]:
-    """Run one step in a new process; give what it found."""
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise NotThereError(f"{words[0]} failed; its error stands above")
-    result: dict[str, Any] = json.loads(done.stdout)
-    if "absent" in result:
-        raise NotThereError(f"{words[0]}: {result['absent']}")
-    return result
+child = partial(child_of, program=__file__)
 
 
 def best(tries: int, *words: object) -> dict[str, Any]:

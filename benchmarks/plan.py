@@ -40,10 +40,10 @@ class NotThereError(Exception):
     """A step could not be measured."""
 
 
-def child(*words: object) -> dict[str, Any]:
-    """Run one step in a new process; give what it found."""
+def child(*words: object, program: str | Path = CHILD) -> dict[str, Any]:
+    """Run one step of a program in a new process; give what it found."""
     done = subprocess.run(
-        [sys.executable, CHILD, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, program, *map(str, words)], stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         raise NotThereError(f"{words[0]} failed; its error stands above")

@@ -16,16 +16,15 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from prestow.commit import Promoted, promote, receipt_name
-from prestow.errors import Problem, StoreError
+from prestow.commit import Promoted, promote
+from prestow.errors import Problem
 from prestow.formats.fits_matching import expected_cards, expected_table, holds
 from prestow.formats.fits_story import Told, ToldInput, ToldRoot
 from prestow.ingest.levels import Checking
 from prestow.ingest.reading import DataIds, TypedOutput, TypedReceipt, typed
-from prestow.ingest.verifying import STATES, Verifier
+from prestow.ingest.verifying import Verifier, identity_of
 from prestow.manifest import Receipt
-from prestow.model.hashing import uuid_of
-from prestow.stores import Linkable, Store, check_name
+from prestow.stores import Linkable, Store
 from prestow.stores.file import FileStore
 
 Row = tuple[Any, ...]  # Any: values of a row
@@ -143,7 +142,7 @@ class Judge:
         judged = Judged()
         try:
             receipt = typed(data)
-            wrong = self._identity(receipt, name)
+            wrong = identity_of(receipt, name, self._pairs)
             if not wrong:
                 judged.state = receipt.state
                 self._rows(judged, receipt, name)
@@ -160,28 +159,8 @@ class Judge:
             self._verify(judged, receipt, data, aside=aside)
         return judged
 
-    def _identity(self, receipt: TypedReceipt, name: str) -> str:
-        """Say what is wrong with the identities in a receipt, or nothing."""
-        run, task, quantum = receipt.run, receipt.task, receipt.quantum
-        if uuid_of(f"quantum={task},run={run}{self._data_ids(receipt.data_id).pairs}") != quantum:
-            return "the receipt's quantum is not that of its task, run and data ID"
-        if receipt_name(run, task, quantum) != name:
-            return "the receipt is of another quantum than its name"
-        if receipt.state not in STATES:
-            return f"'{receipt.state}' is no state of a receipt"
-        for output in receipt.outputs:
-            kind = output.type
-            if uuid_of(f"dataset_type={kind},run={run}{self._data_ids(output.data_id).pairs}") != output.id:
-                return f"the id of {kind} is not that of its type, run and data ID"
-            if output.state == "made" and None in (output.sha256, output.size, output.content):
-                return f"{kind} is made, but its digests are missing"
-            try:
-                check_name(output.path)
-                if output.aside is not None:
-                    check_name(output.aside)
-            except StoreError as error:
-                return error.problems[0].what
-        return ""
+    def _pairs(self, raw: msgspec.Raw) -> str:
+        return self._data_ids(raw).pairs
 
     def _rows(self, judged: Judged, receipt: TypedReceipt, name: str) -> None:
         """Set the rows that a receipt comes to if its files are good."""
@@ -272,7 +251,7 @@ class Judge:
         """Say whether a file is at its name with its size, story and, in full, digest."""
         if not self._linkable:
             return False
-        name = output.path  # `_identity` has seen that it is a name in a store
+        name = output.path  # `identity_of` has seen that it is a name in a store
         path = self._root + name if self._root else os.fspath(self._store.local_path(name))  # type: ignore[attr-defined]  # it is linkable
         if not self._is_inside(path, name):
             return False

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from prestow.errors import ObjectNotFoundError, Problem, StoreError
-from prestow.ingest.flights import Flights
 from prestow.ingest.judging import OTHER_NAMES, Judge, Judged, Row
 from prestow.ingest.reading import typed
 from prestow.packs import Packed
@@ -89,13 +89,13 @@ class Reader:
         self._judge = judge
         self._packed: dict[str, Packed] = {}
         self._pack_lock = threading.Lock()
-        self._flights: Flights | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self.in_flight = 1
 
     def close(self) -> None:
         """End its threads, when what they have begun is finished."""
-        if self._flights is not None:
-            self._flights.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
 
     def read(
         self, names: Sequence[str], waiting: Collection[str] | None, refused: Mapping[Row, str] = NOTHING
@@ -153,8 +153,8 @@ class Reader:
     def _each(
         self, one: Callable[[str], tuple[bytes | None, Judged | None]], names: Sequence[str]
     ) -> list[tuple[bytes | None, Judged | None]]:
-        if self._flights is not None:
-            return self._flights.each(one, names)
+        if self._threads is not None:
+            return list(self._threads.map(one, names))
         found, walls, cpus = [], [], []
         for name in names[:_LOOKED_AT]:
             begin, used = time.perf_counter(), time.thread_time()
@@ -167,8 +167,8 @@ class Reader:
         if rest and wall > _SLOW and wall > 4 * cpu:
             self.in_flight = min(MOST_THREADS, max(2, round(wall / _WORK)))
             self._judge.share_memory(self.in_flight)
-            self._flights = Flights(self.in_flight)
-            return [*found, *self._flights.each(one, rest)]
+            self._threads = ThreadPoolExecutor(self.in_flight, "prestow-ingest")
+            return [*found, *self._threads.map(one, rest)]
         found += [one(name) for name in rest]
         return found
 

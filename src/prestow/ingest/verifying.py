@@ -3,52 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prestow.commit import receipt_name
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, StoreError
 from prestow.formats import Format, Inspected, Measuring, Story, open_format
 from prestow.ingest.levels import Level
 from prestow.manifest import Receipt, ReceiptOutput
-from prestow.model.hashing import canonical_json, dataset_id, quantum_id
+from prestow.model.hashing import canonical_json, pairs_of, uuid_of
 from prestow.stores import Linkable, Store, check_name
 from prestow.stores.local import local_file
 
+if TYPE_CHECKING:
+    from prestow.ingest.reading import TypedReceipt
+
 __all__ = ["Checked", "Level", "Verifier", "identity_of", "says_what_its_name_says"]
 
-STATES = ("made", "declined", "lost", "blocked")
+_STATES = ("made", "declined", "lost", "blocked")
 
 
 def says_what_its_name_says(receipt: Receipt, name: str) -> str:
     """Say what is wrong with the identities in a receipt, or nothing."""
-    return identity_of(json.loads(receipt.to_json()), name)
+    return identity_of(receipt, name, pairs_of)
 
 
-def identity_of(plain: Mapping[str, Any], name: str) -> str:  # Any: parsed JSON
-    """Say what is wrong with the identities in the plain values of a receipt, or nothing."""
-    run, task, quantum = plain["run"], plain["task"], plain["quantum"]
-    if quantum_id(task, run, plain["data_id"]) != quantum:
+def identity_of(receipt: Receipt | TypedReceipt, name: str, pairs: Callable[[Any], str]) -> str:
+    """Say what is wrong with the identities in a receipt, or nothing; ``pairs`` as `pairs_of` for its data IDs."""
+    run, task, quantum = receipt.run, receipt.task, receipt.quantum
+    if uuid_of(f"quantum={task},run={run}{pairs(receipt.data_id)}") != quantum:
         return "the receipt's quantum is not that of its task, run and data ID"
     if receipt_name(run, task, quantum) != name:
         return "the receipt is of another quantum than its name"
-    if plain["state"] not in STATES:
-        return f"'{plain['state']}' is no state of a receipt"
-    for output in plain["outputs"]:
-        kind = output["type"]
-        if dataset_id(kind, run, output["data_id"]) != output["id"]:
+    if receipt.state not in _STATES:
+        return f"'{receipt.state}' is no state of a receipt"
+    for output in receipt.outputs:
+        kind = output.type
+        if uuid_of(f"dataset_type={kind},run={run}{pairs(output.data_id)}") != output.id:
             return f"the id of {kind} is not that of its type, run and data ID"
-        if output["state"] == "made" and None in (output["sha256"], output["size"], output["content"]):
+        if output.state == "made" and None in (output.sha256, output.size, output.content):
             return f"{kind} is made, but its digests are missing"
         try:
-            check_name(output["path"])
-            if output["aside"] is not None:
-                check_name(output["aside"])
+            check_name(output.path)
+            if output.aside is not None:
+                check_name(output.aside)
         except StoreError as error:
             return error.problems[0].what
     return ""

@@ -1,10 +1,8 @@
-import threading
 from dataclasses import MISSING, fields, replace
 
 import msgspec
 import pytest
 
-from prestow.ingest.flights import Flights
 from prestow.ingest.reading import DataIds, TypedInput, TypedOutput, TypedReceipt, TypedRoot, typed
 from prestow.manifest import Receipt, ReceiptInput, ReceiptOutput, Root
 
@@ -77,20 +75,3 @@ def test_a_data_id_is_canonical_whatever_its_order_and_says_what_does_not_fit():
     assert known(msgspec.Raw(b'{"visit":9223372036854775808}')).strange == ("visit",)
     with pytest.raises(ValueError, match="not a data ID"):
         known(msgspec.Raw(b"[1]"))
-
-
-def test_calls_are_under_way_together_and_answers_keep_their_order():
-    together = threading.Barrier(20)
-
-    def wait(number):
-        together.wait(60)
-        return number * number
-
-    flights = Flights(20)
-    try:
-        assert flights.each(wait, range(40)) == [number * number for number in range(40)]
-        with pytest.raises(ZeroDivisionError):
-            flights.each(lambda number: 1 // number, [1, 0, 2])
-        assert flights.each(str, []) == []
-    finally:
-        flights.close()
