@@ -58,12 +58,20 @@ def without_a_scratch(root: Path, site: Site) -> None:
 
 
 def with_a_store_that_nodes_do_not_see(root: Path, site: Site) -> None:
-    site["stores"] = {"elsewhere": site["stores"]["archive"]}
+    site["stores"] = {"archive": {"quota": "1 TB"}}
     site["pegasus"]["products"] = "store"
 
 
+def with_a_misspelt_store(root: Path, site: Site) -> None:
+    site["stores"] = {"archvie": site["stores"]["archive"]}
+
+
+def with_a_store_of_no_project(root: Path, site: Site) -> None:
+    site["stores"]["elsewhere"] = "file:///elsewhere"
+
+
 def with_inputs_in_a_store_that_nodes_do_not_see(root: Path, site: Site) -> None:
-    site["stores"] = {"elsewhere": site["stores"]["archive"]}
+    site["stores"] = {"archive": {"inodes": 1000}}
     site["scratch"] = "/local/prestow"
     site["pegasus"] |= {"products": "landing", "staging": "prestow"}
 
@@ -99,6 +107,8 @@ Wrong = Callable[[Path, Site], None]
 BAD: list[tuple[Wrong, tuple[str, ...], str, int, str]] = [
     (without_a_scratch, BOTH, "PST-C012", CONFIGURATION, "key 'scratch' is missing"),
     (with_a_store_that_nodes_do_not_see, BOTH, "PST-C080", CONFIGURATION, "see the output store 'archive'"),
+    (with_a_misspelt_store, BOTH, "PST-C080", CONFIGURATION, "no store 'archvie'"),
+    (with_a_store_of_no_project, BOTH, "PST-C080", CONFIGURATION, "the output store is 'archive'"),
     (with_inputs_in_a_store_that_nodes_do_not_see, BOTH, "PST-C080", CONFIGURATION, "store 'archive'"),
     (with_a_store_that_is_not_there, ("submit",), "PST-E076", ENVIRONMENT, "'archive' is not there"),
     (whose_plan_is_older_than_its_inputs, BOTH, "PST-E078", ENVIRONMENT, "archive: raw/toy/raw-1.json"),
@@ -134,6 +144,43 @@ def test_it_is_refused_with_one_clear_answer(
     assert says in answer.err
     assert "pool.yaml:1:" in answer.err or exits == ENVIRONMENT
     assert (tree(root), directories(root)) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run",), ("plan", "-n"), ("stage", "double-1", "--into", "out"), ("check",)],
+    ids=lambda w: w[0],
+)
+def test_whoever_reads_a_site_file_says_which_store_there_is_not(
+    words: tuple[str, ...], root: Path, inside: Any, tree: Any
+) -> None:
+    (root / "site.yaml").write_text("schema: prestow.site/1\nname: here\nstores:\n  archvie: {quota: 1 TB}\n")
+    before = tree(root)
+    answer = inside(*words, "--site", "site.yaml", cwd=root, ok=False)
+    assert (answer.code, answer.out) == (CONFIGURATION, "")
+    assert (
+        "error[PST-C080]: stores.archvie: this project has no store 'archvie'\n  --> site.yaml:4:3"
+        in answer.err
+    )
+    assert "did you mean 'archive'?" in answer.err
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize(
+    "words", [("emit", "pegasus", "--into", "out"), ("submit", "-n"), ("check",)], ids=lambda w: w[0]
+)
+def test_that_products_land_because_no_store_is_named_is_said(
+    words: tuple[str, ...], root: Path, inside: Any
+) -> None:
+    site = site_of(root)
+    del site["stores"]
+    told = []
+    for said in ({}, {"products": "landing"}):
+        (root / "pool.yaml").write_text(json.dumps({**site, "pegasus": site["pegasus"] | said}))
+        told.append(inside(*words, "--site", "pool.yaml", cwd=root).out)
+        shutil.rmtree(root / "out", ignore_errors=True)
+    why = "products come home to a landing folder, since the site file names no output store ('archive')"
+    assert [why in out for out in told] == [True, False]
 
 
 def test_what_is_wrong_is_put_right_and_goes(root: Path, inside: Any) -> None:

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.skipif(
 MODES: dict[str, dict[str, Any]] = {
     "condorio": {"pegasus": {"data": "condorio"}},
     "nonsharedfs": {"pegasus": {"data": "nonsharedfs"}},
+    "sharedfs": {"pegasus": {"data": "sharedfs"}},
     "flat": {"layout": "flat", "pegasus": {"data": "condorio"}},
     "tar": {"layout": "tar", "pegasus": {"data": "condorio"}},
     "fetched-by-the-node": {"pegasus": {"data": "condorio", "staging": "prestow"}},
@@ -69,6 +70,11 @@ class Pool:
         done = self.call(PYTHON, "-m", "prestow", *words, "--json", cwd=root)
         assert done.returncode in fine, f"{words}\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout)
+
+    def home(self) -> str:
+        """Give where Pegasus is: jobs that run in a shared directory are told."""
+        program = self.call("sh", "-c", "readlink -f $(command -v pegasus-plan)").stdout.strip()
+        return str(Path(program).parent.parent)
 
     def handed_over(self, root: Path, *, ends: str = "0") -> Path:
         """Submit what remains and wait until it is over; give Pegasus's directory."""
@@ -139,6 +145,12 @@ def write_site(root: Path, more: dict[str, Any]) -> None:
     put(root / "pool.yaml", yaml.safe_dump({k: v for k, v in site.items() if v is not None}, sort_keys=False))
 
 
+def with_home(pool: Pool, more: dict[str, Any]) -> dict[str, Any]:
+    """Say where Pegasus is, if nothing brings its programs to the jobs."""
+    shared = more["pegasus"]["data"] == "sharedfs"
+    return {**more, "pegasus": {**more["pegasus"], "home": pool.home()}} if shared else more
+
+
 def tasks_of(pool: Pool, submit: Path) -> list[int]:
     """What Pegasus itself counts of the tasks: succeeded, failed, incomplete, in all, retries, in all with those."""
     said = pool.call("pegasus-statistics", "-s", "summary", submit).stdout
@@ -151,7 +163,7 @@ def test_what_a_pool_makes_is_what_is_made_here(
     mode: str, pool: Pool, planned: Path, expected: dict[str, str]
 ) -> None:
     root = copy(pool, planned, mode)
-    write_site(root, MODES[mode])
+    write_site(root, with_home(pool, MODES[mode]))
     submit = pool.handed_over(root)
     pool.prestow(root, "ingest")
     assert digests(root) == expected

@@ -43,6 +43,7 @@ def emit(system: str, plan: str | None, site: str, into: str, output: Output, di
     lines = [
         f"plan {found.id[:8]}  run {found.run}  for {system} in {shown}   {size_text(made.size)}",
         counts,
+        *(f"    note: {line}" for line in made.notes),
         *(f"    warning: {line}" for line in made.warnings),
     ]
     if not made.new:

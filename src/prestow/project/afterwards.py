@@ -241,9 +241,9 @@ class ProjectWithResults(ProjectWithPlans):
 
     def _outlook(self, site: str | os.PathLike[str] | None = None) -> Outlook:
         from prestow.project.forecasting import Outlook
-        from prestow.site import read_site
+        from prestow.project.site_checking import site_of_project
 
-        place = None if site is None else read_site(Path(site))
+        place = None if site is None else site_of_project(site, self.stores(), output=STORE)
         return Outlook(self.registry, STORE, self.stores(), self.configuration.workers, place)
 
     def under_way(self, plan: Plan | str | os.PathLike[str] = plan_files.LATEST) -> UnderWay | None:

@@ -25,7 +25,8 @@ from prestow.node.packed import CARRIED
 from prestow.node.repository import MANIFEST
 from prestow.node.tars import place_in_tar, write_tar
 from prestow.project.opened import STORE
-from prestow.site import Site, read_site
+from prestow.project.site_checking import site_of_project
+from prestow.site import Site
 from prestow.stores import Store, open_store
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def stage_job(
     project: Project, plan: Plan, job: str, into: Path, *, layout: str = "", site: Path | None = None, dry: bool = False
 ) -> StagedJob:  # fmt: skip
     """Stage a job; see `prestow.project.Project.stage`."""
-    place = read_site(site) if site is not None else Site("here")
+    place = site_of_project(site, project.stores(), output=STORE) if site is not None else Site("here")
     layout = layout or place.layout
     if layout not in LAYOUTS:
         known = f"known: {', '.join(LAYOUTS)}"

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from prestow.errors import ProjectError
+from prestow.errors import PrestowError, ProjectError
 from prestow.project import plans as plan_files
 from prestow.project.configuration import Configuration, find_root, read_configuration
 
@@ -87,6 +87,13 @@ class OpenedProject:
         """Give the URI of every store, by name."""
         known = {name: uri for name, (uri, _) in self.registry.stores().items()}
         return {**known, STORE: self.configuration.store}
+
+    def _stores_if_known(self) -> dict[str, str] | None:
+        """Give the same, or None where there is no registry to ask."""
+        try:
+            return self.stores()
+        except PrestowError:
+            return None
 
     def load_pipeline(self, overrides: Sequence[str] = ()) -> Pipeline:
         """Load and check the pipeline, with ``task.key=value`` on top of its configuration."""

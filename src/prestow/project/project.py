@@ -126,7 +126,9 @@ class Project(ProjectWithArchive):
         """Check site files for a pipeline of these tasks; see `prestow.project.site_checking.check_sites`."""
         from prestow.project.site_checking import check_sites
 
-        return check_sites(files, output=STORE, tasks=tasks)
+        return check_sites(
+            files, output=STORE, tasks=tasks, stores=self._stores_if_known() if files else None
+        )
 
     def ingest_raw(
         self,
@@ -550,15 +552,16 @@ class Project(ProjectWithArchive):
         from prestow.plan.reuse import Reuse, choose_reuse
         from prestow.project.breaking import breaker_of, site_of
         from prestow.project.engine_on_demand import EngineOnDemand
-        from prestow.site import Site, read_site
+        from prestow.project.site_checking import site_of_project
+        from prestow.site import Site
 
         found = self._plan(plan)
         self.registry.frozen.refuse([found.run], "nothing is run into it")
+        asked = site if site is not None else site_of(found)
+        place = Site("here") if asked is None else site_of_project(asked, self.stores(), output=STORE)
         if reuse or force or keep:
             choose_reuse(found, self.registry, Reuse(tuple(reuse), tuple(force), tuple(keep)))
         self._reserve(found, again=True)
-        asked = site if site is not None else site_of(found)
-        place = Site("here") if asked is None else read_site(Path(asked))
         name = engine or place.engine
         spoiled = self.spoiled(found)
         options: dict[str, int | str] = {}
@@ -624,13 +627,13 @@ class Project(ProjectWithArchive):
             PST-E078 if inputs have changed.
         """
         from prestow.plugins import load, names
+        from prestow.project.site_checking import site_of_project
         from prestow.project.submit_checks import changed_inputs
-        from prestow.site import read_site
 
         if system not in names("emitters"):
             known = f"known: {', '.join(names('emitters'))}; for other engines there is: prestow run --engine"
             raise ProjectError(Problem("PST-E003", f"plans are not written for '{system}'", system, known))
-        place = read_site(Path(site))
+        place = site_of_project(site, self.stores(), output=STORE)
         found = self._plan(plan)
         changed_inputs(self, found)
         with self._reserving(found):

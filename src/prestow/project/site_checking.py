@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.errors import ConfigurationError, PrestowError, Problem
-from prestow.site import PEGASUS, Site, plan_problems, products_of, read_site
+from prestow.errors import ConfigurationError, PrestowError, Problem, raise_all
+from prestow.site import PEGASUS, Site, landing_because, plan_problems, products_of, read_site, store_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,29 @@ class CheckedSite:
     facts: tuple[str, ...]
 
 
-def check_sites(paths: Iterable[str], *, output: str, tasks: Iterable[str]) -> tuple[CheckedSite, ...]:
+def site_of_project(path: str | os.PathLike[str], known: Iterable[str], *, output: str) -> Site:
+    """Read the site file that a project is to use.
+
+    Parameters
+    ----------
+    known : iterable of str
+        Names of the project's stores.
+    output : str
+        Name of the output store.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is wrong, or names stores that the project does not have (PST-C080).
+    """
+    site = read_site(Path(path))
+    raise_all(store_problems(site, known, store=output))
+    return site
+
+
+def check_sites(
+    paths: Iterable[str], *, output: str, tasks: Iterable[str], stores: Iterable[str] | None = None
+) -> tuple[CheckedSite, ...]:
     """Check site files, and which of their stores are there for this machine; all that is wrong is told at once.
 
     Parameters
@@ -41,6 +63,8 @@ def check_sites(paths: Iterable[str], *, output: str, tasks: Iterable[str]) -> t
         Name of the output store.
     tasks : iterable of str
         Labels of the pipeline's tasks.
+    stores : iterable of str or None
+        Names of the project's stores; None where nobody knows them.
 
     Raises
     ------
@@ -50,20 +74,22 @@ def check_sites(paths: Iterable[str], *, output: str, tasks: Iterable[str]) -> t
         If all are right, and stores cannot be reached (PST-C081).
     """
     found, wrong, away = [], list[Problem](), list[Problem]()
-    known = tuple(tasks)
+    known, names = tuple(tasks), None if stores is None else tuple(stores)
     for path in paths:
         try:
             site = read_site(Path(path))
         except ConfigurationError as error:
             wrong += error.problems
             continue
-        wrong += plan_problems(site, store=output, used=(), tasks=known)
+        strange = [] if names is None else store_problems(site, names, store=output)
+        wrong += strange or plan_problems(site, store=output, used=(), tasks=known)
         away += unreachable(site)
-        stores = tuple(
+        seen = tuple(
             (name, site.stores[name], "seen" if site.stores[name].startswith("file://") else "not asked")
             for name in sorted(site.stores)
         )
-        found.append(CheckedSite(path, site.name, site.engine, stores, tuple(_facts(site, output))))
+        facts = (*_facts(site, output), *(_unknown(site, output) if names is None else ()))
+        found.append(CheckedSite(path, site.name, site.engine, seen, facts))
     if wrong:
         raise ConfigurationError(*wrong, *away)
     if away:
@@ -116,8 +142,14 @@ def _facts(site: Site, output: str) -> Iterator[str]:
         if settings.staging == PEGASUS
         else f"each job fetches its inputs from the stores; Pegasus moves the rest by {settings.data}"
     )
-    yield (
+    yield landing_because(site, output) or (
         "products come home to a landing folder"
         if products_of(site, output) == "landing"
         else f"jobs commit products in the store '{output}'"
     )
+
+
+def _unknown(site: Site, output: str) -> Iterator[str]:
+    others = sorted({*site.stores, *site.quotas} - {output})
+    if others:
+        yield f"whether the project has the stores it names ({', '.join(others)}) is told once there is a registry"

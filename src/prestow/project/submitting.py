@@ -14,8 +14,9 @@ from prestow.engines.pegasus import submissions
 from prestow.errors import PrestowError, raise_all
 from prestow.project.earlier_submissions import take_in
 from prestow.project.opened import STORE
+from prestow.project.site_checking import site_of_project
 from prestow.project.submit_checks import changed_inputs, unreachable_stores
-from prestow.site import PEGASUS, Site, products_of, read_site
+from prestow.site import PEGASUS, Site, landing_because, products_of
 
 if TYPE_CHECKING:
     from prestow.engines.pegasus.remaining import Remaining
@@ -81,13 +82,14 @@ def submit(
     from prestow.engines.pegasus import tools as programs
     from prestow.engines.pegasus.emission import check_site
 
-    place = read_site(Path(site))
+    place = site_of_project(site, project.stores(), output=STORE)
     check_site(plan, place, STORE)
     assert plan.directory is not None, "a plan that is handed over is written"
     assert place.pegasus is not None
     project.registry.frozen.refuse([plan.run], "nothing is made in it")
     found: Tools | None = None
-    notes = list[str]()
+    because = landing_because(place, STORE)
+    notes = [because] if because else []
     try:
         found = programs.find_tools(place.pegasus.home)
     except PrestowError as error:

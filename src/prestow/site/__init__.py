@@ -5,6 +5,7 @@ Owns the site file. Serves the project, which opens the engine it names. Never s
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,10 +34,12 @@ __all__ = (
     "Quota",
     "Site",
     "breaker_problems",
+    "landing_because",
     "plan_problems",
     "products_of",
     "read_site",
     "share_of",
+    "store_problems",
     "style_of",
 )
 
@@ -102,10 +105,10 @@ class Site:
     layout: str = "tree"
     document: Document | None = field(default=None, compare=False, repr=False)
 
-    def problem(self, code: str, path: Key, what: str, fix: str = "") -> Problem:
-        """Make a problem that points at a value of the site file, if it is of one."""
+    def problem(self, code: str, path: Key, what: str, fix: str = "", *, at_key: bool = False) -> Problem:
+        """Make a problem that points at a value (or its key) of the site file, if it is of one."""
         if self.document is not None:
-            return self.document.problem(code, path, what, fix)
+            return self.document.problem(code, path, what, fix, at_key=at_key)
         return Problem(
             code, f"{'.'.join(map(str, path))}: {what}" if path else what, f"site {self.name}", fix
         )
@@ -129,6 +132,53 @@ def products_of(site: Site, store: str = "archive") -> str:
     """
     said = site.pegasus.products if site.pegasus is not None else None
     return said or ("store" if store in site.stores else "landing")
+
+
+def landing_because(site: Site, store: str = "archive") -> str | None:
+    """Say why products land, where nobody said that they should; None where they do not, or somebody did.
+
+    Examples
+    --------
+    >>> settings = PegasusSettings("/env/bin/python", "/work")
+    >>> landing_because(Site("pool", "pegasus", pegasus=settings))
+    "products come home to a landing folder, since the site file names no output store ('archive') that nodes see"
+    >>> landing_because(Site("pool", "pegasus", stores={"archive": "file:///s"}, pegasus=settings))
+    """
+    if site.pegasus is None or site.pegasus.products is not None or store in site.stores:
+        return None
+    return f"products come home to a landing folder, since the site file names no output store ('{store}') that nodes see"
+
+
+def store_problems(site: Site, known: Iterable[str], *, store: str) -> list[Problem]:
+    """Tell which stores a site file names that the project does not have, each at its name.
+
+    Parameters
+    ----------
+    known : iterable of str
+        Names of the project's stores.
+    store : str
+        Name of the output store.
+
+    Examples
+    --------
+    >>> [p.fix for p in store_problems(Site("pool", stores={"archvie": "file:///s"}), ["nights"], store="archive")]
+    ["did you mean 'archive'?"]
+    >>> store_problems(Site("pool", stores={"archive": "file:///s"}), ["nights"], store="archive")
+    []
+    """
+    names_ = sorted({*known, store})
+    problems = []
+    for name in sorted({*site.stores, *site.quotas} - {*names_}):
+        near = difflib.get_close_matches(name, names_, 1)
+        others = ", ".join(one for one in names_ if one != store)
+        fix = (
+            f"did you mean '{near[0]}'?"
+            if near
+            else f"the output store is '{store}'" + (f"; the others: {others}" if others else "")
+        )
+        what = f"this project has no store '{name}'"
+        problems.append(site.problem("PST-C080", ("stores", name), what, fix, at_key=True))
+    return problems
 
 
 def plan_problems(site: Site, *, store: str, used: Iterable[str], tasks: Iterable[str]) -> list[Problem]:

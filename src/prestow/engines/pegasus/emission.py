@@ -6,7 +6,7 @@ import filecmp
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from prestow.engines.pegasus.writing import Given, Totals, write
 from prestow.errors import Problem, ProjectError, raise_all
-from prestow.site import PEGASUS, Site, plan_problems
+from prestow.site import PEGASUS, Site, landing_because, plan_problems
 
 if TYPE_CHECKING:
     from prestow.plan import Plan
@@ -39,6 +39,8 @@ class Emission:
         What the planner says is allowed, and will hurt: such as many short jobs, with how to group them.
     parts : int
         How many workflows it is made of, if it is one of workflows.
+    notes : tuple of str
+        What follows from the site file without being said there.
     """
 
     directory: Path
@@ -51,6 +53,7 @@ class Emission:
     size: int
     warnings: tuple[str, ...] = ()
     parts: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def emit(
@@ -108,7 +111,9 @@ def emit(
     try:
         made = write(Given(plan, site, store, reuse, receipts or {}, submission, home or {}), fresh, into)
         size = sum(path.stat().st_size for path in _files(fresh))
-        return _emission(plan, into, made, size, new=_take_place(fresh, into))
+        because = landing_because(site, store)
+        made_of = _emission(plan, into, made, size, new=_take_place(fresh, into))
+        return replace(made_of, notes=(because,)) if because else made_of
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
