@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from prestow.engines import open_engine
+from prestow.node.reporting import reports_in
 from prestow.stores import open_store
 from prestow.testing.campaigns import Campaign
 from prestow.testing.pegasus_shim import Shim
@@ -136,3 +137,34 @@ def test_a_node_that_fetches_its_inputs_itself_makes_the_same(
     raw = json.loads((shim.emission / "replicas.yml").read_text())["replicas"]
     assert [entry["lfn"] for entry in raw] == [plan.code.path]  # no input
     assert made(campaign) == local
+
+
+def test_a_changed_replica_is_found_before_the_task_where_pegasus_verifies_nothing(
+    tmp_path: Path, clouds: Path, inside: Any
+) -> None:
+    clouds.unlink(missing_ok=True)
+    campaign = campaign_of(tmp_path / "c", clouds)
+    plan = campaign.plan()
+    assert plan.code is not None
+    open_store(campaign.stores["archive"]).put_if_absent(plan.code.path, plan.code.data)
+    site = {
+        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus",
+        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, "products": "landing"},
+    }  # fmt: skip
+    (campaign.directory / "pool.yaml").write_text(json.dumps(site))
+    inside("emit", "pegasus", "--site", "pool.yaml", "--into", "out", cwd=campaign.directory)
+    raw = campaign.directory / "store/raw/toy/raw-2.json"
+    raw.write_bytes(raw.read_bytes().replace(b"2", b"3"))
+    shim = Shim(campaign.directory / "out", tmp_path / "work")
+    shim.run()
+    said = {job: list(reports_in(log)) for job, log in shim.logs.items()}
+    found = [
+        failure
+        for reports in said.values()
+        for report in reports
+        for quantum in report["quanta"]
+        for failure in quantum["failures"]
+        if "PST-N006" in json.dumps(failure)
+    ]
+    assert len(found) == 1, said
+    assert "raw-2.json" in json.dumps(found)

@@ -113,7 +113,8 @@ class Shim:
         entry = replicas[name]
         path = Path(entry["pfns"][0]["pfn"].removeprefix("file://"))
         wanted = entry.get("checksum", {}).get("sha256")
-        if wanted is not None:
+        said = (self.emission / "pegasus.properties").read_text(encoding="utf-8")
+        if wanted is not None and "pegasus.integrity.checking = none\n" not in said:
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != wanted:
                 raise ValueError(f"Expected checksum ({wanted}) does not match {found} of {name}")

@@ -50,6 +50,15 @@ def test_nothing_is_downloaded_and_no_job_taken_for_done() -> None:
     assert profiles(site())["pegasus"]["auxillary.local"] == "true"
 
 
+def test_what_lands_is_measured_and_not_verified_by_a_program_for_each_file() -> None:
+    text = properties(site(), lands=True)
+    assert "pegasus.integrity.checking = none\n" in text
+    assert "pegasus.gridstart.kickstart.stat = true\n" in text
+    assert lines(site())["pegasus.integrity.checking"] == "full"
+    own = site(properties={"pegasus.integrity.checking": "full"})
+    assert "pegasus.integrity.checking = full\n" in properties(own, lands=True)
+
+
 def test_what_the_site_file_says_goes_above() -> None:
     own = site(
         profiles={"condor": {"universe": "docker", "+Project": "survey"}, "pegasus": {"style": "glite"}},

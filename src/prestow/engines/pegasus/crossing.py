@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prestow.commit import RECEIPTS
-from prestow.engines.pegasus.jobstates import workflow_directories
+from prestow.engines.pegasus.jobstates import ask, workflow_directories
 from prestow.engines.pegasus.submissions import Record
 from prestow.model.flat import escaped
 from prestow.naming.flat import flat_names, flat_path
@@ -23,9 +23,19 @@ if TYPE_CHECKING:
 _SCHEMA = {"lfn": pl.String, "size": pl.Int64, "sha256": pl.String}
 
 
+_QUERY = """
+SELECT l.lfn, max(CASE m.key WHEN 'size' THEN m.value END), max(CASE m.key WHEN 'checksum.value' THEN m.value END)
+FROM rc_meta m JOIN rc_lfn l USING (lfn_id) WHERE m.key IN ('size', 'checksum.value') GROUP BY l.lfn ORDER BY l.lfn
+"""
+
+
 def recorded_files(submit: Path) -> pl.DataFrame:
-    """Give what Pegasus recorded of the files that jobs made: ``lfn size sha256``, in all its workflows."""
-    frames = [pl.DataFrame(schema=_SCHEMA)]
+    """Give what Pegasus recorded of the files that jobs made: ``lfn size sha256``, in all its workflows.
+
+    Where it checks files itself it writes them down beside its database; that has them anyway, as they were last.
+    """
+    kept = [(lfn, _number(size), sha256) for lfn, size, sha256 in ask(submit, _QUERY) or ()]
+    frames = [pl.DataFrame(kept, schema=_SCHEMA, orient="row")]
     for directory in workflow_directories(submit):
         for path in sorted(directory.glob("*.cache.meta")):
             text = path.read_bytes().decode(errors="replace")
@@ -39,6 +49,10 @@ def recorded_files(submit: Path) -> pl.DataFrame:
                 ).filter(pl.col("lfn").is_not_null())
             )
     return pl.concat(frames).unique(maintain_order=True)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def differing(

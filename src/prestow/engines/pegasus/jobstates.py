@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -225,18 +226,22 @@ WHERE w.dag_file_name = ? ORDER BY j.job_id, t.task_id
 def _from_database(directory: Path) -> list[tuple[str, str, str | None, str | None]] | None:
     """Ask the database of a run; None if there is none, or none that can be read now."""
     dag = next(iter(sorted(directory.glob("*.dag"))), None)
+    return None if dag is None else ask(directory, _QUERY, dag.name) or None
+
+
+def ask(directory: Path, query: str, *values: str) -> list[Any] | None:  # Any: the rows of SQL
+    """Ask the database of the run that a submit directory belongs to; None if there is none to be read now."""
     tops = [directory, *directory.parents][:_DEEPEST]  # that of the outermost workflow has all of them
     found = next((paths for top in tops if (paths := sorted(top.glob("*.stampede.db")))), None)
-    if dag is None or found is None:
+    if found is None:
         return None
     try:
         with closing(
             sqlite3.connect(f"{found[0].absolute().as_uri()}?mode=ro", uri=True, timeout=2)
         ) as database:
-            rows = database.execute(_QUERY, (dag.name,)).fetchall()
+            return database.execute(query, values).fetchall()
     except sqlite3.Error:  # locked by who writes it, or no such table yet
         return None
-    return rows or None
 
 
 _DEEPEST = 12

@@ -371,7 +371,8 @@ class _Writing:
                 for key, found in lists.items():
                     document.entries(key, found)
         more = "dagman.maxpre = 2\n" if self._jobs.parts > 1 else ""  # each planner has a gigabyte
-        (directory / "pegasus.properties").write_text(more + catalogues.properties(site), encoding="utf-8")
+        more += catalogues.properties(site, lands=self._transport.landing)
+        (directory / "pegasus.properties").write_text(more, encoding="utf-8")
 
     def _tell(self, totals: Totals) -> None:
         """Say what was written, for people and for who reads it again."""
