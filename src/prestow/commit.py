@@ -323,7 +323,8 @@ def promote(
     """Make every planned name hold the bytes of its receipt, from wherever they are.
 
     Anyone may do this, any number of times, at the same time. What else is at a planned name is
-    debris and overwritten.
+    debris and overwritten. Nothing is moved before the receipt is durable: who put it may have been
+    killed before it was, and seeing it is no proof.
 
     Parameters
     ----------
@@ -339,18 +340,28 @@ def promote(
     """
     if receipt.state != "made":
         return []
-    return [
-        Promotion(output, _promote_one(store, output, deleted, fresh=fresh))
-        for output in receipt.outputs
-        if output.state == "made"
-    ]
+    results, durable = list[Promotion](), fresh
+    for output in receipt.outputs:
+        if output.state != "made":
+            continue
+        result = _as_it_is(store, output, deleted)
+        if result is None:
+            if not durable:
+                settle(store, receipt)
+                durable = True
+            result = _moved(store, output, fresh=fresh)
+        results.append(Promotion(output, result))
+    return results
 
 
-def _promote_one(store: Store, output: ReceiptOutput, deleted: Container[str], *, fresh: bool) -> Promoted:
+def _as_it_is(store: Store, output: ReceiptOutput, deleted: Container[str]) -> Promoted | None:
+    """Say what an output came to that is not to be moved; None if it is."""
     if output.id in deleted:
         return Promoted.DELETED
-    if verifies(store, output.path, output):
-        return Promoted.DONE
+    return Promoted.DONE if verifies(store, output.path, output) else None
+
+
+def _moved(store: Store, output: ReceiptOutput, *, fresh: bool) -> Promoted:
     try:
         store.move(str(output.aside), output.path)
     except ObjectNotFoundError:

@@ -221,7 +221,9 @@ class _Lander:
             return _Told("refused", (claim,))
         winner = read_receipt(self.store, name)
         fresh = False
-        if winner is None:
+        if winner is not None and winner.state != "made":
+            winner, _ = settle(self.store, winner)  # what children are committed upon must not vanish
+        elif winner is None:
             told = self._read_otherwise(claim, last=last)
             if told is None or told:
                 return None if told is None else self._refuse(claim, told)
@@ -234,9 +236,14 @@ class _Lander:
                 winner, fresh = settle(self.store, replace(claim, outputs=aside.outputs))
         self.parents.learn(winner)
         if (winner.attempt, winner.sealer) != (claim.attempt, None):
+            if any(self.store.size(o.path) is None for o in winner.outputs if o.state == "made"):
+                for result in promote(self.store, winner, deleted=_Deleted(self.store)):
+                    if result.result is Promoted.TO_RESTORE:
+                        self._put_back(claim, result.output)
             return _Told("elsewhere", differs=self._differs(claim, winner))
         results = promote(self.store, winner, deleted=() if fresh else _Deleted(self.store), fresh=fresh)
         gone = [r.output for r in results if r.result is Promoted.TO_RESTORE]
+        gone = [output for output in gone if not self._put_back(claim, output)]
         if gone:
             return _Told("known", tuple(self._gone(claim, output) for output in gone))
         for result in results:
@@ -339,6 +346,22 @@ class _Lander:
         if stamp_of(self.store, taken) == stamp or self.store.digest(taken) == (output.size, output.sha256):
             return taken
         return None
+
+    def _put_back(self, claim: Receipt, output: ReceiptOutput) -> bool:
+        """Let a committed output whose bytes are gone have those that landed, if they are the same."""
+        for k, own in enumerate(claim.outputs):
+            if (own.path, own.size, own.sha256) != (output.path, output.size, output.sha256):
+                continue
+            landed = self.folder.place(own.path)
+            stamp = stamp_of(self.store, landed)
+            if self.store.digest(landed) != (output.size, output.sha256):
+                return False
+            taken = self._taken(claim, k, landed, stamp)
+            if taken is None:
+                return False
+            self.store.move(taken, output.path)
+            return True
+        return False
 
     def _wrong(
         self, claim: Receipt, output: ReceiptOutput, landed: str, got: tuple[int, str] | None

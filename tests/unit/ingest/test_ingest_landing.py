@@ -299,6 +299,24 @@ def test_a_dataset_that_was_deleted_on_purpose_does_not_come_back(store: Store) 
     assert claim.state == "made"
 
 
+@pytest.mark.parametrize("attempt", ["A", "B"])
+def test_committed_bytes_that_are_gone_are_put_back_from_what_lands_again(store: Store, attempt: str) -> None:
+    first = Landing(store, 1)
+    first.quantum("part", 1, "A", data="the same")
+    first.quantum("part", 2, "A", data="the same")
+    go(store, 1)
+    before = products(store)
+    for name in before:
+        store.delete(name)
+    second = Landing(store, 2)
+    second.quantum("part", 1, attempt, data="the same")
+    second.quantum("part", 2, attempt, data="others")
+    landed = go(store, 2)
+    assert landed.committed == 0
+    assert codes(landed) == (["PST-I044"] if attempt == "A" else [])
+    assert products(store) == {path_of("part", 1): before[path_of("part", 1)]}
+
+
 def test_landed_bytes_and_their_names_are_durable_before_the_receipt_is(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
