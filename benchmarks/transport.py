@@ -20,9 +20,13 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 sys.path.insert(0, str(SOURCE))
 
-from prestow.manifest import LAYOUTS, Location, Manifest  # noqa: E402 - the house beside this file
+from prestow.manifest import (  # noqa: E402 - the house beside this file
+    CARRIED,
+    LAYOUTS,
+    Location,
+    Manifest,
+)
 from prestow.model.flat import flat_local, flat_name  # noqa: E402
-from prestow.node.packed import CARRIED  # noqa: E402
 from prestow.node.tars import place_in_tar, write_tar  # noqa: E402
 from prestow.stores import open_store  # noqa: E402
 from prestow.testing.jobs import Jobs  # noqa: E402

@@ -22,6 +22,15 @@ REPORT_SCHEMA = "prestow.report/1"
 LAYOUTS = ("tree", "flat", "tar")
 """How inputs are laid out for a job: a tree, all in one directory, or a tar of what only it reads."""
 
+FLAT = "flat"
+"""The layout in which all lie in one directory, and logical names are flat, too."""
+
+CARRIED = "_carried"
+"""Name of the store that is the job's working directory; its URI is known there only."""
+
+RECIPE = 32
+"""Digits of a recipe."""
+
 Values = Mapping[str, str | int]
 
 
@@ -188,6 +197,17 @@ class Manifest:
         d = json.loads(text)
         if not isinstance(d, dict) or d.pop("schema", None) != MANIFEST_SCHEMA:
             raise ValueError(f"not a manifest of schema {MANIFEST_SCHEMA}")
+        return cls.of(d)
+
+    @classmethod
+    def of(cls, d: dict[str, Any]) -> Manifest:  # Any: parsed JSON
+        """Give the manifest of which these are the plain values.
+
+        Raises
+        ------
+        ValueError
+            If they are not a manifest.
+        """
         try:
             return cls(
                 job=d["job"],

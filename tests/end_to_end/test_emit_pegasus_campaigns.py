@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from prestow.commit import receipt_name
+from prestow.manifest import CARRIED
 from prestow.naming.identity import uuid_text
-from prestow.node.packed import CARRIED, packed_jobs
+from prestow.node.packed import packed_jobs
 from prestow.plan import Plan, open_plan
 
 ROOT = Path(__file__).resolve().parents[2]

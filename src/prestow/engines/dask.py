@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.machinery
 import logging
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -218,6 +219,17 @@ class DaskEngine:
         self._waiting.clear()
 
     def _start_cluster(self) -> None:
+        """Start workers of our own.
+
+        Raises
+        ------
+        PrestowError
+            If they cannot be (PST-R010).
+        """
+        try:
+            multiprocessing.get_context("spawn").Lock()
+        except OSError as error:
+            raise _no_workers(error) from error
         for name in ("distributed", "distributed.nanny", "distributed.worker", "distributed.scheduler"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._scratch = tempfile.mkdtemp(prefix="prestow-dask-")
@@ -227,9 +239,10 @@ class DaskEngine:
             for left in reversed(range(STARTS)):
                 try:
                     self._cluster = self._make_cluster()
-                except (RuntimeError, OSError):  # a worker that dies while it starts takes the cluster along
+                except (RuntimeError, OSError) as error:  # a worker that dies while it starts takes all along
                     if not left:
-                        raise
+                        self._put_back()
+                        raise _no_workers(error) from error
                 else:
                     break
 
@@ -453,6 +466,10 @@ class DaskEngine:
         if self._cluster is not None:
             with suppress(TimeoutError):
                 self._cluster.close(timeout=1 if cancel else 20)
+        self._put_back()
+
+    def _put_back(self) -> None:
+        """Leave this process and the disk as they were before the workers."""
         for name, value in self._saved.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -464,6 +481,17 @@ class DaskEngine:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
         self._client = self._cluster = self._done = self._scratch = None
+
+
+def _no_workers(error: Exception) -> PrestowError:
+    what = f"no Dask workers can be started here: {error}"
+    fix = "look at the memory, processes and open files that are allowed (ulimit -a)"
+    shared = "/dev/shm"  # noqa: S108 - where Linux has locks between processes
+    if os.path.isdir(shared) and (not os.access(shared, os.W_OK) or os.statvfs(shared).f_flag & os.ST_RDONLY):
+        what = f"no Dask workers can be started here: {shared} cannot be written, and locks between processes lie there"
+        fix = "have it mounted for writing (mount -o remount,rw,mode=1777 /dev/shm)"
+    fix = f"{fix}, or run in this process alone: prestow run --engine local"
+    return PrestowError(Problem("PST-R010", what, "this machine", fix))
 
 
 def _failed(handle: _Handle, key: str, result: Any) -> Ended:  # Dask's own

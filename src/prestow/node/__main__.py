@@ -69,32 +69,33 @@ def main(arguments: list[str]) -> int:
     os.environ.update(FIXED)
     time.tzset()
     try:
-        text = _text(names[0], values["--job"])
+        manifest = _manifest(names[0], values["--job"])
     except (OSError, UnicodeDecodeError) as error:
         return _misused(f"cannot read {names[0]}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
     except PrestowError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        return _run(text, values, flags, int(tries))
+        return _run(manifest, values, flags, int(tries))
     except PrestowError as error:
         print(error, file=sys.stderr)
         return 2 if error.problems and error.problems[0].code == "PST-N009" else 1
 
 
-def _text(name: str, job: str) -> str:
-    """Give the text of the manifest: of a file, of the standard input, or of one job of a pack."""
+def _manifest(name: str, job: str) -> Manifest:
+    """Give the manifest: of a file, of the standard input, or of one job of a pack."""
     if job:
         from prestow.node.packed import read_packed
 
         return read_packed(Path(name), job)
-    return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    from prestow.node.run import parse
+
+    return parse(sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8"))
 
 
-def _run(text: str, values: dict[str, str], flags: dict[str, bool], tries: int) -> int:
-    from prestow.node.run import parse, run_manifest
+def _run(manifest: Manifest, values: dict[str, str], flags: dict[str, bool], tries: int) -> int:
+    from prestow.node.run import run_manifest
 
-    manifest = parse(text)
     if values["--carry"]:
         return _run_carried(manifest, values, flags, tries)
     for left in reversed(range(tries)):

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from prestow.commit import ASIDE, ATTEMPTS, DIFFERENCES
-from prestow.manifest import Manifest, ManifestOutput, ManifestQuantum, Receipt
+from prestow.errors import Problem, TaskError
+from prestow.manifest import CARRIED, Manifest, ManifestOutput, ManifestQuantum, Receipt
 from prestow.node.packed import in_layout
 from prestow.node.repository import remove_tree
 from prestow.stores import check_name
@@ -42,7 +43,17 @@ class Landing(FileStore):
 
 
 def landing_of(manifest: Manifest, directory: Path) -> tuple[Manifest, Landing]:
-    """Give the manifest with its directory as the output store, and that store."""
+    """Give the manifest with its directory as the output store, and that store.
+
+    Raises
+    ------
+    TaskError
+        PST-N009 for a job that was staged flat: what an engine carries flat has other names.
+    """
+    if manifest.layout == "flat" and manifest.store == CARRIED:
+        what = f"the job {manifest.job} was staged flat, and nothing can be landed of that"
+        fix = "run it without --land: what it makes is left here all the same; or stage it again with --layout tree"
+        raise TaskError(Problem("PST-N009", what, "--land", fix))
     store = Landing(manifest, directory)
     return replace(manifest, stores={**manifest.stores, manifest.store: store.uri}), store
 

@@ -1,8 +1,8 @@
 """Many manifests in one file, and what an engine carries to and from a job's working directory.
 
-A pack is a line of JSON, the index, and then the manifests one after the other. The index gives,
-for each job's name, offset (from the end of the index), length and digest, so a job reads its own
-manifest and no other.
+A pack is a line of JSON, the index, then a line with what its jobs share, and then a line for each
+job with what is its own (`prestow.node.short`). The index gives, for each job's name, offset (from
+the end of the index) and length, and the digest of all that follows it.
 
 Where an engine moves files, a job starts in a directory that holds what it declared, each file
 under its logical name: receipts of its parents under the receipts' own names, and inputs that
@@ -18,17 +18,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from prestow.errors import Problem, TaskError
-from prestow.manifest import Manifest, Receipt
+from prestow.manifest import CARRIED, FLAT, Manifest, Receipt
+from prestow.node.short import expanded, shortened
 
-PACK_SCHEMA = "prestow.pack/1"
-
-FLAT = "flat"
-"""The layout in which all logical names are of one directory."""
-
-CARRIED = "_carried"
-"""Name of the store that is the job's working directory; its URI is known there only."""
+PACK_SCHEMA = "prestow.pack/2"
 
 
 def pack(manifests: Iterable[Manifest]) -> bytes:
@@ -36,62 +32,78 @@ def pack(manifests: Iterable[Manifest]) -> bytes:
 
     Examples
     --------
-    >>> pack([]).decode()
-    '{"jobs":{},"schema":"prestow.pack/1"}\n'
+    >>> pack([]).partition(b"\n")[2]
+    b'{"inputs":[],"tasks":{}}\n'
     """
-    jobs: dict[str, list[int | str]] = {}
-    bodies: list[bytes] = []
-    at = 0
-    for manifest in manifests:
-        body = manifest.to_json().encode() + b"\n"
-        jobs[manifest.job] = [at, len(body), sha256(body).hexdigest()]
-        bodies.append(body)
-        at += len(body)
-    index = json.dumps({"jobs": jobs, "schema": PACK_SCHEMA}, separators=(",", ":"), sort_keys=True)
-    return b"".join((index.encode(), b"\n", *bodies))
+    told = list(manifests)
+    shared, own = shortened(told)
+    bodies = [_line(shared)]
+    jobs: dict[str, list[int]] = {}
+    at = len(bodies[0])
+    for manifest, short in zip(told, own, strict=True):
+        bodies.append(_line(short))
+        jobs[manifest.job] = [at, len(bodies[-1])]
+        at += len(bodies[-1])
+    body = b"".join(bodies)
+    return _line({"jobs": jobs, "schema": PACK_SCHEMA, "sha256": sha256(body).hexdigest()}) + body
 
 
-def read_packed(path: Path, job: str) -> str:
-    """Give the text of one job's manifest.
+def read_packed(path: Path, job: str) -> Manifest:
+    """Give one job's manifest.
 
     Raises
     ------
     TaskError
         If the file is no pack, has no such job, or is damaged (PST-N009).
     """
-    try:
-        with path.open("rb") as file:
-            jobs = _index(file.readline())
-            if job not in jobs:
-                raise _unreadable(f"it has no job '{job}'", path, "see its index, the first line")
-            offset, length, digest = jobs[job]
-            file.seek(offset, os.SEEK_CUR)
-            body = file.read(length)
-    except OSError as error:
-        raise _unreadable(error.strerror or str(error), path) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise _unreadable(f"it is not a pack of schema {PACK_SCHEMA}", path) from error
-    if sha256(body).hexdigest() != digest:
-        raise _unreadable(f"the manifest of job '{job}' is damaged", path, "copy the file again")
-    return body.decode()
+    jobs, shared, body = _opened(path)
+    if job not in jobs:
+        raise _unreadable(f"it has no job '{job}'", path, "see its index, the first line")
+    return _manifest(path, shared, body, jobs[job])
 
 
 def packed_jobs(path: Path) -> Iterator[Manifest]:
     """Give every manifest of a pack, in the order in which they lie there."""
-    with path.open("rb") as file:
-        jobs = _index(file.readline())
-    for job in sorted(jobs, key=lambda name: jobs[name][0]):
-        yield Manifest.from_json(read_packed(path, job))
+    jobs, shared, body = _opened(path)
+    for place in sorted(jobs.values()):
+        yield _manifest(path, shared, body, place)
 
 
-def _index(line: bytes) -> dict[str, tuple[int, int, str]]:
+def _opened(path: Path) -> tuple[dict[str, list[int]], dict[str, Any], bytes]:
+    """Read a pack: where its jobs are, what they share, and all that follows the index."""
+    try:
+        with path.open("rb") as file:
+            jobs, digest = _index(file.readline())
+            body = file.read()
+        whole = sha256(body).hexdigest() == digest
+        shared = json.loads(body[: body.index(b"\n")]) if whole else {}
+    except OSError as error:
+        raise _unreadable(error.strerror or str(error), path) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise _unreadable(f"it is not a pack of schema {PACK_SCHEMA}", path) from error
+    if not whole:
+        raise _unreadable("it is damaged", path, "copy the file again")
+    return jobs, shared, body
+
+
+def _index(line: bytes) -> tuple[dict[str, list[int]], str]:
     head = json.loads(line)
     if head["schema"] != PACK_SCHEMA:
         raise ValueError("another schema")
-    return {
-        name: (int(offset), int(length), str(digest))
-        for name, (offset, length, digest) in head["jobs"].items()
-    }
+    return head["jobs"], head["sha256"]
+
+
+def _manifest(path: Path, shared: dict[str, Any], body: bytes, place: list[int]) -> Manifest:
+    try:
+        offset, length = place
+        return expanded(shared, json.loads(body[offset : offset + length]))
+    except (ValueError, TypeError) as error:
+        raise _unreadable(str(error), path) from error
+
+
+def _line(value: object) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return text.encode() + b"\n"
 
 
 def carried(manifest: Manifest, directory: Path) -> Manifest:

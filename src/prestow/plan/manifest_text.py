@@ -1,7 +1,7 @@
-"""Manifests as text, of many jobs at once: what `Manifest.to_json` gives of each, without an object for any.
+"""Manifests as text, of many jobs at once, in the short form of packs: without an object for any.
 
-`prestow.plan.manifests` makes the same manifests one at a time, as values. Tests hold both equal, byte by byte,
-for every kind of plan that they have.
+`prestow.plan.manifests` makes the same manifests one at a time, as values, and `prestow.node.packed.pack` packs of
+those. Tests hold both equal, byte by byte, for every kind of plan that they have.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from prestow.manifest import LAYOUTS, MANIFEST_SCHEMA, Code
-from prestow.naming import octets
+from prestow.manifest import CARRIED, FLAT, LAYOUTS, RECIPE, Code
+from prestow.naming.flat import flat_names, refuse_long
 from prestow.pipeline.definition import RESOURCES, OnFailure, TaskDefinition
 from prestow.plan.pieces import Texts, codes_of, commas, escaped, joined, later, repeated
-from prestow.plan.ranges import distinct
 from prestow.plan.state import outputs_of
 
 if TYPE_CHECKING:
@@ -56,194 +56,189 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """Constant text of a quantum of one task, around what differs."""
+class Packed:
+    """Manifests of the jobs of a batch, in packs.
 
-    head: str
-    entry: str
-    ignore: str
-    prototypes: str
-    tail: str
+    Parameters
+    ----------
+    own : Texts
+        What each job says itself, a line.
+    shared : list of str
+        What the jobs of each pack share, a line.
+    """
+
+    own: Texts
+    shared: list[str]
 
 
 def manifest_texts(
     batch: Batch,
+    packs: Sequence[tuple[int, int]],
     pipeline: Pipeline,
     frame: Frame,
     places: pl.DataFrame,
     memory: Mapping[str, int] | None = None,
-    *,
-    alike: bool = False,
-) -> Texts:
-    """Give the manifest of each job of a batch, each with a line feed at its end.
+) -> Packed:
+    """Give the manifests of a batch.
 
     Parameters
     ----------
+    packs : sequence of (int, int)
+        First row of the jobs of each pack, and the end.
     places : DataFrame
-        Where each dataset of the batch is told to be: ``store`` and ``path``, null for one that has no place, a row for
-        each row of ``batch.items``.
+        Where each dataset of the batch is told to be: ``in``, the store in which its path is, with a directory there
+        behind its name if it is below one; or ``store`` and ``at``, its path there. All null for one that has no place.
     memory : mapping of job name to bytes, optional
         What jobs need that somebody gave more memory.
-    alike : bool
-        All jobs are told the same place of a dataset.
+
+    Raises
+    ------
+    PrestowError
+        PST-N070 if the layout is flat, and a name would be longer than a file may have.
     """
-    jobs = batch.jobs.height
-    owner = batch.items["job"].to_numpy()
-    items = batch.items["dataset"].to_numpy()
-    inputs = _inputs(batch, owner, items, frame)
-    located = _locations(batch, owner, items, places, alike=alike)
-    made_by = batch.writes["job"].to_numpy()
-    outputs = _outputs(batch, pipeline, frame)
-    quanta = (batch.quanta["job"].to_numpy(), _quanta(batch, pipeline))
+    pack = np.repeat(np.arange(len(packs)), [end - start for start, end in packs])
+    inputs, often = _inputs(batch, pack, frame, places)
+    quanta, tasks = _quanta(batch, pipeline, pack)
+    needs = _resources(batch.jobs, memory or {})
+    firsts = needs[[start for start, _ in packs]]
+    other = pl.concat_str(pl.lit(',"resources":'), pl.lit(needs))
+    usual = firsts[pack]
+    middle, after = pl.select(
+        pl.concat_str(pl.lit('],"job":"'), pl.lit(escaped(batch.jobs["name"])), pl.lit('","outputs":[')).alias("middle"),
+        pl.concat_str(
+            pl.lit("]"), pl.when(pl.lit(needs != usual)).then(other).otherwise(pl.lit("")), pl.lit("}\n")
+        ).alias("after"),
+    ).get_columns()  # fmt: skip
+    own = joined(batch.jobs.height, [
+        '{"inputs":[', (batch.items["job"].to_numpy(), inputs), middle,
+        (batch.writes["job"].to_numpy(), _outputs(batch, pipeline, frame)),
+        '],"quanta":[', (batch.quanta["job"].to_numpy(), quanta), after,
+    ])  # fmt: skip
+    shared = [_shared(frame, *told) for told in zip(often, firsts.to_list(), tasks, strict=True)]
+    return Packed(own, shared)
+
+
+def _shared(frame: Frame, inputs: str, resources: str, tasks: str) -> str:
     code = frame.code
     told = (
         None
         if code is None
         else {"path": code.path, "sha256": code.sha256, "size": code.size, "store": code.store}
     )
-    head = f'{{"code":{plain_text(told)},"inputs":['
-    middle = pl.select(
-        pl.concat_str(
-            pl.lit('],"job":"'), escaped(batch.jobs["name"]), pl.lit('",' + _layout(frame) + '"locations":{')
-        )
-    ).to_series()
-    stores = plain_text(dict(frame.stores))
-    after = pl.select(
-        pl.concat_str(
-            pl.lit('],"resources":'), _resources(batch.jobs, memory or {}),
-            pl.lit(f',"run":{plain_text(frame.run)},"schema":"{MANIFEST_SCHEMA}","store":{plain_text(frame.store)},"stores":{stores}}}\n'),
-        )
-    ).to_series()  # fmt: skip
-    return joined(jobs, [
-        head, (owner, inputs), middle, located, '},"outputs":[', (made_by, outputs),
-        f'],"plan":"{frame.plan}","quanta":[', quanta, after,
-    ])  # fmt: skip
-
-
-def _layout(frame: Frame) -> str:
-    return "" if frame.layout == LAYOUTS[0] else f'"layout":{plain_text(frame.layout)},'
-
-
-def _inputs(batch: Batch, owner: Numbers, items: Numbers, frame: Frame) -> pl.Series:
-    """Give the inputs of all jobs, with commas; what many jobs read has one text, or two."""
-    keys, number = distinct(2 * items + later(owner), 2 * batch.datasets.height)
-    datasets = batch.datasets[keys // 2]
-    local = _local(datasets)
-    row = _Row(datasets)
-    text = row.text(
-        pl.Series(["", ","]).gather(keys % 2), '{"content":', row.maybe("content"), ',"data_id":', pl.col("data_id"),
-        ',"format":"', pl.col("format"), '","id":"', pl.col("id"), '","local":"', _laid(local, frame, "inputs"),
-        '","member":null,"producer":', row.maybe("producer"), ',"receipt":', row.maybe("receipt"), ',"recipe":"', pl.col("recipe"),
-        '","run":"', pl.col("run"), '","sha256":', row.maybe("sha256"), ',"size":', row.number("size"), ',"type":"', pl.col("type"), '"}',
-    ).gather(number)  # fmt: skip
-    if local.n_unique() == np.unique(keys // 2).size:
-        return text
-    return _apart(text, owner, number, local, datasets, frame)
-
-
-def _apart(
-    texts: pl.Series, owner: Numbers, number: Numbers, local: pl.Series, datasets: pl.DataFrame, frame: Frame
-) -> pl.Series:
-    """Keep inputs of a job apart that would lie at one path: two stores may have one path each."""
-    key = pl.DataFrame({"job": owner, "local": local.gather(number)})
-    again = (~key.select(pl.struct("job", "local").is_first_distinct()).to_series()).arg_true()
-    if not len(again):
-        return texts
-    rows = number[again.to_numpy()]
-    old = _laid(local.gather(rows), frame, "inputs").to_list()
-    other = pl.select(
-        pl.concat_str(
-            datasets["type"].gather(rows), pl.lit("/"), datasets["id"].gather(rows), pl.lit("/"),
-            escaped(datasets["path"]).gather(rows),
-        )
-    ).to_series()  # fmt: skip
-    new = _laid(other, frame, "inputs").to_list()
-    # One at a time: there is hardly any.
-    changed = [
-        text.replace(f'"local":"{before}"', f'"local":"{after}"')
-        for text, before, after in zip(texts.gather(again).to_list(), old, new, strict=True)
-    ]
-    return texts.clone().scatter(again, changed)
-
-
-def _local(datasets: pl.DataFrame) -> pl.Series:
+    layout = "" if frame.layout == LAYOUTS[0] else f'"layout":{plain_text(frame.layout)},'
     return (
-        datasets.select(pl.concat_str("type", pl.lit("/"), escaped(datasets["path"]))).to_series().rename("")
+        f'{{"code":{plain_text(told)},"inputs":[{inputs}],{layout}"plan":"{frame.plan}","resources":{resources},'
+        f'"run":{plain_text(frame.run)},"store":{plain_text(frame.store)},"stores":{plain_text(dict(frame.stores))},"tasks":{{{tasks}}}}}\n'
     )
 
 
-def _laid(local: pl.Series, frame: Frame, top: str) -> pl.Series:
-    """Give names in the local repository, as its layout has them."""
-    if frame.layout != "flat":
-        return pl.select(pl.concat_str(pl.lit(f"{top}/"), local)).to_series()
-    from prestow.naming.flat import flat_names, refuse_long
+def _inputs(batch: Batch, pack: Numbers, frame: Frame, places: pl.DataFrame) -> tuple[pl.Series, list[str]]:
+    """Give the inputs of all jobs, with commas, and those of each pack that more than one of its jobs has."""
+    owner, items = batch.items["job"].to_numpy(), batch.items["dataset"].to_numpy()
+    packs = int(pack[-1]) + 1 if len(pack) else 0
+    apart = _apart(batch.datasets, owner, items)
+    keys = (pack[owner] * batch.datasets.height + items) * 2 + apart
+    end = packs * batch.datasets.height * 2
+    count = np.bincount(keys, minlength=end)
+    first = np.zeros(end, np.int64)
+    first[keys[::-1]] = np.arange(len(keys))[::-1]
+    rows = np.flatnonzero(first[keys] == np.arange(len(keys)))
+    often = count[keys[rows]] > 1
+    comma = later(owner)
+    texts = _input_texts(batch.datasets, items[rows], comma[rows] & ~often, apart[rows], frame, places)
+    of_pack = pack[owner[rows]]
+    bounds = np.searchsorted(of_pack[often], np.arange(packs + 1))
+    slot = np.zeros(end, np.int64)
+    slot[keys[rows]] = np.where(often, np.cumsum(often) - 1 - bounds[of_pack], np.arange(len(rows)))
+    common = count[keys] > 1
+    numbers = pl.select(
+        pl.concat_str(pl.Series(["", ","])[comma[common].astype(np.uint32)], pl.Series(slot[keys[common]]))
+    ).to_series()
+    at = np.where(common, len(rows) + np.cumsum(common) - 1, slot[keys])
+    every = pl.concat([texts, numbers.rename(texts.name)])[at]
+    known = texts.filter(often).to_list()
+    return every, [",".join(known[start:end]) for start, end in pairwise(bounds.tolist())]
 
-    names = pl.select(flat_names(pl.lit(_unescaped(local)))).to_series()
-    refuse_long(names)
-    return pl.select(pl.concat_str(pl.lit(f"{top}/"), names)).to_series()
 
-
-def _unescaped(texts: pl.Series) -> pl.Series:
-    odd = texts.str.contains("\\", literal=True)
-    if not odd.any():
-        return texts
-    return texts.clone().scatter(odd.arg_true(), [json.loads(f'"{text}"') for text in texts.filter(odd)])
-
-
-def _locations(
-    batch: Batch, owner: Numbers, items: Numbers, places: pl.DataFrame, *, alike: bool
-) -> tuple[Numbers, pl.Series]:
-    """Give where the inputs of all jobs are, by their ids."""
-    here = np.flatnonzero(places["path"].is_not_null().to_numpy())
-    ids = batch.datasets["id"]
-    order = here[np.lexsort((*reversed(_words(ids)[items[here]].T), owner[here]))]
-    more = later(owner[order])
-    number: Numbers = np.arange(len(order))
-    if alike:  # of each dataset two texts, with a comma and without
-        known, number = distinct(2 * items[order] + more, 2 * len(ids))
-        one = np.empty(len(known), np.int64)
-        one[number] = np.arange(len(order))
-    else:
-        one = number
-    found = places[order[one]]
-    row = _Row(found.with_columns(id=ids.gather(items[order[one]]), path=escaped(found["path"])))
-    text = row.text(
-        pl.Series(["", ","]).gather(more[one].astype(np.uint32)),
-        '"',
-        pl.col("id"),
-        '":{"path":"',
-        pl.col("path"),
-        '","store":"',
-        pl.col("store"),
-        '"}',
+def _apart(datasets: pl.DataFrame, owner: Numbers, items: Numbers) -> npt.NDArray[np.bool_]:
+    """Say which inputs would lie where another of their job lies: two stores may have one path each."""
+    none = np.zeros(len(items), np.bool_)
+    there = none.copy() if not len(items) else np.bincount(items, minlength=datasets.height) > 0
+    paths = datasets["path"].filter(pl.Series(there))
+    if paths.n_unique() == len(paths):
+        return none
+    keys = datasets.select("type", "path")[items].with_columns(job=owner)
+    found: npt.NDArray[np.bool_] = (
+        ~keys.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
     )
-    return owner[order], text.gather(number)
+    return found
 
 
-def _words(ids: pl.Series) -> npt.NDArray[np.uint64]:
-    """Give ids as two numbers each, in whose order they are."""
-    words: npt.NDArray[np.uint64] = octets.from_uuid_text(ids).view(">u8").astype(np.uint64)
-    return words
+def _input_texts(
+    datasets: pl.DataFrame, rows: Numbers, comma: npt.NDArray[np.bool_], apart: npt.NDArray[np.bool_], frame: Frame,
+    places: pl.DataFrame,
+) -> pl.Series:  # fmt: skip
+    """Give the texts of inputs in the short form."""
+    told = pl.concat([datasets.drop("store", "place"), places], how="horizontal")[rows]
+    if apart.any():  # two files of one path: the second lies below its id
+        path = pl.concat_str("id", pl.lit("/"), "path")
+        told = told.with_columns(_odd=pl.Series(apart)).with_columns(
+            path=pl.when("_odd").then(path).otherwise("path"),
+            at=pl.when("_odd").then(_logical(told, frame)).otherwise("at"),
+            store=pl.when(pl.col("_odd") & pl.col("in").is_not_null()).then(pl.col("in").str.split("/").list.first()).otherwise("store"),
+        ).with_columns(**{"in": pl.when(~pl.col("_odd")).then("in")})  # fmt: skip
+    if frame.layout == FLAT:
+        refuse_long(
+            pl.select(
+                flat_names(pl.concat_str(pl.lit(told["type"]), pl.lit("/"), pl.lit(told["path"])))
+            ).to_series()
+        )
+    row = _Row(told.with_columns(path=escaped(told["path"]), at=escaped(told["at"])))
+    mark = pl.Series(["{", ",{"])[comma.astype(np.uint32)]
+    return row.text(
+        mark, row.maybe("content", '"content":', ","), '"data_id":', pl.col("data_id"), ',"format":"', pl.col("format"),
+        '","id":"', pl.col("id"), '"', row.maybe("in", ',"in":'), row.placed(), ',"path":"', pl.col("path"), '"',
+        row.maybe("receipt", ',"receipt":'), row.recipe(), ',"run":"', pl.col("run"), '"',
+        row.maybe("sha256", ',"sha256":'), row.number("size"), ',"type":"', pl.col("type"), '"}',
+    )  # fmt: skip
+
+
+def _logical(told: pl.DataFrame, frame: Frame) -> pl.Series:
+    """Give the path in its store of what is told to be in one."""
+    below = told["in"].str.split("/").list.slice(1).list.join("/")
+    whole = pl.concat_str(pl.lit(below), pl.lit("/"), pl.lit(told["path"])).str.strip_prefix("/")
+    names = pl.select(pl.when(pl.lit(told["in"].is_not_null())).then(whole).alias("at")).to_series()
+    if frame.layout != FLAT:
+        return names
+    there = told["in"].str.starts_with(CARRIED).fill_null(value=False)
+    flat = pl.select(flat_names(pl.lit(names))).to_series()
+    return pl.select(pl.when(pl.lit(there)).then(pl.lit(flat)).otherwise(pl.lit(names))).to_series()
 
 
 def _outputs(batch: Batch, pipeline: Pipeline, frame: Frame) -> pl.Series:
-    """Give the outputs of all jobs."""
-    told = batch.datasets.select("type", "data_id", "format", "id", "path")
-    datasets = told[batch.writes["dataset"].to_numpy()]
-    kinds = [name for name, kind in pipeline.dataset_types.items() if kind.columns]
-    columns = {name: f'"columns":{plain_text(pipeline.dataset_types[name].columns)},' for name in kinds}
-    kind = datasets["type"]
-    begin = (
-        kind.replace_strict(columns, default="", return_dtype=pl.String)
-        if columns
-        else pl.Series([""]).new_from_index(0, len(kind))
-    )
-    path = escaped(datasets["path"])
-    local = _laid(path, frame, "outputs")
-    row = _Row(datasets.with_columns(_begin=begin, path=path, _local=local))
-    return row.text(
-        commas(batch.writes["job"].to_numpy()), "{", pl.col("_begin"), '"data_id":', pl.col("data_id"), ',"format":"', pl.col("format"), '","id":"', pl.col("id"),
-        '","local":"', pl.col("_local"), '","path":"', pl.col("path"), '","type":"', pl.col("type"), '"}',
+    """Give the outputs of all jobs, with commas."""
+    of = batch.writes["quantum"].to_numpy()
+    told = batch.datasets.select("type", "data_id", "format", "id", "path")[
+        batch.writes["dataset"].to_numpy()
+    ]
+    usual = batch.quanta["data_id"][of]
+    other = told["data_id"] != usual
+    data_id: Part = ""
+    if other.any():
+        named = pl.concat_str(pl.lit('"data_id":'), "data_id", pl.lit(","))
+        data_id = pl.when(pl.lit(other)).then(named).otherwise(pl.lit(""))
+    kinds = {name: kind.columns for name, kind in pipeline.dataset_types.items() if kind.columns}
+    columns: Part = ""
+    if kinds:
+        texts = {name: f'"columns":{plain_text(value)},' for name, value in kinds.items()}
+        columns = told["type"].replace_strict(texts, default="", return_dtype=pl.String)
+    path = escaped(told["path"])
+    if frame.layout == FLAT:
+        refuse_long(pl.select(flat_names(pl.lit(told["path"]))).to_series())
+    mark = pl.Series(["{", ",{"])[later(batch.writes["job"].to_numpy()).astype(np.uint32)]
+    return _Row(told.with_columns(path=path)).text(
+        mark, columns, data_id, '"format":"', pl.col("format"), '","id":"', pl.col("id"), '","path":"', pl.col("path"),
+        '","type":"', pl.col("type"), '"}',
     )  # fmt: skip
 
 
@@ -269,47 +264,80 @@ class _Row:
         given = [pl.lit(p) if isinstance(p, str) else p for p in merged]
         return self._frame.select(pl.concat_str(given).alias("text")).to_series()
 
-    def maybe(self, name: str) -> Any:  # Any: parts of a text
-        """Give a text in quotes, or null."""
-        column = self._frame[name]
-        if column.null_count() == 0:
-            return ('"', pl.col(name), '"')
-        if column.null_count() == len(column):
-            return "null"
-        quoted = pl.concat_str(pl.lit('"'), pl.col(name), pl.lit('"'))
-        return pl.when(pl.col(name).is_null()).then(pl.lit("null")).otherwise(quoted)
+    def maybe(self, name: str, before: str, after: str = "") -> Part:
+        """Give a text in quotes with its name before it, or nothing where it is null."""
+        told = pl.concat_str(pl.lit(f'{before}"'), name, pl.lit(f'"{after}'))
+        nulls = self._frame[name].null_count()
+        return told if not nulls else "" if nulls == self._frame.height else told.fill_null("")
 
-    def number(self, name: str) -> pl.Expr:
-        """Give a number, or null."""
-        return pl.col(name).cast(pl.String).fill_null("null")
+    def number(self, name: str) -> Part:
+        """Give a number with its name before it, or nothing."""
+        return pl.concat_str(pl.lit(f',"{name}":'), name).fill_null("")
+
+    def placed(self) -> Part:
+        """Give a location that is no path in a store as it is."""
+        if self._frame["at"].null_count() == self._frame.height:
+            return ""
+        told = pl.concat_str(
+            pl.lit(',"location":{"path":"'), "at", pl.lit('","store":"'), "store", pl.lit('"}')
+        )
+        return pl.when(pl.col("at").is_not_null() & pl.col("in").is_null()).then(told).otherwise(pl.lit(""))
+
+    def recipe(self) -> Part:
+        """Give a recipe where it is not the beginning of the content."""
+        told = pl.concat_str(pl.lit(',"recipe":"'), "recipe", pl.lit('"'))
+        same = (self._frame["content"].str.slice(0, RECIPE) == self._frame["recipe"]).fill_null(value=False)
+        return (
+            ""
+            if same.all()
+            else told
+            if not same.any()
+            else pl.when(pl.lit(same)).then(pl.lit("")).otherwise(told)
+        )
 
 
 # ---------------------------------------------------------------- quanta
 
 
-def _quanta(batch: Batch, pipeline: Pipeline) -> pl.Series:
-    """Give all quanta, with commas."""
-    tasks = [_task(task) for task in pipeline.tasks]
+def _quanta(batch: Batch, pipeline: Pipeline, pack: Numbers) -> tuple[pl.Series, list[str]]:
+    """Give all quanta, with commas, and for each pack what those of its tasks share: what the first has."""
     task = batch.quanta["task"].to_numpy()
-
-    def of(name: str) -> pl.Series:
-        return pl.Series([getattr(t, name) for t in tasks], dtype=pl.String).gather(task)
-
-    return _Row(batch.quanta).text(
-        commas(batch.quanta["job"].to_numpy()), of("head"), pl.col("data_id"), of("entry"), pl.col("id"), of("ignore"),
-        _reading(batch, pipeline, task), '},"outputs":{', _writing(batch, pipeline, task), of("prototypes"), pl.col("receipt"),
-        '","recipe":"', pl.col("recipe"), of("tail"),
+    owner = batch.quanta["job"].to_numpy()
+    kinds = len(pipeline.tasks)
+    keys = pack[owner] * kinds + task
+    packs = int(pack[-1]) + 1 if len(pack) else 0
+    first = np.full(packs * kinds, -1, np.int64)
+    first[keys[::-1]] = np.arange(len(keys))[::-1]
+    connected = {"inputs": _reading(batch, pipeline, task), "outputs": _writing(batch, pipeline, task)}
+    own: list[Part] = []
+    for name, texts in connected.items():
+        other = texts != texts[first[keys]]
+        if other.any():
+            told = pl.concat_str(pl.lit(f',"{name}":{{'), pl.lit(texts), pl.lit("}"))
+            own.append(pl.when(pl.lit(other)).then(told).otherwise(pl.lit("")))
+    labels = pl.Series([plain_text(t.label) for t in pipeline.tasks], dtype=pl.String)
+    mark = pl.Series(['{"data_id":', ',{"data_id":'])[later(owner).astype(np.uint32)]
+    text = _Row(batch.quanta).text(
+        mark, pl.col("data_id"), ',"id":"', pl.col("id"), '"', *own, ',"recipe":"', pl.col("recipe"), '","task":',
+        labels[task], "}",
     )  # fmt: skip
+    order = sorted(range(kinds), key=lambda number: pipeline.tasks[number].label)
+    shared = []
+    for start in range(0, len(first), max(kinds, 1)):
+        there = [(pipeline.tasks[n], int(first[start + n])) for n in order if first[start + n] >= 0]
+        shared.append(
+            ",".join(_task(t, connected["inputs"][row], connected["outputs"][row]) for t, row in there)
+        )
+    return text, shared
 
 
-def _task(task: TaskDefinition) -> _Task:
-    tolerate = plain_text(task.on_failure is OnFailure.TOLERATE)
-    return _Task(
-        head=f'{{"command":{plain_text(task.command)},"config":{plain_text(task.config)},"config_class":{plain_text(task.config_class)},"data_id":',
-        entry=f',"entry":{plain_text(task.entry)},"id":"',
-        ignore=f'","ignore":{plain_text(task.ignore)},"inputs":{{',
-        prototypes=f'}},"prototypes":{plain_text(task.prototypes)},"receipt":"',
-        tail=f'","task":{plain_text(task.label)},"tolerate":{tolerate}}}',
+def _task(task: TaskDefinition, inputs: str, outputs: str) -> str:
+    """Give what quanta of a task share."""
+    tolerate = task.on_failure is OnFailure.TOLERATE
+    return (
+        f'{plain_text(task.label)}:{{"command":{plain_text(task.command)},"config":{plain_text(task.config)},'
+        f'"config_class":{plain_text(task.config_class)},"entry":{plain_text(task.entry)},"ignore":{plain_text(task.ignore)},'
+        f'"inputs":{{{inputs}}},"outputs":{{{outputs}}},"prototypes":{plain_text(task.prototypes)},"tolerate":{plain_text(tolerate)}}}'
     )
 
 
@@ -350,7 +378,7 @@ def _connected(rows: pl.DataFrame, connections: Connections, task: Numbers) -> p
         quantum[(at >= width) | (place != at) | (code[task[quantum], np.minimum(at, width - 1)] != found)]
     ] = False
     usual = [_usual(own) for own in connections]
-    texts = pl.Series(usual, dtype=pl.String).gather(task)
+    texts = pl.Series(usual, dtype=pl.String)[task]
     if plain.all():
         return texts
     other = np.flatnonzero(~plain)
@@ -394,8 +422,8 @@ def _unusual(
     number = pl.select(pl.concat_str(commas(whose), pl.Series(place[order]).cast(pl.String))).to_series()
     of, connection = np.divmod(every, width)
     text = _Row(pl.DataFrame({"list": joined(len(every), [(whose, number)]).series()})).text(
-        commas(of), pl.Series([f'"{name}":{{"datasets":[' for name in names], dtype=pl.String).gather(connection),
-        pl.col("list"), pl.Series(ends, dtype=pl.String).gather(end[task[of], connection]),
+        commas(of), pl.Series([f'"{name}":{{"datasets":[' for name in names], dtype=pl.String)[connection],
+        pl.col("list"), pl.Series(ends, dtype=pl.String)[end[task[of], connection]],
     )  # fmt: skip
     return joined(len(task), [(of, text)]).series()
 

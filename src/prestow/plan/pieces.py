@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _OLDEST = pl.CompatLevel.oldest()  # texts as offsets and one buffer, not as views
 _SHORT = 1 << 16  # owners whose numbers sort by their digits
-_TO_ESCAPE = r'["\\\x00-\x1f]'
+_TO_ESCAPE = np.zeros(256, np.bool_)
+_TO_ESCAPE[[*range(0x20), ord('"'), ord("\\")]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,15 @@ class Texts:
 
     def octets(self, start: int, end: int) -> tuple[memoryview, npt.NDArray[np.int64]]:
         """Give the texts of some owners, one after the other as UTF-8, and where each of them begins, and the end."""
-        array = self.pieces[self.first[start] : self.first[end]].to_arrow(compat_level=_OLDEST)
-        ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
-        data = array.buffers()[2]
-        bounds = ends[self.first[start : end + 1] - self.first[start]] if len(ends) else np.zeros(1, np.int64)
-        return memoryview(b"" if data is None else data)[bounds[0] : bounds[-1]], bounds - bounds[0]
+        data, bounds = octets_of(self.pieces[self.first[start] : self.first[end]])
+        return data.data, bounds[self.first[start : end + 1] - self.first[start]]
 
     def taken(self, order: Numbers) -> Texts:
         """Give the texts of these owners, in this order."""
         count = np.diff(self.first)[order]
         first = np.zeros(len(order) + 1, np.int64)
         np.cumsum(count, out=first[1:])
-        return Texts(self.pieces.gather(numbers_of(self.first[:-1][order], count)), first)
+        return Texts(self.pieces[numbers_of(self.first[:-1][order], count)], first)
 
     def series(self) -> pl.Series:
         """Give them as a column."""
@@ -99,7 +97,7 @@ def joined(owners: int, pieces: Sequence[Piece]) -> Texts:
     order = np.argsort(owner, kind="stable")
     first = np.zeros(owners + 1, np.int64)
     np.cumsum(np.bincount(owner, minlength=owners), out=first[1:])
-    return Texts(pl.concat(texts).gather(np.concatenate(rows)[order]), first)
+    return Texts(pl.concat(texts)[np.concatenate(rows)[order]], first)
 
 
 def repeated(text: str, rows: int) -> pl.Series:
@@ -115,7 +113,7 @@ def commas(owner: Numbers) -> pl.Series:
     >>> commas(np.array([0, 0, 1])).to_list()
     ['', ',', '']
     """
-    return pl.Series(["", ","]).gather(later(owner).astype(np.uint32))
+    return pl.Series(["", ","])[later(owner).astype(np.uint32)]
 
 
 def later(owner: Numbers) -> npt.NDArray[np.bool_]:
@@ -125,7 +123,7 @@ def later(owner: Numbers) -> npt.NDArray[np.bool_]:
     return found
 
 
-def escaped(texts: pl.Series, *, ascii_only: bool = False) -> pl.Series:
+def escaped(texts: pl.Series) -> pl.Series:
     r"""Give texts as they stand between the quotes of JSON.
 
     Examples
@@ -133,12 +131,29 @@ def escaped(texts: pl.Series, *, ascii_only: bool = False) -> pl.Series:
     >>> escaped(pl.Series(['a"b', "plain", None])).to_list()
     ['a\\"b', 'plain', None]
     """
-    needs = texts.str.contains(r'["\\\x00-\x1f]|[^\x00-\x7f]' if ascii_only else _TO_ESCAPE)
-    if not needs.any():
+    if not _TO_ESCAPE[octets_of(texts)[0]].any():
         return texts
+    needs = texts.str.contains(r'["\\\x00-\x1f]')
     # One at a time: hardly any text has such characters.
-    new = [json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in texts.filter(needs)]
+    new = [json.dumps(text, ensure_ascii=False)[1:-1] for text in texts.filter(needs)]
     return texts.clone().scatter(needs.arg_true(), new)
+
+
+def octets_of(texts: pl.Series) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Give texts as UTF-8, one after the other, and where each of them begins, and the end; of a null nothing is there.
+
+    Examples
+    --------
+    >>> octets, bounds = octets_of(pl.Series(["ab", None, "c"]))
+    >>> octets.tobytes(), bounds.tolist()
+    (b'abc', [0, 2, 2, 3])
+    """
+    array = texts.to_arrow(compat_level=_OLDEST)
+    bounds = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    data = array.buffers()[2]
+    if data is None or not len(bounds):
+        return np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    return np.frombuffer(data, np.uint8)[bounds[0] : bounds[-1]], bounds - bounds[0]
 
 
 def codes_of(texts: pl.Series, known: Sequence[str]) -> npt.NDArray[np.uint32]:

@@ -17,11 +17,10 @@ import polars as pl
 
 from prestow.commit import read_receipt
 from prestow.errors import PrestowError, Problem, ProjectError, raise_all
-from prestow.manifest import LAYOUTS, Location, Manifest, ManifestInput, Receipt
+from prestow.manifest import CARRIED, LAYOUTS, Location, Manifest, ManifestInput, Receipt
 from prestow.model import State
 from prestow.model.flat import flat_name
 from prestow.node.inputs import input_in_words
-from prestow.node.packed import CARRIED
 from prestow.node.repository import MANIFEST
 from prestow.node.tars import place_in_tar, write_tar
 from prestow.project.opened import STORE

@@ -15,10 +15,10 @@ from typing import Any
 from prestow.verify.emitted_expected import Expected, Jobs, Reading
 from prestow.verify.emitted_manifests import Tars, check_manifest
 from prestow.verify.emitted_order import check_order
+from prestow.verify.emitted_packs import Packs
 from prestow.verify.emitted_reading import (
     INPUTS,
     PARTS,
-    Packs,
     Replica,
     Submission,
     entries,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from prestow.verify.emitted_reading import Submission
+from prestow.verify.emitted_reading import Submission, flat
 from prestow.verify.paper import Array, Paper
 
 EXTERNAL = "_external"
-_PLAIN_FLAT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 
 
 @dataclass(slots=True)
@@ -49,27 +47,6 @@ class Expected:
     own: set[str] = field(default_factory=set)  # ids of datasets that it makes and reads itself
     quanta: dict[str, tuple[str, str]] = field(default_factory=dict)  # id -> recipe, receipt
     outputs: dict[str, str] = field(default_factory=dict)  # id -> path
-
-
-def flat(name: str) -> str:
-    """Give a name in the layout in which all files lie in one directory.
-
-    Examples
-    --------
-    >>> flat("raw/2026/a b.fits"), flat(".x")
-    ('raw+2026+a~20b.fits', '_~+.x')
-    """
-    if not _PLAIN_FLAT.fullmatch(name):
-        octets = (c if re.fullmatch(r"[A-Za-z0-9._/-]", c) else _escape(c) for c in name)
-        name = "".join(octets)
-        if not re.match(r"[A-Za-z0-9_]", name):
-            name = f"_~+{name}"
-            return name[:3] + name[3:].replace("/", "+")
-    return name.replace("/", "+")
-
-
-def _escape(character: str) -> str:
-    return "".join(f"~{octet:02X}" for octet in character.encode())
 
 
 class Jobs:

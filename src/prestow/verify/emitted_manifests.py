@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prestow.verify.emitted_expected import Expected
+from prestow.verify.emitted_packs import CARRIED
 from prestow.verify.emitted_reading import INPUTS, UNREADABLE, Submission, members
 from prestow.verify.findings import Findings
 from prestow.verify.paper import Paper, Plain
-
-CARRIED = "_carried"
 
 Places = dict[str, tuple[str, str]]
 """Dataset -> store and path, as a manifest says."""

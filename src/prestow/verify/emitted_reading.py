@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from prestow.verify.findings import Findings
 from prestow.verify.paper import Plain
 
 SCHEMA = "prestow.submission/1"
-PACK = "prestow.pack/1"
 INPUTS = "inputs"
 PARTS = "parts"
 
 _LIST = re.compile(r'^"([A-Za-z]+)":\[$')
+_PLAIN_FLAT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 _CHUNK = 1 << 20
 
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError)
@@ -71,7 +70,7 @@ def read_submission(directory: Path, findings: Findings) -> Submission | None:
             counts={n: said[n] for n in ("jobs", "edges") if isinstance(said.get(n), int)},
         )
     except UNREADABLE as error:
-        findings.add("PST-V050", [f"submission.json: {_why(error)}"])
+        findings.add("PST-V050", [f"submission.json: {why(error)}"])
         return None
 
 
@@ -96,7 +95,7 @@ def entries(path: Path, wanted: tuple[str, ...], findings: Findings) -> Iterator
                         continue
                     yield name, entry
     except (OSError, UnicodeDecodeError) as error:
-        findings.add("PST-V050", [f"{path.name}: {_why(error)}"])
+        findings.add("PST-V050", [f"{path.name}: {why(error)}"])
         return
     if not whole:
         findings.add("PST-V050", [f"{path.name}: it ends before its end"])
@@ -110,7 +109,8 @@ def _parsed(text: str) -> Plain | None:
     return found if isinstance(found, dict) else None
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
+    """Say what went wrong while something was read."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -136,7 +136,7 @@ def replicas(path: Path, findings: Findings) -> dict[str, Replica]:
             digest = (entry.get("checksum") or {}).get("sha256")
             replica = Replica(str(place["pfn"]), size, digest)
         except UNREADABLE as error:
-            findings.add("PST-V050", [f"{path.name}: an entry without what it needs: {_why(error)}"])
+            findings.add("PST-V050", [f"{path.name}: an entry without what it needs: {why(error)}"])
             continue
         if name in found:
             findings.add("PST-V058", [f"{name} is there twice, in {path.name}"])
@@ -144,58 +144,25 @@ def replicas(path: Path, findings: Findings) -> dict[str, Replica]:
     return found
 
 
-class Packs:
-    """Manifests of jobs, from the packs in which they travel; each pack's index is read once."""
+def flat(name: str) -> str:
+    """Give a name in the layout in which all files lie in one directory.
 
-    def __init__(self, directory: Path, findings: Findings) -> None:
-        self._directory = directory / INPUTS
-        self._findings = findings
-        self._waiting: dict[
-            str, dict[str, list[Any]]
-        ] = {}  # of each pack, its jobs that nobody asked for yet
-        self._starts: dict[str, int] = {}
+    Examples
+    --------
+    >>> flat("raw/2026/a b.fits"), flat(".x")
+    ('raw+2026+a~20b.fits', '_~+.x')
+    """
+    if not _PLAIN_FLAT.fullmatch(name):
+        octets = (c if re.fullmatch(r"[A-Za-z0-9._/-]", c) else _escape(c) for c in name)
+        name = "".join(octets)
+        if not re.match(r"[A-Za-z0-9_]", name):
+            name = f"_~+{name}"
+            return name[:3] + name[3:].replace("/", "+")
+    return name.replace("/", "+")
 
-    def manifest(self, pack: str, job: str) -> Plain | None:
-        """Give the manifest of a job, or note why there is none."""
-        if pack not in self._waiting:
-            self._open(pack)
-        place = self._waiting[pack].pop(job, None)
-        if place is None:
-            self._findings.add("PST-V060", [f"{pack} has none for job {job}"])
-            return None
-        try:
-            offset, length, digest = place
-            with (self._directory / pack).open("rb") as file:
-                file.seek(self._starts[pack] + offset)
-                body = file.read(length)
-            if sha256(body).hexdigest() != digest:
-                raise ValueError("its digest is another")
-            found = json.loads(body)
-            if not isinstance(found, dict):
-                raise TypeError("it is no manifest")
-        except UNREADABLE as error:
-            self._findings.add("PST-V060", [f"{pack}, job {job}: {_why(error)}"])
-            return None
-        return found
 
-    def _open(self, pack: str) -> None:
-        self._waiting[pack] = {}
-        try:
-            with (self._directory / pack).open("rb") as file:
-                head = json.loads(file.readline())
-                self._starts[pack] = file.tell()
-            if head["schema"] != PACK:
-                raise ValueError(f"schema {head['schema']!r}")
-            self._waiting[pack] = dict(head["jobs"])
-        except UNREADABLE as error:
-            self._findings.add("PST-V050", [f"{INPUTS}/{pack}: {_why(error)}"])
-
-    def finish(self) -> None:
-        """Note manifests that no job asked for."""
-        for pack in sorted(self._waiting):
-            left = sorted(self._waiting[pack])
-            shown = [f"{pack} has one for {job}, which no job asks for" for job in left[:5]]
-            self._findings.add("PST-V060", shown, len(left))
+def _escape(character: str) -> str:
+    return "".join(f"~{octet:02X}" for octet in character.encode())
 
 
 def members(path: Path, findings: Findings) -> dict[str, tuple[int, str]]:

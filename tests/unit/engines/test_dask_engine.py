@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,6 +51,32 @@ def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path: Path) -> None:
     result = campaign.run(DaskEngine(2))
     assert (result.counts, result.exit_code) == ({"made": 7}, Exit.OK)
     assert result.worker_losses >= 1
+
+
+def test_where_no_worker_can_be_started_that_is_said(tmp_path: Path) -> None:
+    """Locks between processes lie in /dev/shm; here it is one that nobody may write."""
+    mounting = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro none /dev/shm && exec "$@"', "sh"]
+    if not shutil.which("unshare") or subprocess.run([*mounting, "true"], capture_output=True).returncode:
+        pytest.skip("NOT TESTED: nothing can be mounted here (unshare --mount needs root)")
+    campaign = Campaign(tmp_path)
+    campaign.plan()
+    command = [
+        *mounting,
+        sys.executable,
+        "-m",
+        "prestow",
+        "run",
+        "--engine",
+        "dask",
+        "--workers",
+        "1",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (done.returncode, problem["code"]) == (Exit.ENVIRONMENT, "PST-R010")
+    assert "/dev/shm cannot be written" in problem["what"]
+    assert "prestow run --engine local" in problem["fix"]
 
 
 def test_two_clusters_at_once_do_not_meet_and_serve_nobody_else() -> None:

@@ -130,18 +130,21 @@ def uses_with(kind: str, name: str) -> Callable[[Entry], None]:
 def repacked(directory: Path, job: str, change: Callable[[Entry], None]) -> None:
     """Change a manifest and write its pack as a sound one."""
     (path,) = directory.glob("inputs/manifests/00000.pack")
-    head, *bodies = path.read_bytes().splitlines(keepends=True)
-    names = sorted(json.loads(head)["jobs"], key=lambda n: json.loads(head)["jobs"][n][0])
-    made, at = {}, 0
+    head, *lines = path.read_bytes().splitlines(keepends=True)
+    index = json.loads(head)
+    names = ["", *sorted(index["jobs"], key=lambda n: index["jobs"][n][0])]
+    at = 0
     for i, name in enumerate(names):
         if name == job:
-            value = json.loads(bodies[i])
+            value = json.loads(lines[i])
             change(value)
-            bodies[i] = json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-        made[name] = [at, len(bodies[i]), sha256(bodies[i]).hexdigest()]
-        at += len(bodies[i])
-    index = json.dumps({"jobs": made, "schema": "prestow.pack/1"}, separators=(",", ":"), sort_keys=True)
-    path.write_bytes(index.encode() + b"\n" + b"".join(bodies))
+            lines[i] = json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+        if name:
+            index["jobs"][name] = [at, len(lines[i])]
+        at += len(lines[i])
+    index["sha256"] = sha256(b"".join(lines)).hexdigest()
+    text = json.dumps(index, separators=(",", ":"), sort_keys=True)
+    path.write_bytes(text.encode() + b"\n" + b"".join(lines))
 
 
 def told(directory: Path, **values: Any) -> None:
@@ -195,7 +198,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None]]] = {
     "a manifest has another receipt": ("061", lambda d: repacked(d, "double-1", first("quanta", receipt="_receipts/x"))),
     "a manifest writes elsewhere": ("061", lambda d: repacked(d, "double-1", first("outputs", path="toy/elsewhere.json"))),
     "a manifest wants other bytes": ("061", lambda d: repacked(d, "double-1", first("inputs", sha256="0" * 64))),
-    "a manifest reads elsewhere": ("061", lambda d: repacked(d, "double-1", lambda m: next(iter(m["locations"].values())).update(path="raw/toy/raw-2.json"))),
+    "a manifest reads elsewhere": ("061", lambda d: repacked(d, "double-1", first("inputs", path="raw/toy/raw-2.json"))),
+    "a manifest says elsewhere": ("061", lambda d: repacked(d, "double-1", first("inputs", location={"path": "raw/toy/raw-2.json", "store": "_carried"}))),
+    "what jobs share is another": ("061", lambda d: repacked(d, "", key("run", "other"))),
     "a manifest lacks an input": ("061", lambda d: repacked(d, "shift-1", key("inputs", []))),
     "a replica has another digest": ("062", lambda d: entry(d / R, RAW, lambda r: r["checksum"].update(sha256="0" * 64))),
     "a replica has another size": ("062", lambda d: entry(d / R, RAW, lambda r: r["metadata"].update(size="7"))),

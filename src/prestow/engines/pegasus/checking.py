@@ -10,13 +10,20 @@ What looks wrong is looked at again with names as they are: two that share their
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from prestow.engines.pegasus.knots import knot
 from prestow.errors import PlanRefusedError, Problem
+from prestow.plan.pieces import octets_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 SHOWN = 5
 
@@ -39,6 +46,7 @@ _DOTS = r"(^|/)\.{1,2}(/|$)"
 _NO_ESCAPE = r"%([^0-9A-F]|.[^0-9A-F]|.?$)"
 _ODD = 0x9E3779B97F4A7C15
 _DIGEST = r"^[0-9a-f]{64}$"
+DIGITS = 64
 
 _AGAIN = "plan again; if it stays, this is a bug in prestow: tell us"
 _CHARACTERS = "has characters that Pegasus's tools would not carry as they are"
@@ -119,7 +127,7 @@ class Checker:
         wrong = pl.lit(value=False)
         if "size" in chunk.columns:
             wrong = wrong | (pl.col("size") < 0)
-        if "sha256" in chunk.columns:
+        if "sha256" in chunk.columns and not _all_digests(chunk["sha256"]):
             wrong = wrong | ~pl.col("sha256").str.contains(_DIGEST)
         bad = chunk.filter(wrong)["name"]
         told = ((f"{name}: its size or sha256 is none", "") for name in bad.head(SHOWN))
@@ -169,6 +177,9 @@ class Checker:
             self._folded.append(names.to_frame("name").select(pl.col("name").hash(), last=last.hash()))
 
     def _check_some(self, names: pl.Series) -> None:
+        if (directories := _plain_names(names)) is not None:
+            self._directories.append(_above(directories))
+            return
         good = names.str.contains(NAME)
         known = [name for name in names.to_list() if name is not None]
         every = "\n".join(known)
@@ -183,7 +194,7 @@ class Checker:
             long = long.filter((long.str.len_bytes() > LONGEST_NAME) | _longest(long))
             told = ((f"{name[:60]}… has {len(name.encode()):,} bytes", "") for name in long.head(SHOWN))
             self._long.add(long.len(), told)
-        self._directories.append(_above(known))
+        self._directories.append(_above({name.rpartition("/")[0] for name in known}))
 
     def _check_last_parts(self, chunk: pl.DataFrame) -> None:
         # a number for job, direction and last part, for speed; what looks alike is looked at again
@@ -337,10 +348,44 @@ def _of_hashes(chunks: list[pl.Series]) -> pl.Series:
     return pl.concat(chunks).unique() if chunks else pl.Series(dtype=pl.UInt64)
 
 
-def _above(names: Iterable[str]) -> pl.Series:
-    """Give all directories above these names, as 64 bits."""
-    # One at a time: a quarter of a microsecond each, and there are far fewer directories than names.
-    level = {name.rpartition("/")[0] for name in names} - {""}
+def _plain_names(names: pl.Series) -> list[str] | None:
+    """Give the directories of names, each once, if no name has anything unusual; else None."""
+    octets, bounds = octets_of(names)
+    length = np.diff(bounds)
+    if not len(octets) or length.min() == 0 or length.max() > LONGEST_COMPONENT or not _PLAIN[octets].all():
+        return None
+    slash = octets == ord("/")
+    ends = bounds[1:] - 1
+    ill = slash[:-1] & (slash[1:] | (octets[1:] == ord(".")))
+    if not _FIRST[octets[bounds[:-1]]].all() or slash[ends].any() or ill.any():
+        return None
+    places = np.concatenate([[-1], np.flatnonzero(slash)])
+    last = places[np.searchsorted(places, ends, "right") - 1]
+    cut = pl.Series(np.maximum(last - bounds[:-1], 0), dtype=pl.UInt64)
+    above: list[str] = (
+        names.to_frame("name").select(pl.col("name").str.head(cut).unique()).to_series().to_list()
+    )
+    return above
+
+
+def _among(characters: str) -> npt.NDArray[np.bool_]:
+    """Say of each octet whether it is one of these."""
+    found = np.zeros(256, np.bool_)
+    found[list(characters.encode())] = True
+    return found
+
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+_FIRST = _among(_ALPHANUMERIC + "_")
+_PLAIN = _among(_ALPHANUMERIC + "._+@~-/")
+_HEXADECIMAL = _among("0123456789abcdef")
+_OF_FILES = _among(_ALPHANUMERIC + "._+@~/:%-")
+
+
+def _above(directories: Iterable[str]) -> pl.Series:
+    """Give these directories and all above them, as 64 bits."""
+    # One at a time: there are far fewer directories than names.
+    level = set(directories) - {""}
     found: set[str] = set()
     while level:
         found |= level
@@ -348,8 +393,22 @@ def _above(names: Iterable[str]) -> pl.Series:
     return pl.Series(sorted(found), dtype=pl.String).hash()
 
 
+def _all_digests(texts: pl.Series) -> bool:
+    """Say whether all that are there are digests."""
+    octets, bounds = octets_of(texts)
+    length = np.diff(bounds)
+    return bool(((length == 0) | (length == DIGITS)).all() and _HEXADECIMAL[octets].all())
+
+
 def _odd_places(chunk: pl.DataFrame) -> pl.Series:
     """Give URLs that would not arrive. Most are a store's and then the name, which is checked already."""
+    urls = chunk["url"]
+    if (
+        not urls.null_count()
+        and urls.str.starts_with("file://").all()
+        and _OF_FILES[octets_of(urls)[0]].all()
+    ):
+        return urls.clear()
     name, url = pl.col("name"), pl.col("url")
     store = pl.when(name.str.contains("%", literal=True)).then(url).otherwise(url.str.strip_suffix(name))
     cut = chunk.select(url, store=store)

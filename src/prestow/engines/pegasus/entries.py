@@ -107,11 +107,9 @@ def entries(
         )
     ).to_series()  # fmt: skip
     owner = carried.reads["job"].to_numpy()
-    reads = (
-        pl.select(pl.concat_str(pl.lit(',{"lfn":"'), escaped(carried.names), pl.lit('","type":"input"}')))
-        .to_series()
-        .gather(carried.which)
-    )
+    reads = pl.select(
+        pl.concat_str(pl.lit(',{"lfn":"'), escaped(carried.names), pl.lit('","type":"input"}'))
+    ).to_series()[carried.which]
     made, makes = _made(batch, making)
     tail = facts.select(_profiles(making.settings, clusters)).to_series()
     return joined(batch.jobs.height, [head, (owner, reads), *made, tail]), makes
@@ -128,7 +126,7 @@ def _tar_use(tars: pl.Series) -> pl.Expr:
 def _made(batch: Batch, making: Making) -> tuple[list[tuple[Numbers, pl.Series]], pl.DataFrame]:
     """Give the uses of what jobs make, with a comma before each, and their names."""
     quanta, transport = batch.quanta, making.transport
-    tasks = pl.Series(batch.tasks).gather(quanta["task"])
+    tasks = pl.Series(batch.tasks)[quanta["task"]]
     words = words_of(quanta["data_id"])
     makes = makes_of(batch, transport)
     receipts = makes["name"][-quanta.height :] if quanta.height else makes["name"]
@@ -142,10 +140,10 @@ def _made(batch: Batch, making: Making) -> tuple[list[tuple[Numbers, pl.Series]]
     ).to_series()  # fmt: skip
     of = batch.writes["quantum"].to_numpy()
     d = batch.datasets.select("type", "data_id", "id", "path")[batch.writes["dataset"].to_numpy()]
-    theirs = words.gather(of)
-    other = (d["data_id"] != quanta["data_id"].gather(of)).arg_true()
+    theirs = words[of]
+    other = (d["data_id"] != quanta["data_id"][of]).arg_true()
     if len(other):
-        theirs = theirs.clone().scatter(other, words_of(d["data_id"].gather(other)))
+        theirs = theirs.clone().scatter(other, words_of(d["data_id"][other]))
     if not transport.landing:
         outputs = d.select(
             pl.concat_str(
@@ -162,7 +160,7 @@ def _made(batch: Batch, making: Making) -> tuple[list[tuple[Numbers, pl.Series]]
     uses = d.select(
         pl.concat_str(
             pl.lit(',{"lfn":"'), products, pl.lit('","metadata":{"data_id":"'), theirs, pl.lit('","dataset":"'), "id",
-            pl.lit('","quantum":"'), quanta["id"].gather(of), pl.lit('","type":"'), "type",
+            pl.lit('","quantum":"'), quanta["id"][of], pl.lit('","type":"'), "type",
             # what is not retained comes home, too: a claim is committed only with its products
             pl.lit('"},"type":"output","stageOut":true,"registerReplica":false}'),
         )
@@ -175,7 +173,7 @@ def makes_of(batch: Batch, transport: Transport) -> pl.DataFrame:
     receipts = pl.DataFrame({"job": batch.quanta["job"], "name": transport.names(batch.quanta["receipt"])})
     if not transport.landing:
         return receipts
-    paths = batch.datasets["path"].gather(batch.writes["dataset"].to_numpy())
+    paths = batch.datasets["path"][batch.writes["dataset"].to_numpy()]
     products = pl.DataFrame({"job": batch.writes["job"], "name": transport.names(paths)})
     return pl.concat([products, receipts])
 
@@ -255,7 +253,7 @@ def _column(jobs: pl.DataFrame, name: str) -> Amounts:
     """Give what jobs need of one thing, NaN where nothing is said."""
     if name not in jobs.columns:
         return np.full(jobs.height, np.nan)
-    return jobs[name].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
+    return jobs[name].cast(pl.Float64).to_numpy().copy()
 
 
 def _changes(names: pl.Series, changes: Mapping[str, Change]) -> dict[int, Change]:
@@ -292,7 +290,7 @@ def _categories(batch: Batch, settings: PegasusSettings) -> pl.Series:
         [len(tightest) - tightest.index(t) if t in tightest else 0 for t in batch.tasks], np.int64
     )
     names = [None, *(told[batch.tasks.index(t)] if t in batch.tasks else None for t in reversed(tightest))]
-    return pl.Series(names, dtype=pl.String).gather(_most(batch, rank, 0))
+    return pl.Series(names, dtype=pl.String)[_most(batch, rank, 0)]
 
 
 def _held(batch: Batch, pipeline: Pipeline) -> Amounts:
@@ -318,7 +316,7 @@ def _condor(megabytes: Numbers, settings: PegasusSettings, avoid: Mapping[int, s
     known, which = np.unique(megabytes, return_inverse=True)
     grown = [memory_profile(settings, int(value)) for value in known]
     texts = [f',"condor":{one_line(told)}' if told else "" for told in grown]
-    column = pl.Series(texts, dtype=pl.String).gather(which)
+    column = pl.Series(texts, dtype=pl.String)[which]
     for row, words in avoid.items():  # hardly any
         column = column.clone().scatter(
             row, f',"condor":{one_line({**grown[which[row]], "requirements": words})}'

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from prestow.engines.pegasus.manifests import EXTERNAL
+from prestow.manifest import CARRIED, FLAT
 from prestow.naming.flat import flat_name, flat_names, refuse_long
-from prestow.node.packed import CARRIED, FLAT
 from prestow.plan.ranges import distinct
 
 if TYPE_CHECKING:
@@ -71,12 +71,13 @@ class Carried:
     which : array of int
         The place of each of ``reads`` among ``names``.
     replicas : DataFrame
-        ``job``, ``name``, ``store``, ``path``, ``size``, ``sha256`` of those that exist; each once for all jobs of a
-        part, if parts are given.
+        ``job``, ``scope``, ``store``, ``path``, ``size``, ``sha256`` of those that exist; each once for all jobs of a
+        part, if parts are given. ``scope`` is as `external_names` has it.
     crossing : DataFrame
         ``job``, ``name``, ``maker`` (quantum) of those that jobs of the plan make.
     places : DataFrame
-        ``store``, ``path`` for each of the batch's items: where its manifest says that it is.
+        ``in``, ``store``, ``at`` of each of the batch's datasets: where manifests say that it is, see
+        `prestow.plan.manifest_text.manifest_texts`.
     """
 
     reads: pl.DataFrame
@@ -87,20 +88,31 @@ class Carried:
     places: pl.DataFrame
 
 
-def logical_names(transport: Transport, store: pl.Series, path: pl.Series) -> pl.Series:
-    """Give the logical names of files that exist: their paths, if they are in the output store.
+def external_names(scope: pl.Series, path: pl.Series) -> pl.Series:
+    """Give names of files that exist, before they are made flat: their paths, or those below their stores' directories.
+
+    Parameters
+    ----------
+    scope : Series
+        The name of the store that each is in; empty for the output store.
 
     Examples
     --------
-    >>> logical_names(Transport("archive"), pl.Series(["archive", "nights"]), pl.Series(["raw/a.fits", "a.fits"])).to_list()
+    >>> external_names(pl.Series(["", "nights"]), pl.Series(["raw/a.fits", "a.fits"])).to_list()
     ['raw/a.fits', '_external/nights/a.fits']
     """
-    frame = pl.DataFrame({"store": store, "path": path})
-    far = pl.concat_str(pl.lit(f"{EXTERNAL}/"), "store", pl.lit("/"), "path")
-    names = frame.select(
-        pl.when(pl.col("store") == transport.store).then("path").otherwise(far).alias("name")
-    )
-    return transport.names(names.to_series())
+    near = scope == ""
+    if near.all():
+        return path
+    far = pl.concat_str(pl.lit(f"{EXTERNAL}/"), pl.lit(scope), pl.lit("/"), pl.lit(path))
+    return pl.select(
+        far if not near.any() else pl.when(pl.lit(near)).then(pl.lit(path)).otherwise(far)
+    ).to_series()
+
+
+def _scope(store: pl.Series, output: str) -> pl.Series:
+    """Give the stores of files, and nothing for the output store."""
+    return store.set(store == output, "")
 
 
 def carried_by(
@@ -131,9 +143,14 @@ def carried_by(
     theirs = said & (brought | (~placed & ~planned & (transport.landing | (d["run"] == run).to_numpy())))
     # three columns of names: of files that exist, of products, of receipts
     names = [
-        _of(brought, lambda rows: logical_names(transport, d["store"].gather(rows), d["place"].gather(rows))),
-        _of(planned & transport.landing, lambda rows: transport.names(d["path"].gather(rows))),
-        _of(said & (theirs | planned), lambda rows: transport.names(d["receipt"].gather(rows))),
+        _of(
+            brought,
+            lambda rows: transport.names(
+                external_names(_scope(d["store"][rows], transport.store), d["place"][rows])
+            ),
+        ),
+        _of(planned & transport.landing, lambda rows: transport.names(d["path"][rows])),
+        _of(said & (theirs | planned), lambda rows: transport.names(d["receipt"][rows])),
     ]
     keys = np.full((count, 2), -1, np.int64)
     keys[:, 0] = _firsts(names[0], brought)
@@ -152,45 +169,47 @@ def carried_by(
     good = good[pl.Series((job[good] << _BITS) | flat[good]).is_first_distinct().to_numpy()]
     kind = np.where(good % 2 == 0, np.where(planned[row[good]], 1, 0), 2)
     known, which = distinct(kind * count + row[good], 3 * count)
-    each = pl.concat(names).gather(known)
-    reads = pl.DataFrame({"job": job[good], "name": each.gather(which)})
+    each = pl.concat(names)[known]
+    reads = pl.DataFrame({"job": job[good], "name": each[which]})
     ours = planned[row[good]]
     there, made = np.flatnonzero(~ours), np.flatnonzero(ours)
     if part is not None:
         keys = part[job[good][there]] * len(known) + which[there]
         there = there[pl.Series(keys).is_first_distinct().to_numpy()]
-    facts = d.select("store", "place", "size", "sha256", "receipt")[row[good][there]]
+    facts = d.select("store", "place", "size", "sha256", pl.col("receipt").alias("_path"))[row[good][there]]
     receipt = pl.Series(kind[there] == 2)  # noqa: PLR2004 - the third column
-    replicas = pl.DataFrame([
-        reads["job"].gather(there), reads["name"].gather(there), receipt.alias("receipt"), facts["store"],
-        facts["place"], facts["size"], facts["sha256"], facts["receipt"].alias("_path"),
-    ]).select(
-        "job", "name", store=pl.col("store").fill_null(transport.store),
-        path=pl.when("receipt").then("_path").otherwise("place"),
+    scope = _scope(facts["store"], transport.store).alias("scope")
+    replicas = pl.DataFrame([reads["job"][there], receipt.alias("receipt"), scope, *facts.get_columns()]).select(
+        "job", scope=pl.when("receipt").then(pl.lit("")).otherwise("scope"), store=pl.col("store").fill_null(transport.store),
+        path=pl.when("receipt").then(pl.col("_path")).otherwise("place"),
         size=pl.when(~pl.col("receipt")).then("size"), sha256=pl.when(~pl.col("receipt")).then("sha256"),
     )  # fmt: skip
     crossing = reads[made].with_columns(maker=makers[row[good][made]].astype(np.int64))
-    return Carried(reads, each, which, replicas, crossing, _places(d, names[0], brought, item, tars))
+    return Carried(reads, each, which, replicas, crossing, _places(d, transport, brought, item, tars))
 
 
 def _places(
     d: pl.DataFrame,
-    names: pl.Series,
+    transport: Transport,
     brought: npt.NDArray[np.bool_],
     item: Numbers,
     tars: Mapping[str, pl.Series] | None,
 ) -> pl.DataFrame:
-    """Give where the manifests say that items are."""
-    told = d.select(
-        store=pl.when(pl.lit(pl.Series(brought))).then(pl.lit(CARRIED)).otherwise("store"),
-        path=pl.when(pl.lit(pl.Series(brought))).then(pl.lit(names)).otherwise("place"),
-    )[item]
-    if tars is None:
-        return told
-    return told.with_columns(
-        store=pl.when(pl.lit(tars["tar"].is_not_null())).then(pl.lit(CARRIED)).otherwise("store"),
-        path=pl.coalesce(pl.concat_str(pl.lit(tars["tar"]), pl.lit("#"), pl.lit(tars["member"])), "path"),
-    )
+    """Give where the manifests say that datasets are."""
+    none = pl.Series([None], dtype=pl.String).new_from_index(0, d.height)
+    far = pl.concat_str(pl.lit(f"{CARRIED}/{EXTERNAL}/"), "store")
+    here = pl.when(pl.col("store") == transport.store).then(pl.lit(CARRIED)).otherwise(far)
+    within = d.select(pl.when(pl.lit(pl.Series(brought))).then(here).otherwise("store")).to_series()
+    at, store = none, none
+    if tars is not None:  # what is in a tar is one job's alone
+        there = tars["tar"].is_not_null()
+        rows = pl.Series(item).filter(there)
+        members = pl.select(
+            pl.concat_str(pl.lit(tars["tar"]), pl.lit("#"), pl.lit(tars["member"]))
+        ).to_series()
+        at, store = none.clone().scatter(rows, members.filter(there)), none.clone().scatter(rows, CARRIED)
+        within = within.clone().scatter(rows, None)
+    return pl.DataFrame({"in": within, "store": store, "at": at})
 
 
 def _in(datasets: pl.DataFrame, store: str) -> npt.NDArray[np.bool_]:
@@ -211,7 +230,7 @@ def _firsts(names: pl.Series, rows: npt.NDArray[np.bool_]) -> Numbers:
     """Give for each of some rows the first that has the same name; -1 for the others."""
     found = np.where(rows, np.arange(len(rows)), -1)
     at = np.flatnonzero(rows)
-    mine = names.gather(at)
+    mine = names[at]
     if mine.n_unique() < len(mine):
         first = pl.DataFrame({"name": mine, "row": at}).select(pl.col("row").first().over("name"))
         found[at] = first["row"].to_numpy()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from prestow.manifest import Location, Manifest
-from prestow.node.packed import CARRIED
+from prestow.manifest import CARRIED, Location, Manifest
 
 EXTERNAL = "_external"
 """Where files of other stores than the output store stand among the logical names."""

@@ -6,18 +6,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from prestow.engines.pegasus.manifests import PACK_BYTES, PACK_JOBS
 from prestow.node.packed import PACK_SCHEMA
-from prestow.plan.pieces import Texts, escaped
+from prestow.plan.pieces import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import polars as pl
-
     from prestow.plan.batches import Batch
+    from prestow.plan.manifest_text import Packed
 
 
 def packs_of(batch: Batch) -> list[tuple[int, int]]:
@@ -39,21 +39,26 @@ def packs_of(batch: Batch) -> list[tuple[int, int]]:
 
 
 def write_packs(
-    texts: Texts, names: pl.Series, packs: Sequence[tuple[int, int]], paths: Sequence[Path]
+    texts: Packed, names: pl.Series, packs: Sequence[tuple[int, int]], paths: Sequence[Path]
 ) -> None:
     """Write packs of jobs, byte by byte as `prestow.node.packed.pack` would."""
-    names = escaped(names, ascii_only=True)
-    for (start, end), path in zip(packs, paths, strict=True):
-        data, bounds = texts.octets(start, end)
-        places = bounds.tolist()
-        # Three microseconds for each job: a digest is of one text, so there is no column to be had.
-        jobs = [
-            f'"{name}":[{a},{b - a},"{sha256(data[a:b]).hexdigest()}"]'
-            for name, a, b in zip(names[start:end].to_list(), places[:-1], places[1:], strict=True)
-        ]
-        order = names[start:end].arg_sort().to_list()
-        index = f'{{"jobs":{{{",".join([jobs[i] for i in order])}}},"schema":"{PACK_SCHEMA}"}}\n'
+    names = escaped(names)
+    for (start, end), shared, path in zip(packs, texts.shared, paths, strict=True):
+        data, bounds = texts.own.octets(start, end)
+        first = shared.encode()
+        index = pl.select(
+            pl.concat_str(
+                pl.lit('"'), pl.lit(names[start:end]), pl.lit('":['), pl.Series(bounds[:-1] + len(first)), pl.lit(","),
+                pl.Series(np.diff(bounds)), pl.lit("]"),
+            ).alias("")
+        ).to_series()  # fmt: skip
+        told = ",".join(index[names[start:end].arg_sort()].to_list())
+        digest = sha256(first)
+        digest.update(data)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            file.write(index.encode())
+            file.write(
+                f'{{"jobs":{{{told}}},"schema":"{PACK_SCHEMA}","sha256":"{digest.hexdigest()}"}}\n'.encode()
+            )
+            file.write(first)
             file.write(data)

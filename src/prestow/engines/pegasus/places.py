@@ -103,7 +103,7 @@ def members(
     frame = frame.with_columns(member=member).with_columns(
         member=pl.when(pl.struct("job", "member").is_first_distinct()).then("member").otherwise(apart)
     )
-    tar = pl.concat_str(pl.lit(f"{TARS}/"), pl.lit(ids.gather(job)), pl.lit(".tar"))
+    tar = pl.concat_str(pl.lit(f"{TARS}/"), pl.lit(ids[job]), pl.lit(".tar"))
     told = frame.select(tar=pl.when("here").then(tar), member=pl.when("here").then("member"))
     return {"tar": transport.names(told["tar"]), "member": told["member"]}
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import polars as pl
 
-from prestow.plan.pieces import Texts, joined, later
+from prestow.plan.pieces import Texts, codes_of, joined, later
 
 NAMESPACE, TRANSFORMATION = "prestow", "node"
 
@@ -39,9 +39,16 @@ def cluster_labels(jobs: pl.DataFrame, size: int) -> pl.Series:
 
     Whoever plans with ``--cluster label`` has them run as one; else it says nothing.
     """
-    kind = pl.col("label").str.replace_all(r"[^A-Za-z0-9_-]", "_")
-    number = pl.int_range(pl.len()).over("label", "depth") // size
-    return jobs.select(pl.concat_str(kind, "depth", number, separator="-").alias("cluster")).to_series()
+    labels = jobs["label"].unique(maintain_order=True).to_list()
+    label, depth = codes_of(jobs["label"], labels).astype(np.int64), jobs["depth"].to_numpy().astype(np.int64)
+    kind = label * (int(depth.max(initial=0)) + 1) + depth
+    order = np.argsort(kind, kind="stable")
+    starts = np.searchsorted(kind[order], kind[order])
+    number = np.empty(len(kind), np.int64)
+    number[order] = np.arange(len(kind)) - starts
+    clean = pl.Series([re.sub(r"[^A-Za-z0-9_-]", "_", name) for name in labels], dtype=pl.String)
+    parts = (pl.lit(clean[label]), pl.lit(jobs["depth"]), pl.lit(pl.Series(number // size)))
+    return pl.select(pl.concat_str(*parts, separator="-").alias("cluster")).to_series()
 
 
 def workflow_name(run: str, plan: str) -> str:
@@ -70,8 +77,8 @@ def dependencies(edges: pl.DataFrame, ids: pl.Series) -> Texts:
     parents = ordered["parent"].to_numpy()
     known, which = np.unique(parents, return_inverse=True)
     head = pl.select(
-        pl.concat_str(pl.lit(',\n{"id":"'), ids.gather(known), pl.lit('","children":["'))
+        pl.concat_str(pl.lit(',\n{"id":"'), ids[known], pl.lit('","children":["'))
     ).to_series()
-    between = pl.Series(["", '","']).gather(later(which).astype(np.uint32))
-    children = pl.select(pl.concat_str(between, ids.gather(ordered["child"]))).to_series()
+    between = pl.Series(["", '","'])[later(which).astype(np.uint32)]
+    children = pl.select(pl.concat_str(between, ids[ordered["child"]])).to_series()
     return joined(len(known), [head, (which, children), '"]}'])

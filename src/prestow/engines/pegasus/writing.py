@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,14 +21,14 @@ from prestow.engines.pegasus.files import Carried, Transport, carried_by
 from prestow.engines.pegasus.manifests import INPUTS
 from prestow.engines.pegasus.packing import packs_of, write_packs
 from prestow.engines.pegasus.readme import output_directory, readme
+from prestow.engines.pegasus.replicas import Replicas
 from prestow.engines.pegasus.text import VERSION, Document, Part
 from prestow.engines.pegasus.workflow import cluster_labels, dependencies, job_ids, workflow_name
 from prestow.errors import PlanRefusedError, Problem
-from prestow.manifest import Code
-from prestow.node.packed import CARRIED
-from prestow.plan.batches import Batch, Batches, compact
+from prestow.manifest import CARRIED, Code
+from prestow.plan.batches import Batch, Batches
 from prestow.plan.manifest_text import Frame, manifest_texts
-from prestow.plan.pieces import Texts, escaped, joined
+from prestow.plan.pieces import Texts
 from prestow.plan.retrying import Retries, read_retries
 from prestow.site import PEGASUS, Site, products_of
 
@@ -112,7 +113,8 @@ class _Writing:
         self._retries: Retries = read_retries(plan.directory)
         self._code, self._nodes = self._code_told(), catalogues.node_files(site)
         self._private = places.private(plan, self._jobs.chosen, self._transport)
-        self._replicas: list[pl.DataFrame] = []
+        lands = f"_landing/{plan.id}/{given.submission}/" if landing else ""
+        self._replicas = Replicas(self._transport, self._places, lands)
         self._packs: list[str] = []
         self._receipts = 0
         self._workflows: dict[int, Part] = {}
@@ -122,19 +124,19 @@ class _Writing:
         for name, data in self._nodes.items():
             self._bring(self._transport.name(name), data)
         named = pl.DataFrame(
-            {"job": jobs.chosen, "id": jobs.ids.gather(jobs.chosen), "words": jobs.words.gather(jobs.chosen)}
+            {"job": jobs.chosen, "id": jobs.ids[jobs.chosen], "words": jobs.words[jobs.chosen]}
         )
         checker = Checker(named, condorio=self._settings.data == "condorio", flat=given.site.layout == "flat")
         for batch, numbers in self._batches():
             self._write(batch, numbers, checker)
-        there = self._write_replicas(checker)
+        self._write_replicas(checker)
         self._write_dependencies()
         if jobs.parts > 1:
             self._write_root()
-        checker.finish(jobs.edges, lambda: (self._uses(), iter(there)))
+        checker.finish(jobs.edges, lambda: (self._uses(), self._exists()))
         self._write_catalogues()
         totals = Totals(
-            len(jobs.chosen), jobs.edges.height, sum(f.height for f in there[1:]), self._receipts, len(self._packs),
+            len(jobs.chosen), jobs.edges.height, self._replicas.count, self._receipts, len(self._packs),
             jobs.parts if jobs.parts > 1 else 0,
         )  # fmt: skip
         self._tell(totals)
@@ -162,7 +164,7 @@ class _Writing:
     def _tars(self, batch: Batch, numbers: Numbers) -> dict[str, pl.Series] | None:
         if self._private is None:
             return None
-        return places.members(batch, self._private, self._jobs.ids.gather(numbers), self._transport)
+        return places.members(batch, self._private, self._jobs.ids[numbers], self._transport)
 
     def _carried(
         self, batch: Batch, tars: dict[str, pl.Series] | None, part: Numbers | None = None
@@ -181,9 +183,8 @@ class _Writing:
         self._packs += names
         pack = np.repeat(np.arange(len(packs)), [end - start for start, end in packs])
         texts = manifest_texts(
-            batch, given.plan.definition, self._frame(), carried.places,
+            batch, packs, given.plan.definition, self._frame(), carried.places,
             {n: c.memory for n, c in self._retries.jobs.items() if c.memory is not None},
-            alike=tars is None,
         )  # fmt: skip
         write_packs(texts, batch.jobs["name"], packs, [self._directory / INPUTS / name for name in names])
         making = Making(
@@ -194,14 +195,14 @@ class _Writing:
             self._common(),
             self._retries.jobs,
         )
-        of_job = pl.Series(names).gather(pack)
+        of_job = pl.Series(names)[pack]
         mine = None if tars is None else _tar_of(batch, tars)
         text, makes = entries(
             batch,
             making,
             carried,
-            ids=jobs.ids.gather(numbers),
-            clusters=jobs.clusters.gather(numbers),
+            ids=jobs.ids[numbers],
+            clusters=jobs.clusters[numbers],
             packs=of_job,
             tars=mine,
         )
@@ -270,86 +271,37 @@ class _Writing:
     def _note(self, carried: Carried, numbers: Numbers) -> None:
         """Keep what exists, for the catalogues, by the part that reads it."""
         jobs = self._jobs
-        there = carried.replicas
-        frames = [
-            there.with_columns(part=jobs.part[numbers[there["job"].to_numpy()]], made=pl.lit(value=False))
-        ]
+        self._replicas.note(carried, jobs.part[numbers[carried.replicas["job"].to_numpy()]])
         if jobs.parts > 1:
             made = carried.crossing
             mine = jobs.part[numbers[made["job"].to_numpy()]]
             other = mine != jobs.part[jobs.of_quantum[made["maker"].to_numpy()]]
-            made = made.filter(pl.Series(other)).with_columns(part=pl.Series(mine[other]))
-            made = made.select(
-                "job", "name", store=pl.lit(self._given.store), path=self._landed(), size=pl.lit(None, pl.Int64),
-                sha256=pl.lit(None, pl.String), part="part", made=pl.lit(value=True),
-            )  # fmt: skip
-            frames.append(made)
-        self._replicas += [
-            compact(f.drop("job").unique(["part", "name"], maintain_order=True)) for f in frames if f.height
-        ]
+            self._replicas.note_made(made["name"].filter(pl.Series(other)), mine[other])
 
-    def _landed(self) -> pl.Expr:
-        """Say where a file that another part makes lies when it has ended: in the store, or in its landing folder."""
-        if not self._transport.landing:
-            return pl.col("name")
-        return pl.concat_str(pl.lit(f"_landing/{self._given.plan.id}/{self._given.submission}/"), "name")
-
-    def _write_replicas(self, checker: Checker) -> list[pl.DataFrame]:
-        """Write the catalogues of what exists; give that, for the checks: first what the emission itself has."""
-        schema = pl.Schema({
-            "name": pl.String, "store": pl.String, "path": pl.String, "size": pl.Int64, "sha256": pl.String, "part": pl.Int64,
-            "made": pl.Boolean,
-        })  # fmt: skip
-        every = pl.concat([pl.DataFrame(schema=schema), *self._replicas])
-        self._replicas = []
-        carried = every.filter(
-            pl.col("path").is_in(list(self._given.receipts)) & pl.col("sha256").is_null() & ~pl.col("made")
-        )
-        if carried.height:
-            for name, path in carried.select("name", "path").unique(maintain_order=True).iter_rows():
-                self._bring(name, self._given.receipts[path])
-            every = every.join(carried.select("name").unique(), on="name", how="anti", maintain_order="left")
-        every = every.unique(["part", "name"], keep="last", maintain_order=True)
-        code = self._code
-        if code is not None:
-            told = {
-                "name": [code.path],
-                "store": [self._given.store],
-                "path": [self._code_path()],
-                "size": [code.size],
-                "sha256": [code.sha256],
-            }
-            own = (
-                pl.DataFrame(told)
-                .join(pl.DataFrame({"part": sorted(self._workflows)}), how="cross")
-                .with_columns(made=pl.lit(value=False))
-            )
-            every = pl.concat([every, own.select(every.columns).cast(schema)])
-        every = every.sort("part", "name")
-        every = every.with_columns(self._places.urls(every["store"], every["path"]))
+    def _write_replicas(self, checker: Checker) -> None:
+        """Write the catalogues of what exists."""
+        if self._code is not None:
+            self._replicas.note_code(self._code, self._code_path(), self._jobs.parts)
+        for name, path in self._replicas.settle(self._given.receipts):
+            self._bring(name, self._given.receipts[path])
+        checker.exists(self._brought())
         for part in sorted(self._workflows):
             top = self._directory / parts.PARTS / str(part) if self._jobs.parts > 1 else self._directory
-            catalogue = Part(top / "replicas.yml", {"pegasus": VERSION}, "replicas")
-            mine = every.filter(pl.col("part") == part)
-            for start in range(0, mine.height, ROWS // 4):
-                catalogue.add(_replica_texts(mine[start : start + ROWS // 4]))
-            catalogue.close()
-        there = every
-        if self._jobs.parts > 1:
-            there = every.filter(~pl.col("made")).unique("name", maintain_order=True)
-        there = there.select("name", "url", "size", "sha256")
-        tars = sorted(
-            str(p.relative_to(self._directory / INPUTS))
-            for p in (self._directory / INPUTS).rglob("*")
-            if p.is_file()
+            for rows in self._replicas.write(part, top / "replicas.yml"):
+                checker.exists(rows)
+
+    def _brought(self) -> pl.DataFrame:
+        """Give what the emission itself has, as files that exist."""
+        top = str(self._directory / INPUTS)
+        names = sorted(
+            os.path.join(at, name)[len(top) + 1 :] for at, _, found in os.walk(top) for name in found
         )
-        brought = pl.DataFrame({"name": tars}, schema={"name": pl.String}).with_columns(
-            url=pl.lit("file:///")
-        )
-        found = [brought, there]
-        for frame in found:
-            checker.exists(frame)
-        return found
+        return pl.DataFrame({"name": names}, schema={"name": pl.String}).with_columns(url=pl.lit("file:///"))
+
+    def _exists(self) -> Iterator[pl.DataFrame]:
+        """Give the files that exist once more."""
+        yield self._brought()
+        yield from self._replicas.again(self._jobs.parts)
 
     def _write_catalogues(self) -> None:
         site, directory = self._given.site, self._directory
@@ -443,7 +395,7 @@ class _Writing:
             yield _uses_of(
                 self._carried(batch, tars),
                 makes,
-                pl.Series(names).gather(pack),
+                pl.Series(names)[pack],
                 mine,
                 self._common(),
                 numbers,
@@ -517,21 +469,7 @@ def _uses_of(
     frames = [pl.DataFrame({"job": job, "name": name}) for job, name in mine]
     reads = pl.concat([*frames, carried.reads]).with_columns(output=pl.lit(value=False))
     uses = pl.concat([reads, makes.with_columns(output=pl.lit(value=True))])
-    return uses.with_columns(job=pl.Series(numbers).gather(uses["job"]))
-
-
-def _replica_texts(rows: pl.DataFrame) -> memoryview:
-    """Give the entries of files that exist, each with a comma and a line feed before it."""
-    name, url = escaped(rows["name"]), escaped(rows["url"])
-    checksum = pl.concat_str(pl.lit(',"checksum":{"sha256":"'), "sha256", pl.lit('"}'))
-    size = pl.concat_str(pl.lit(',"metadata":{"size":"'), "size", pl.lit('"}'))
-    texts = rows.select(
-        pl.concat_str(
-            pl.lit(',\n{"lfn":"'), name, pl.lit('","pfns":[{"site":"local","pfn":"'), url, pl.lit('"}]'),
-            checksum.fill_null(""), size.fill_null(""), pl.lit("}"),
-        ).alias("text")
-    ).to_series()  # fmt: skip
-    return joined(rows.height, [texts]).octets(0, rows.height)[0]
+    return uses.with_columns(job=pl.Series(numbers)[uses["job"]])
 
 
 def _by_parent(edges: pl.DataFrame) -> Iterator[pl.DataFrame]:
