@@ -153,7 +153,7 @@ def with_home(pool: Pool, more: dict[str, Any]) -> dict[str, Any]:
 
 def tasks_of(pool: Pool, submit: Path) -> list[int]:
     """What Pegasus itself counts of the tasks: succeeded, failed, incomplete, in all, retries, in all with those."""
-    said = pool.call("pegasus-statistics", "-s", "summary", submit).stdout
+    said = pool.call("pegasus-statistics", "-i", "-s", "summary", submit).stdout
     (line,) = [line for line in said.splitlines() if line.startswith("Tasks")]
     return [int(word) for word in line.split()[1:]]
 
