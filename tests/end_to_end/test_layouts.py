@@ -84,7 +84,7 @@ def run_staged(directory: Path) -> Outcome:
         return run_manifest(manifest, scratch=directory.parent / "scratch")
 
 
-@pytest.mark.parametrize(("engine", "layout"), [("local", "flat"), ("local", "tar"), ("dask", "flat")])
+@pytest.mark.parametrize(("engine", "layout"), [("local", "flat"), ("dask", "flat")])
 def test_every_layout_makes_the_same_products(
     planned: Path, done: Path, tmp_path: Path, inside: Any, engine: str, layout: str
 ) -> None:
@@ -93,6 +93,30 @@ def test_every_layout_makes_the_same_products(
     inside("run", "--site", f"{layout}.yaml", *words, cwd=root)
     assert len(products(done / "store")) == 14
     assert products(root / "store") == products(done / "store")
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "--engine", "local"), ("check",)], ids=" ".join)
+def test_an_engine_whose_jobs_read_from_stores_refuses_tars(
+    words: tuple[str, ...], planned: Path, inside: Any, tree: Any
+) -> None:
+    before = tree(planned)
+    answer = inside(*words, "--site", "tar.yaml", cwd=planned, ok=False)
+    assert (answer.code, answer.out) == (3, "")
+    engine = words[-1] if len(words) > 1 else "dask"
+    assert f"error[PST-C080]: layout: the engine '{engine}' makes no tars" in answer.err
+    assert "tar.yaml:3:9" in answer.err
+    assert tree(planned) == before
+
+
+def test_what_was_staged_flat_says_that_it_cannot_land(root: Path, inside: Any, tmp_path: Path) -> None:
+    into = tmp_path / "flat"
+    inside("stage", "coadd-r-0", "--into", into, "--layout", "flat", cwd=root)
+    command = [sys.executable, "-m", "prestow.node", "manifest.json", "--carry", "."]
+    done = subprocess.run([*command, "--land"], cwd=into, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[PST-N009]")
+    assert "was staged flat" in done.stderr
+    assert "BEGIN PRESTOW REPORT" not in done.stdout
 
 
 def test_the_layout_reaches_the_job(root: Path) -> None:

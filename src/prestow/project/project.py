@@ -552,17 +552,18 @@ class Project(ProjectWithArchive):
         from prestow.plan.reuse import Reuse, choose_reuse
         from prestow.project.breaking import breaker_of, site_of
         from prestow.project.engine_on_demand import EngineOnDemand
-        from prestow.project.site_checking import site_of_project
+        from prestow.project.site_checking import site_of_project, tar_problems
         from prestow.site import Site
 
         found = self._plan(plan)
         self.registry.frozen.refuse([found.run], "nothing is run into it")
         asked = site if site is not None else site_of(found)
         place = Site("here") if asked is None else site_of_project(asked, self.stores(), output=STORE)
+        name = engine or place.engine
+        raise_all(tar_problems(place, name), ConfigurationError)
         if reuse or force or keep:
             choose_reuse(found, self.registry, Reuse(tuple(reuse), tuple(force), tuple(keep)))
         self._reserve(found, again=True)
-        name = engine or place.engine
         spoiled = self.spoiled(found)
         options: dict[str, int | str] = {}
         if name != "local":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.errors import ConfigurationError, PrestowError, Problem, raise_all
+from prestow.plugins import names
 from prestow.site import PEGASUS, Site, landing_because, plan_problems, products_of, read_site, store_problems
 
 
@@ -52,6 +53,15 @@ def site_of_project(path: str | os.PathLike[str], known: Iterable[str], *, outpu
     return site
 
 
+def tar_problems(site: Site, engine: str) -> list[Problem]:
+    """Tell that an engine whose nodes read from stores makes no tars, where a site asks for them."""
+    if site.layout != "tar" or engine in names("emitters"):
+        return []
+    what = f"the engine '{engine}' makes no tars: its jobs read each input from its store"
+    fix = "write layout: tree, or flat; tar goes with engine: pegasus, and with prestow stage"
+    return [site.problem("PST-C080", ("layout",), what, fix)]
+
+
 def check_sites(
     paths: Iterable[str], *, output: str, tasks: Iterable[str], stores: Iterable[str] | None = None
 ) -> tuple[CheckedSite, ...]:
@@ -74,21 +84,22 @@ def check_sites(
         If all are right, and stores cannot be reached (PST-C081).
     """
     found, wrong, away = [], list[Problem](), list[Problem]()
-    known, names = tuple(tasks), None if stores is None else tuple(stores)
+    known, own = tuple(tasks), None if stores is None else tuple(stores)
     for path in paths:
         try:
             site = read_site(Path(path))
         except ConfigurationError as error:
             wrong += error.problems
             continue
-        strange = [] if names is None else store_problems(site, names, store=output)
+        strange = [] if own is None else store_problems(site, own, store=output)
+        wrong += tar_problems(site, site.engine)
         wrong += strange or plan_problems(site, store=output, used=(), tasks=known)
         away += unreachable(site)
         seen = tuple(
             (name, site.stores[name], "seen" if site.stores[name].startswith("file://") else "not asked")
             for name in sorted(site.stores)
         )
-        facts = (*_facts(site, output), *(_unknown(site, output) if names is None else ()))
+        facts = (*_facts(site, output), *(_unknown(site, output) if own is None else ()))
         found.append(CheckedSite(path, site.name, site.engine, seen, facts))
     if wrong:
         raise ConfigurationError(*wrong, *away)
