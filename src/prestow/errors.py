@@ -118,6 +118,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-R007": ("no such object in the store", Exit.ENVIRONMENT),
     "PST-R008": ("not a name in a store", Exit.USAGE),
     "PST-R009": ("the system refuses a file operation", Exit.ENVIRONMENT),
+    "PST-R010": ("no workers can be started", Exit.ENVIRONMENT),
     # the account
     "PST-A001": ("nothing is known of this run", Exit.USAGE),
     "PST-A002": ("a directory cannot be looked at", Exit.ENVIRONMENT),
