@@ -8,10 +8,12 @@ before the one it is told.
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
+import zlib
 
 import adbc_driver_manager  # noqa: F401 - imported before the forks
 import adbc_driver_sqlite.dbapi  # noqa: F401
@@ -43,9 +45,11 @@ class Steps:
 
     def __init__(self, last, after=None):
         self.last, self.after, self.seen, self.lock = last, after, 0, threading.Lock()
+        self.kinds = []
 
-    def step(self):
+    def step(self, kind="between"):
         with self.lock:
+            self.kinds.append(kind)
             if self.seen == self.last and self.after is not None:
                 timer = threading.Timer(self.after, os.kill, (os.getpid(), signal.SIGKILL))
                 timer.daemon = True
@@ -57,8 +61,18 @@ class Steps:
 
     def before(self, function):
         def counted(*arguments, **more):
-            self.step()
+            self.step(function.__name__)
             return function(*arguments, **more)
+
+        return counted
+
+    def before_statement(self, cursor):
+        def counted(database):
+            caller = sys._getframe(1)
+            said = caller.f_locals.get("sql") or f"{caller.f_code.co_name} {caller.f_locals.get('name', '')}"
+            said = re.sub("[0-9a-f]*[0-9][0-9a-f]*", "#", said)
+            self.step(f"{said[:20]} {zlib.crc32(said.encode()):x}")
+            return cursor(database)
 
         return counted
 
@@ -85,7 +99,7 @@ def watch(steps):
 
         databases.append(Postgres)
     for database in databases:
-        database._cursor = steps.before(database._cursor)
+        database._cursor = steps.before_statement(database._cursor)
 
 
 def ingest_frames(task, steps):
@@ -116,7 +130,10 @@ def child(task, answer):
         told = ingest(task, steps)
     except Exception as error:  # noqa: BLE001 - told at the other end
         told = {"error": f"{type(error).__name__}: {error}"}
-    os.write(answer, json.dumps({**told, "steps": steps.seen}).encode())
+    os.write(
+        answer,
+        json.dumps({**told, "steps": steps.seen, "kinds": steps.kinds if task["kinds"] else None}).encode(),
+    )
 
 
 def main():

@@ -115,13 +115,16 @@ class Children:
         self.process.wait()
         self.process.stdout.close()
 
-    def ingest(self, url, root, *, step=None, after=None, processes=1, level="full", batch=60, raw=None):
+    def ingest(
+        self, url, root, *, step=None, after=None, processes=1, level="full", batch=60, raw=None, kinds=False
+    ):
         """Ingest in a child, which dies before a step, or so many seconds after it was reached. Gives exit code, steps, seconds.
 
-        With ``raw`` it takes in the raw files of that directory, else the outputs in the store.
+        With ``raw`` it takes in the raw files of that directory, else the outputs in the store. With ``kinds`` it
+        tells of each step what it was.
         """
         task = {"url": url, "uri": f"file://{root}", "step": step, "after": after, "processes": processes,
-                "level": level, "batch": batch, "raw": raw}  # fmt: skip
+                "level": level, "batch": batch, "raw": raw, "kinds": kinds}  # fmt: skip
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
