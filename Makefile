@@ -38,7 +38,7 @@ bench: $(STAMP)
 	@$(BIN)/python benchmarks $(ONLY)
 
 faults: $(STAMP)
-	PRESTOW_FAULTS=full $(BIN)/python -m pytest tests/faults tests/property
+	PRESTOW_FAULTS=full $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/faults tests/property
 
 docs: $(STAMP)
 	$(BIN)/python docs/run_commands.py
