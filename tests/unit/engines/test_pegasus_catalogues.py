@@ -73,6 +73,11 @@ def test_what_the_site_file_says_goes_above() -> None:
     assert "a\\ b\\:c = x\\\\y\n" in text
 
 
+def test_a_container_is_brought_its_part_of_pegasus_whatever_nodes_have() -> None:
+    place = site(node="container", image="docker://survey/prestow:1", home="/usr")
+    assert "env" not in profiles(place)
+
+
 def test_the_submit_host_itself_is_one_entry() -> None:
     (entry,) = site_entries(site("local"))
     assert [d["type"] for d in entry["directories"]] == ["sharedScratch", "localStorage"]

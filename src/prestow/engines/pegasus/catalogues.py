@@ -102,7 +102,8 @@ def _profiles(site: Site, *, lands: bool) -> dict[str, Entry]:
             "stream_output": "true",
             "max_retries": "0",
         }
-    if settings.home is not None:
+    # What is on a node is not in an image; told of none, the planner has each job bring Pegasus's part of it.
+    if settings.home is not None and (settings.node != "container" or settings.data == "sharedfs"):
         profiles["env"] = {"PEGASUS_HOME": settings.home}
     for namespace, more in settings.profiles.items():
         profiles[namespace] = {**profiles.get(namespace, {}), **more}
