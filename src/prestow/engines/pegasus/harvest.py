@@ -306,7 +306,8 @@ _WRONG = re.compile(
 _SIGNALLED = re.compile(r"^\s+(?:signalled|terminating_signal|signal):\s*([0-9]+)", re.MULTILINE)
 _HOST = re.compile(r"^\s+(?:uname_nodename|hostname):\s*(\S+)", re.MULTILINE)
 _SAYS = re.compile(
-    r"\b(?:ERROR|CRITICAL|FATAL)\b|No such file|not found|cannot|Permission denied|No space left|Traceback"
+    r"^(?!.*\b(?:warning|WARNING)\b).*(?:\b(?:ERROR|CRITICAL|FATAL)\b|No such file|not found|cannot|Permission denied|No space left|"
+    r"Traceback|Not downloading a worker package)"
 )
 _QUIET = re.compile(r"^\s*$|^[0-9-]+ [0-9:,]+\s+INFO:|^#+.*#+$")
 _SIGNALS = range(129, 160)
@@ -315,7 +316,7 @@ _SIGNALS = range(129, 160)
 def cause_of(
     row: Mapping[str, Any], reason: str, out: str, err: str
 ) -> tuple[str, str, list[str]]:  # Any: a row
-    """Say why a try failed that left no report: code, message, and the end of its log.
+    r"""Say why a try failed that left no report: code, message, and the end of its log.
 
     Parameters
     ----------
@@ -334,6 +335,9 @@ def cause_of(
     ('PST-E074', 'raw/a.fits: its sha256 is cd, expected ab; the task was not started')
     >>> cause_of({**row, "exit_code": 137}, "", "", "")[0], cause_of({**row, "exit_code": 127}, "", "", "")[:2]
     ('PST-E073', ('PST-E077', 'it ended with 127'))
+    >>> err = "bash: warning: setlocale: cannot change locale\n2026-01-01 00:00:00: Not downloading a worker package"
+    >>> cause_of({**row, "exit_code": 1}, "", "", err)[1]
+    'it ended with 1: Not downloading a worker package'
     """
     own = _said(out)
     tail = own or _tail(err)
