@@ -8,8 +8,18 @@ from dataclasses import dataclass, field
 import polars as pl
 import pytest
 
-from prestow.engines.pegasus.checking import Checker, check_whole
+from prestow.engines.pegasus.checking import Checker
 from prestow.errors import PlanRefusedError
+
+
+def check_whole(
+    jobs: pl.DataFrame, uses: pl.DataFrame, exists: pl.DataFrame, edges: pl.DataFrame, **how: bool
+) -> None:
+    """Check a workflow that is in memory whole."""
+    checker = Checker(jobs, **how)
+    checker.uses(uses)
+    checker.exists(exists)
+    checker.finish(edges, lambda: ([uses], [exists]))
 
 
 @dataclass

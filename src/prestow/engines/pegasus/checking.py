@@ -430,25 +430,3 @@ def _longest(names: pl.Series) -> pl.Series:
 def _file(name: str | int) -> str:
     """Name a file; where only its 64 bits are known, by the job that is told beside it."""
     return name if isinstance(name, str) else "one of its files"
-
-
-def check_whole(
-    jobs: pl.DataFrame,
-    uses: pl.DataFrame,
-    exists: pl.DataFrame,
-    edges: pl.DataFrame,
-    *,
-    condorio: bool = False,
-    flat: bool = False,
-) -> None:
-    """Check a workflow that is in memory whole; see `Checker` for the columns.
-
-    Raises
-    ------
-    PlanRefusedError
-        As `Checker.finish`.
-    """
-    checker = Checker(jobs, condorio=condorio, flat=flat)
-    checker.uses(uses)
-    checker.exists(exists)
-    checker.finish(edges, lambda: ([uses], [exists]))
