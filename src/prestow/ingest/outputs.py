@@ -25,7 +25,7 @@ from prestow.ingest.ordering import Order, runs_of
 from prestow.ingest.portions import Portion, Reader, quantum_of
 from prestow.ingest.registered import learn_type
 from prestow.ingest.report import IngestReport
-from prestow.ingest.rows import batch_of_portions
+from prestow.ingest.rows import batch_of_portions, numbers_of
 from prestow.ingest.shards import Shard
 from prestow.ingest.workers import Pool, Work, can_travel
 from prestow.model import DatasetType
@@ -137,7 +137,7 @@ class Taking:
         self._store_name = store_name
         self._processes = processes
         self._progress = progress
-        self._numbers = {name: d.type == "int" for name, d in registry.universe.dimensions.items()}
+        self._numbers = numbers_of(registry.universe)
         self._kinds: dict[Row, str] = {}  # what the registry says against a dataset type, or nothing
         self._tally = _Tally()
         self._runs: tuple[str, ...] = ()

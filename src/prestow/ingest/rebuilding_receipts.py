@@ -10,7 +10,7 @@ from prestow.commit import RECEIPTS, each_receipt, read_receipt, receipt_names
 from prestow.errors import ObjectNotFoundError, PrestowError, Problem, ProjectError, StoreError
 from prestow.formats import Measuring, open_format
 from prestow.ingest.rebuilding_records import Into
-from prestow.ingest.rows import batch_of
+from prestow.ingest.rows import batch_of, numbers_of
 from prestow.ingest.verifying import says_what_its_name_says
 from prestow.manifest import Receipt, ReceiptOutput
 from prestow.model import DatasetType
@@ -95,7 +95,7 @@ def load_named(into: Into, names: Iterable[str]) -> None:
 
 def _load(into: Into, receipts: Iterator[Named]) -> Iterator[int]:
     """Put receipts in, batch by batch; give how many each time."""
-    deleted = into.registry.deleted()
+    deleted, numbers = into.registry.deleted(), numbers_of(into.registry.universe)
     while group := tuple(islice(receipts, BATCH)):
         good = [receipt for name, receipt in group if _fits(into, name, receipt)]
         measured = {
@@ -104,7 +104,7 @@ def _load(into: Into, receipts: Iterator[Named]) -> Iterator[int]:
             for output in receipt.outputs
             if output.state == "made" and output.id not in deleted and (metrics := _metrics(into.store, output))
         }  # fmt: skip
-        batch, _ = batch_of(good, into.store_name, deleted, measured)
+        batch = batch_of(good, into.store_name, deleted, numbers, measured)
         inserted = into.registry.insert_datasets(batch)
         names = {receipt.quantum: name for name, receipt in group}
         names |= {output.id: name for name, receipt in group for output in receipt.outputs}

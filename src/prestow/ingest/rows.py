@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from prestow.registry import DatasetBatch
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from prestow.model.universe import Universe
 
 _QUANTUM = (
     "id", "run", "task", "data_id", "job", "state", "code", "planned_recipe", "actual_recipe", "attempt", "sealer", "version",
@@ -93,85 +93,60 @@ def batch_of(
     receipts: Sequence[Receipt],
     store: str,
     deleted: Container[str],
+    numbers: Mapping[str, bool],
     measured: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
-) -> tuple[DatasetBatch, int]:
-    """Give the rows of some receipts, and how many of their outputs are left out as deleted.
+) -> DatasetBatch:
+    """Give the rows of receipts that are taken for true, without their outputs that are deleted.
 
-    ``measured`` gives the metrics of their outputs, by dataset id.
+    Parameters
+    ----------
+    receipts : sequence of Receipt
+        Of settled quanta.
+    store : str
+        The name of the store of their files.
+    deleted : container of str
+        Ids of datasets that have no row.
+    numbers : mapping of str to bool
+        As for `batch_of_portions`.
+    measured : mapping, optional
+        The metrics of their outputs, by dataset id.
     """
-    left_out = 0
-    datasets: dict[str, list[tuple[dict[str, Any], Receipt]]] = defaultdict(list)  # Any: values of a row
-    artifacts: list[dict[str, Any]] = []  # Any: values of a row
-    for receipt in receipts:
-        for output in receipt.outputs if receipt.state == "made" else ():
-            if output.state != "made":
+    rows = Portion([], [], [], [], [], {}, [], [], [], [], {}, {}, [])
+    for r in receipts:
+        quantum, planned, actual = _id(r.quantum), _id(r.planned_recipe), _id(r.actual_recipe)
+        rows.quanta.append(
+            (
+                quantum, r.run, r.task, canonical_json(dict(r.data_id)), r.job, r.state, r.code, planned, actual, r.attempt,
+                r.sealer, r.version, receipt_name(r.run, r.task, r.quantum),
+            )
+        )  # fmt: skip
+        rows.inputs.extend(
+            (
+                quantum, i.connection, _id(i.id), i.state, i.code, _id(i.sha256), _id(i.planned_recipe),
+                _id(i.actual_recipe),
+            )
+            for i in r.inputs
+        )  # fmt: skip
+        for output in r.outputs if r.state == "made" else ():
+            if output.state != "made" or output.id in deleted:
                 continue
-            if output.id in deleted:
-                left_out += 1
-                continue
-            datasets[output.type].append(({"id": _id(output.id), **output.data_id}, receipt))
-            artifacts.append(
-                {
-                    "dataset": _id(output.id), "store": store, "path": output.path, "size": output.size,
-                    "sha256": _id(output.sha256), "content": _id(output.content), "format": output.format,
-                }
-            )  # fmt: skip
-    quanta = [
-        {
-            "id": _id(r.quantum), "run": r.run, "task": r.task, "data_id": canonical_json(dict(r.data_id)), "job": r.job,
-            "state": r.state, "code": r.code, "planned_recipe": _id(r.planned_recipe),
-            "actual_recipe": _id(r.actual_recipe), "attempt": r.attempt, "sealer": r.sealer, "version": r.version,
-            "receipt": receipt_name(r.run, r.task, r.quantum),
-        }
-        for r in receipts
-    ]  # fmt: skip
-    inputs = [
-        {
-            "quantum": _id(r.quantum), "connection": i.connection, "input": _id(i.id), "state": i.state, "code": i.code,
-            "sha256": _id(i.sha256), "planned_recipe": _id(i.planned_recipe), "actual_recipe": _id(i.actual_recipe),
-        }
-        for r in receipts
-        for i in r.inputs
-    ]  # fmt: skip
-    metrics = [
-        {"dataset": _id(dataset), "name": name, "value": value}
-        for dataset, numbers in measured.items()
-        for name, value in numbers.items()
-    ]
-    tables = {name: _datasets(rows) for name, rows in datasets.items()}
-    batch = DatasetBatch(
-        tables,
-        _table(artifacts, ("dataset", "sha256", "content")),
-        _table(quanta, ("id", "planned_recipe", "actual_recipe")),
-        _table(inputs, ("quantum", "input", "sha256", "planned_recipe", "actual_recipe")),
-        _table(metrics, ("dataset",)),
+            dimensions = tuple(sorted(output.data_id))
+            ident, values = _id(output.id), [output.data_id[name] for name in dimensions]
+            of_kind = rows.datasets.setdefault((output.type, dimensions, output.format), [])
+            of_kind.append((ident, r.run, actual, planned, quantum, *values))
+            rows.artifacts.append(
+                (ident, output.path, output.size, _id(output.sha256), _id(output.content), output.format)
+            )
+    rows.metrics.extend(
+        (_id(dataset), name, value) for dataset, found in measured.items() for name, value in found.items()
     )
-    return batch, left_out
+    return batch_of_portions([rows], store, numbers)
 
 
 def _id(text: str | None) -> bytes | None:
     return None if text is None else bytes.fromhex(text.replace("-", ""))
 
 
-def _datasets(rows: list[tuple[dict[str, Any], Receipt]]) -> pa.Table:  # Any: values of a row
-    full = [
-        {
-            **row, "run": r.run, "recipe": _id(r.actual_recipe), "planned_recipe": _id(r.planned_recipe),
-            "quantum": _id(r.quantum),
-        }
-        for row, r in rows
-    ]  # fmt: skip
-    return _table(full, ("id", "recipe", "planned_recipe", "quantum"))
-
-
-def _table(rows: list[dict[str, Any]], binary: tuple[str, ...]) -> pa.Table:  # Any: values of a row
-    import pyarrow as pa
-
-    if not rows:
-        return pa.table({})
-    return pa.table(
-        {
-            name: pa.array([row[name] for row in rows], pa.binary() if name in binary else None)
-            for name in rows[0]
-        }
-    )
+def numbers_of(universe: Universe) -> dict[str, bool]:
+    """Give the dimensions of a universe, and whether their values are numbers."""
+    return {name: dimension.type == "int" for name, dimension in universe.dimensions.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from prestow.commit import read_receipt
-from prestow.ingest.rows import batch_of
+from prestow.ingest.rows import batch_of, numbers_of
 from prestow.model import DatasetType
 from prestow.project import binding
 from prestow.project.opened import STORE
@@ -152,8 +152,7 @@ def register_receipts(registry: Registry, receipts: Iterable[Receipt], here: Col
     if not receipts:
         return
     away = {o.id for r in receipts for o in r.outputs if o.id not in here}
-    batch, _ = batch_of(receipts, STORE, away)
-    registry.insert_datasets(batch)
+    registry.insert_datasets(batch_of(receipts, STORE, away, numbers_of(registry.universe)))
 
 
 def _roots(roots: Iterable[KnownDataset]) -> DatasetBatch:
