@@ -207,6 +207,14 @@ class RowGroups:
         self._kept[name, tuple(columns)] = now
         return pl.concat(found)
 
+    def whole(self, name: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Give some columns of all rows of a table."""
+        file = self._tables.file(name)
+        if file is None:
+            return self._tables[name].select(columns)
+        groups = [_read(file, group, tuple(columns)) for group in range(file.num_row_groups)]
+        return pl.concat(groups, rechunk=True) if groups else _read(file, 0, tuple(columns)).clear()
+
     def of_quanta(self, name: str, quanta: Numbers, columns: Sequence[str]) -> pl.DataFrame:
         """Give the rows of a table that belong to some quanta; it stands by ``quantum``, which is the first column."""
         if self._tables.file(name) is None:

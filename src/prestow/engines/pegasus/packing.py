@@ -42,23 +42,22 @@ def write_packs(
     texts: Packed, names: pl.Series, packs: Sequence[tuple[int, int]], paths: Sequence[Path]
 ) -> None:
     """Write packs of jobs, byte by byte as `prestow.node.packed.pack` would."""
-    names = escaped(names)
-    for (start, end), shared, path in zip(packs, texts.shared, paths, strict=True):
-        data, bounds = texts.own.octets(start, end)
-        first = shared.encode()
-        index = pl.select(
-            pl.concat_str(
-                pl.lit('"'), pl.lit(names[start:end]), pl.lit('":['), pl.Series(bounds[:-1] + len(first)), pl.lit(","),
-                pl.Series(np.diff(bounds)), pl.lit("]"),
-            ).alias("")
-        ).to_series()  # fmt: skip
-        told = ",".join(index[names[start:end].arg_sort()].to_list())
+    data, bounds = texts.own.octets(0, len(names))
+    firsts = [shared.encode() for shared in texts.shared]
+    sizes = [end - start for start, end in packs]
+    start_of = np.repeat(bounds[[start for start, _ in packs]] - [len(first) for first in firsts], sizes)
+    index = pl.select(
+        pl.concat_str(
+            pl.lit('"'), pl.lit(escaped(names)), pl.lit('":['), pl.Series(bounds[:-1] - start_of), pl.lit(","),
+            pl.Series(np.diff(bounds)), pl.lit("]"),
+        ).alias("")
+    ).to_series()  # fmt: skip
+    for (start, end), first, path in zip(packs, firsts, paths, strict=True):
+        told = ",".join(index[start:end][names[start:end].arg_sort()].to_list())
+        body = data[bounds[start] : bounds[end]]
         digest = sha256(first)
-        digest.update(data)
+        digest.update(body)
+        head = f'{{"jobs":{{{told}}},"schema":"{PACK_SCHEMA}","sha256":"{digest.hexdigest()}"}}\n'
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            file.write(
-                f'{{"jobs":{{{told}}},"schema":"{PACK_SCHEMA}","sha256":"{digest.hexdigest()}"}}\n'.encode()
-            )
-            file.write(first)
-            file.write(data)
+            file.writelines((head.encode(), first, body))

@@ -26,7 +26,7 @@ from prestow.engines.pegasus.text import VERSION, Document, Part
 from prestow.engines.pegasus.workflow import cluster_labels, dependencies, job_ids, workflow_name
 from prestow.errors import PlanRefusedError, Problem
 from prestow.manifest import CARRIED, Code
-from prestow.plan.batches import Batch, Batches
+from prestow.plan.batches import Batch, Batches, RowGroups
 from prestow.plan.manifest_text import Frame, manifest_texts
 from prestow.plan.pieces import Texts
 from prestow.plan.retrying import Retries, read_retries
@@ -129,6 +129,7 @@ class _Writing:
         checker = Checker(named, condorio=self._settings.data == "condorio", flat=given.site.layout == "flat")
         for batch, numbers in self._batches():
             self._write(batch, numbers, checker)
+            del batch  # the next needs its memory
         self._write_replicas(checker)
         self._write_dependencies()
         if jobs.parts > 1:
@@ -147,7 +148,7 @@ class _Writing:
     def _batches(self) -> Iterator[tuple[Batch, Numbers]]:
         """Read the jobs, some at a time."""
         plan, chosen = self._given.plan, self._jobs.chosen
-        quantum = plan.tables.scan("inputs").select("quantum").collect()["quantum"].to_numpy()
+        quantum = RowGroups(plan.tables).whole("inputs", ["quantum"])["quantum"].to_numpy()
         reads = np.bincount(self._jobs.of_quantum[quantum], minlength=len(self._jobs.ids))[chosen]
         reads += np.bincount(self._jobs.of_quantum, minlength=len(self._jobs.ids))[chosen]
         ends = np.cumsum(reads)
@@ -405,8 +406,9 @@ class _Writing:
 def _jobs_of(given: Given) -> _Jobs:
     plan = given.plan
     settings = catalogues.settings_of(given.site)
-    jobs = plan.tables.scan("jobs").select("job", "name", "label", "depth").collect()
-    quanta = plan.tables.scan("quanta").select("quantum", "job").collect()
+    rows = RowGroups(plan.tables)
+    jobs = rows.whole("jobs", ["job", "name", "label", "depth"])
+    quanta = rows.whole("quanta", ["quantum", "job"])
     of_quantum = quanta["job"].to_numpy().astype(np.int64)
     left = (
         quanta
@@ -420,7 +422,7 @@ def _jobs_of(given: Given) -> _Jobs:
         raise PlanRefusedError(
             Problem("PST-E009", "there is nothing to do", f"plan {plan.id[:8]}", "prestow status")
         )
-    edges = plan.tables.scan("job_edges").select("parent", "child").collect()
+    edges = rows.whole("job_edges", ["parent", "child"])
     if len(chosen) < jobs.height:
         wanted = pl.Series(chosen, dtype=pl.UInt32).implode()
         edges = edges.filter(pl.col("parent").is_in(wanted) & pl.col("child").is_in(wanted))
