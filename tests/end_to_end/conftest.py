@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from prestow.cli import main
+from prestow.testing.campaigns import Campaign
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,25 @@ def small() -> Callable[[Path], Path]:
         return root
 
     return cut
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory, inside: Prestow, small: Callable[[Path], Path]) -> Path:
+    """The project that `prestow init` makes, smaller, taken in and planned; for a module that leaves it as it is."""
+    root = tmp_path_factory.mktemp("planned") / "demo"
+    inside("init", "demo", cwd=root.parent)
+    small(root)
+    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
+    inside("plan", cwd=root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def planned_campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small planned campaign of JSON files, to be copied."""
+    campaign = Campaign(tmp_path_factory.mktemp("planned") / "c", visits=1)
+    campaign.plan()
+    return campaign.directory
 
 
 @pytest.fixture

@@ -106,16 +106,6 @@ def test_what_is_committed_is_not_done_again(both: tuple[Path, Path, Shim], tmp_
 # ------------------------------------------------------------ the command, and what it refuses
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, inside: Any, small: Any) -> Path:
-    root = tmp_path_factory.mktemp("planned") / "demo"
-    inside("init", "demo", cwd=root.parent)
-    small(root)
-    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
-    inside("plan", cwd=root)
-    return root
-
-
 def test_the_command_tells_what_it_wrote_and_writes_it_once(
     planned: Path, inside: Any, site_file: Any, tmp_path: Path
 ) -> None:

@@ -26,16 +26,6 @@ WAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory, inside: Any, small: Any) -> Path:
-    root = tmp_path_factory.mktemp("ways") / "demo"
-    inside("init", "demo", cwd=root.parent)
-    small(root)
-    inside("ingest", "--raw", "raw", "--instrument", "simcam", cwd=root)
-    inside("plan", cwd=root)
-    return root
-
-
 def emitted(root: Path, inside: Any, site_file: Any, into: Path, **more: Any) -> Path:
     site = yaml.safe_load(site_file(root).read_text())
     site |= {key: more.pop(key) for key in ("layout", "scratch") if key in more}

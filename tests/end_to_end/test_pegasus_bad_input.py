@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from prestow.testing.campaigns import Campaign
-
 spec = importlib.util.spec_from_file_location(
     "pegasus_stand_in", Path(__file__).parents[1] / "pegasus_stand_in.py"
 )
@@ -28,19 +26,12 @@ BOTH = ("emit", "submit")
 Site = dict[str, Any]  # Any: YAML values
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    campaign = Campaign(tmp_path_factory.mktemp("planned") / "c", visits=1)
-    campaign.plan()
-    return campaign.directory
-
-
 @pytest.fixture
-def root(planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(planned_campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A planned project, with Pegasus's stand-in on the path."""
     monkeypatch.delenv("PEGASUS_HOME", raising=False)
     monkeypatch.setenv("PATH", f"{stand_in.install(tmp_path / 'bin')}:/usr/bin:/bin")
-    return Path(shutil.copytree(planned, tmp_path / "c"))
+    return Path(shutil.copytree(planned_campaign, tmp_path / "c"))
 
 
 def site_of(root: Path) -> Site:

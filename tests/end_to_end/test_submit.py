@@ -242,17 +242,9 @@ def test_other_bytes_than_were_committed_are_a_finding(
 # ---------------------------------------------------------------- what stands against it
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small planned campaign, to be copied."""
-    campaign = Campaign(tmp_path_factory.mktemp("planned") / "c", visits=1)
-    campaign.plan()
-    return campaign.directory
-
-
 @pytest.fixture
-def copied(planned: Path, tmp_path: Path) -> Campaign:
-    shutil.copytree(planned, tmp_path / "c")
+def copied(planned_campaign: Path, tmp_path: Path) -> Campaign:
+    shutil.copytree(planned_campaign, tmp_path / "c")
     return Campaign(tmp_path / "c", visits=1)
 
 
