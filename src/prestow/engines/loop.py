@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from prestow.commit import promote, report_name, settle
+from prestow.commit import report_name
 from prestow.engines import Ended, Engine
 from prestow.engines.breaker import Breaker, Tripped
+from prestow.engines.committing import put_loss
 from prestow.engines.flights import Flight, Flights
 from prestow.engines.journal import Journal
 from prestow.engines.progress import Event
@@ -457,19 +458,8 @@ class Loop:
         s = self.submission
         job = int(s.job[row])
         manifest = next(self.flights.manifests([job]))
-        quantum = next(q for q in manifest.quanta if q.id == s.ids[row])
-        failure = self.tally.failures[row]
-        winner, _ = settle(
-            self.store,
-            Receipt(
-                quantum=quantum.id, task=quantum.task, run=manifest.run, data_id=quantum.data_id, job=manifest.job, state="lost",
-                planned_recipe=quantum.recipe, actual_recipe=None, sealer="engine", code="failed",
-                reason=f"{failure.code}: {failure.message} (try {failure.tries}, attempt {failure.attempt})",
-                version=manifest.code.sha256 if manifest.code else None,
-            ),
-        )  # fmt: skip
-        promote(self.store, winner)
-        self._note("sealed", job=manifest.job, quantum=quantum.id, state=winner.state)
+        winner = put_loss(self.store, manifest, s.ids[row], self.tally.failures[row])
+        self._note("sealed", job=manifest.job, quantum=winner.quantum, state=winner.state)
         self._settle(row, State(winner.state), winner.to_json())
         if (
             any(other not in s.states and other not in self.spent for other in s.quanta_of(job))

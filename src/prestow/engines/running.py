@@ -11,21 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prestow.commit import Promoted, deleted_name, promote
 from prestow.engines import Engine
 from prestow.engines.awaiting import awaited_words
 from prestow.engines.breaker import Breaker, Tripped
+from prestow.engines.committing import gone_words, promote_settled
 from prestow.engines.flights import Flights
 from prestow.engines.journal import JOURNAL, Journal, run_lock
 from prestow.engines.loop import Loop
 from prestow.engines.progress import Event
 from prestow.engines.result import RunFailure, RunResult
 from prestow.engines.submission import Submission
-from prestow.manifest import Receipt
 from prestow.plan.laying import check_layout
 from prestow.plan.retrying import read_held, read_retries, write_held
 from prestow.plan.settled import read_settled
-from prestow.stores import Store, open_store
+from prestow.stores import open_store
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,7 +98,7 @@ def run_plan(
             stack.enter_context(run_lock(directory))
         output = open_store(stores[store])
         settled = read_settled(plan, output, look=True, registry=registry)
-        gone = [name for row in settled.unpromoted for name in _promote(plan, output, row)]
+        gone = [name for row in settled.unpromoted for name in promote_settled(plan, output, row)]
         check_layout(plan, layout)
         submission = Submission.of(plan, settled, reuse=reuse, only=only)
         journal = None
@@ -118,26 +117,7 @@ def run_plan(
         write_held(directory, {label: tripped.as_dict() for label, tripped in loop.held.items()})
         result = loop.result()
         waits = awaited_words(plan, submission.awaited)
-        return replace(result, notes=(*result.notes, *_gone_words(gone), *waits))
-
-
-def _promote(plan: Plan, store: Store, row: int) -> list[str]:
-    """Promote what a receipt commits; give the names whose bytes are nowhere."""
-    found = read_settled(plan, store, rows=[row], keep=True).texts.get(row)
-    if found is None:
-        return []
-    return [
-        p.output.path
-        for p in promote(store, Receipt.from_json(found))
-        if p.result is Promoted.TO_RESTORE and store.size(deleted_name(p.output.id)) is None
-    ]
-
-
-def _gone_words(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    what = "1 product that was made is" if len(names) == 1 else f"{len(names):,} products that were made are"
-    return [f"{what} gone or changed, such as {names[0]}: prestow why {names[0]}"]
+        return replace(result, notes=(*result.notes, *gone_words(gone), *waits))
 
 
 @contextmanager

@@ -78,6 +78,7 @@ def submit(
     tell: Callable[[str], None] = lambda _: None,
 ) -> Submitted:
     """Hand over what is left of a plan; see `prestow.project.Project.submit`."""
+    from prestow.engines.committing import gone_words
     from prestow.engines.journal import run_lock
     from prestow.engines.pegasus import tools as programs
     from prestow.engines.pegasus.emission import check_site
@@ -105,7 +106,7 @@ def submit(
         left = what_remains(project, plan, promoting=not dry_run)
         answer = Submitted(
             plan.id, plan.run, place.name, None, left.jobs, left.quanta, left.settled, sealed=sealed,
-            notes=tuple(notes) + _gone(left),
+            notes=(*notes, *gone_words(left.gone)),
         )  # fmt: skip
         if not left.jobs or dry_run or found is None:
             return answer
@@ -189,17 +190,6 @@ def what_remains(project: Project, plan: Plan, *, promoting: bool = True) -> Rem
         registry=project.registry,
         promoting=promoting,
     )
-
-
-def _gone(left: Remaining) -> tuple[str, ...]:
-    if not left.gone:
-        return ()
-    what = (
-        "1 product that was made is"
-        if len(left.gone) == 1
-        else f"{len(left.gone):,} products that were made are"
-    )
-    return (f"{what} gone or changed, such as {left.gone[0]}: prestow why {left.gone[0]}",)
 
 
 def _put_code(project: Project, plan: Plan) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from prestow.commit import Promoted, deleted_name, promote, receipt_name
+from prestow.commit import receipt_name
+from prestow.engines.committing import promote_settled
 from prestow.engines.submission import Submission, inputs_of
-from prestow.manifest import Receipt
 from prestow.naming import identity
 from prestow.plan.reuse import COLUMNS
 from prestow.plan.settled import read_settled
@@ -88,7 +88,7 @@ def remaining(
         If a receipt stands there under another recipe (PST-P005).
     """
     settled = read_settled(plan, store, look=promoting, registry=registry)
-    gone = [lost for row in settled.unpromoted for lost in _promote(plan, store, row)]
+    gone = [lost for row in settled.unpromoted for lost in promote_settled(plan, store, row)]
     submission = Submission.of(plan, settled, reuse=reuse)
     rows = np.array(submission.rows, np.int64)
     count = int((settled.states.codes != 0).sum())
@@ -111,17 +111,6 @@ def remaining(
         parts.append(_alike(reuse))
     frame = pl.concat(parts).sort("quantum", "dataset")
     return Remaining(submission, frame if frame.height else None, count, tuple(gone))
-
-
-def _promote(plan: Plan, store: Store, row: int) -> list[str]:
-    """Promote what a receipt commits; give the names whose bytes are nowhere."""
-    text = read_settled(plan, store, rows=[row], keep=True).texts.get(row)
-    found = () if text is None else promote(store, Receipt.from_json(text))
-    return [
-        p.output.path
-        for p in found
-        if p.result is Promoted.TO_RESTORE and store.size(deleted_name(p.output.id)) is None
-    ]
 
 
 def _outputs(plan: Plan, rows: npt.NDArray[np.int64]) -> pl.DataFrame:

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prestow.commit import ATTEMPTS, promote, settle
+from prestow.commit import ATTEMPTS
+from prestow.engines.committing import put_loss
 from prestow.engines.sealing import to_seal
 from prestow.engines.submission import Submission
 from prestow.errors import CODES, Exit
-from prestow.manifest import Receipt
 from prestow.model import DataId, State
 from prestow.plan.manifests import manifests
 from prestow.plan.settled import read_settled
@@ -156,16 +156,6 @@ def _seal(
 ) -> bool:
     """Put the receipt of a loss, unless a late success was faster."""
     manifest = next(manifests(plan, [int(s.job[row])], store=name, stores=stores, reuse=reuse))
-    quantum = next(q for q in manifest.quanta if q.id == s.ids[row])
-    winner, _ = settle(
-        store,
-        Receipt(
-            quantum=quantum.id, task=quantum.task, run=manifest.run, data_id=quantum.data_id, job=manifest.job, state="lost",
-            planned_recipe=quantum.recipe, actual_recipe=None, sealer="engine", code="failed",
-            reason=f"{failure.code}: {failure.message} (try {failure.tries}, attempt {failure.attempt})",
-            version=manifest.code.sha256 if manifest.code else None,
-        ),
-    )  # fmt: skip
-    promote(store, winner)
+    winner = put_loss(store, manifest, s.ids[row], failure)
     s.states[row] = State(winner.state)
     return winner.state == State.LOST
