@@ -6,6 +6,7 @@ and held to what lies in the directory, line by line.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -114,6 +115,10 @@ class _Check:
         self._packs = Packs(directory, findings)
         self._tars = Tars(directory, findings)
         self._seen = _Seen()
+        top = str(directory / INPUTS)
+        self._brought = {
+            os.path.join(at, name)[len(top) + 1 :] for at, _, names in os.walk(top) for name in names
+        }
 
     def run(self) -> EmittedReport:
         seen, findings = self._seen, self._findings
@@ -283,8 +288,10 @@ class _Check:
         made = {n for n in expected.needs if n not in {self._jobs.code, self._how.node}}
         nowhere = [
             name
-            for name in sorted(found.inputs - there.keys() - made - expected.may)
-            if not (self._directory / INPUTS / name).is_file()
+            for name in sorted(n for n in found.inputs if n not in there)
+            if name not in made
+            and name not in expected.may
+            and not (self._directory / INPUTS / name).is_file()
         ]
         self._findings.add("PST-V059", [f"job {found.name}: {name}" for name in nowhere])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,4 +187,5 @@ def _offsets(paper: Paper, table: str, quanta: int) -> tuple[list[int], memoryvi
 
 
 def _uuid(value: Any) -> str:  # Any: an Arrow scalar
-    return str(uuid.UUID(bytes=value.as_py()))
+    text = value.as_py().hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
