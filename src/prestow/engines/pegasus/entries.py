@@ -187,9 +187,12 @@ def words_of(data_ids: pl.Series) -> pl.Series:
     ['instrument=simcam,visit=3', '', 'object=:x']
     """
     # No value holds a quote, so a quote and a colon end a name; but a value may begin with a colon.
-    held = data_ids.str.contains('":":', literal=True)
-    words = data_ids.str.slice(1).str.strip_suffix("}")
-    words = words.str.replace_all('":', "=", literal=True).str.replace_all('"', "", literal=True)
+    told = pl.lit(data_ids)
+    named = told.str.slice(1).str.strip_suffix("}").str.replace_all('":', "=", literal=True)
+    words, held = pl.select(
+        named.str.replace_all('"', "", literal=True).alias("words"),
+        told.str.contains('":":', literal=True).alias("held"),
+    ).get_columns()
     if held.any():
         known = data_ids.filter(held)
         words = words.clone().scatter(held.arg_true(), [_words(text) for text in known])
@@ -231,22 +234,23 @@ def _facts(batch: Batch, making: Making) -> pl.DataFrame:
     cores = _column(jobs, "cores")
     retry = np.maximum(np.where(asked > 0, asked, stop) - 1, making.settings.retries)
     inside = np.where(asked > 0, asked, tolerant)
-    more = pl.select(
-        pl.concat_str(pl.lit(',"--tries","'), pl.Series(inside), pl.lit('","--final"'))
-    ).to_series()
-    frame = pl.DataFrame({
-        "more": more, "_tolerant": tolerant > 0, "priority": jobs["priority"] if "priority" in jobs.columns else [0] * height,
-        "retry": retry, "cores": np.where(np.isnan(cores), 1, cores).astype(np.int64),
-        "disk": np.maximum(DISK, np.ceil(disk / _MEGA)).astype(np.int64), "memory": megabytes,
-        "runtime": limit + GRACE, "_limited": limit > 0, "category": _categories(batch, making.settings),
-    })  # fmt: skip
     # what Pegasus starts again is not known to be the last try, so all tries are in one
-    runtime = pl.concat_str(pl.lit(',"runtime":'), "runtime")
-    frame = frame.with_columns(
-        more=pl.when("_tolerant").then("more").otherwise(pl.lit("")),
-        runtime=pl.when("_limited").then(runtime).otherwise(pl.lit("")),
-    )
-    return frame.with_columns(condor=_condor(megabytes, making.settings, avoid))
+    more = pl.concat_str(pl.lit(',"--tries","'), pl.lit(pl.Series(inside)), pl.lit('","--final"'))
+    runtime = pl.concat_str(pl.lit(',"runtime":'), pl.lit(pl.Series(limit + GRACE)))
+    return pl.select(
+        more=_where(tolerant > 0, more), runtime=_where(limit > 0, runtime),
+        priority=pl.lit(jobs["priority"] if "priority" in jobs.columns else repeated("0", height)),
+        retry=pl.lit(pl.Series(retry)), cores=pl.lit(pl.Series(np.where(np.isnan(cores), 1, cores).astype(np.int64))),
+        disk=pl.lit(pl.Series(np.maximum(DISK, np.ceil(disk / _MEGA)).astype(np.int64))), memory=pl.lit(pl.Series(megabytes)),
+        category=pl.lit(_categories(batch, making.settings)), condor=pl.lit(_condor(megabytes, making.settings, avoid)),
+    )  # fmt: skip
+
+
+def _where(rows: npt.NDArray[np.bool_], text: pl.Expr) -> pl.Expr:
+    """Give a text in some rows, and nothing in the others."""
+    if not rows.any():
+        return pl.lit("")
+    return text if rows.all() else pl.when(pl.lit(pl.Series(rows))).then(text).otherwise(pl.lit(""))
 
 
 def _column(jobs: pl.DataFrame, name: str) -> Amounts:
@@ -297,11 +301,11 @@ def _held(batch: Batch, pipeline: Pipeline) -> Amounts:
     """Forecast what the directories of each job hold: inputs come here, then into its repository."""
     hints = {o.type: float(t.hints.get("output_bytes", 0.0)) for t in pipeline.tasks for o in outputs_of(t)}
     d = batch.datasets
-    guess = d["type"].replace_strict(hints, default=0.0, return_dtype=pl.Float64)
-    size = d.select(
-        pl.when(pl.col("size").is_not_null()).then(pl.col("size").cast(pl.Float64))
-        .when(pl.col("receipt").is_not_null()).then(pl.lit(guess)).otherwise(0.0).alias("size")
-    )["size"].to_numpy()  # fmt: skip
+    size = d["size"].cast(pl.Float64).to_numpy()
+    if any(hints.values()):
+        guess = d["type"].replace_strict(hints, default=0.0, return_dtype=pl.Float64).to_numpy()
+        size = np.where(np.isnan(size) & d["receipt"].is_not_null().to_numpy(), guess, size)
+    size = np.nan_to_num(size)
     known = np.bincount(
         batch.items["job"].to_numpy(), size[batch.items["dataset"].to_numpy()], minlength=batch.jobs.height
     )
