@@ -150,9 +150,13 @@ def parse_document(text: str, source: str = "<text>") -> Document:
         node = loader.get_single_node()
         data = _walk(loader, node, (), marks, key_marks, problems, source, 0) if node is not None else {}
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark, what = (
+            error.problem_mark or error.context_mark,
+            f"not valid YAML: {error.problem or error.context}",
+        )
+        if mark is not None and mark.line >= len(lines) and error.context_mark is not None:
+            mark, what = error.context_mark, f"{what}, to the end of the file, for what begins here"
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        what = f"not valid YAML: {error.problem or error.context}"
         document = Document(source, None, {(): (line, column)}, {}, lines)
         raise ConfigurationError(document.problem("PST-C002", (), what)) from error
     except (yaml.YAMLError, ValueError) as error:

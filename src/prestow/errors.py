@@ -216,7 +216,7 @@ CODES: dict[str, tuple[str, Exit]] = {
     "PST-W001": ("something that is no report is there", Exit.USAGE),
     "PST-W002": ("the report cannot be written", Exit.ENVIRONMENT),
     "PST-E001": ("the directory holds something else", Exit.ENVIRONMENT),
-    "PST-E002": ("the site file does not say what is needed", Exit.USAGE),
+    "PST-E002": ("the site file does not say what is needed", Exit.CONFIGURATION),
     "PST-E003": ("plans cannot be written for this system", Exit.USAGE),
     "PST-E004": ("a name that the other system would not carry as it is", Exit.REFUSED),
     "PST-E005": ("two inputs of a job would arrive as one file", Exit.REFUSED),

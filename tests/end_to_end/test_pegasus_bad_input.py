@@ -85,6 +85,16 @@ def with_another_content_in_the_directory(root: Path, site: Site) -> None:
     (root / "out/thesis.txt").write_text("mine")
 
 
+def that_is_of_another_engine(root: Path, site: Site) -> None:
+    site["engine"] = "dask"
+    del site["pegasus"]
+
+
+def that_is_the_project_file(root: Path, site: Site) -> None:
+    site.clear()
+    site |= {"schema": "prestow.project/1", "registry": "sqlite:///registry.db"}
+
+
 def without_pegasus(root: Path, site: Site) -> None:
     shutil.rmtree(root.parent / "bin")
 
@@ -101,6 +111,8 @@ BAD: list[tuple[Wrong, tuple[str, ...], str, int, str]] = [
     (with_a_misspelt_store, BOTH, "PST-C080", CONFIGURATION, "no store 'archvie'"),
     (with_a_store_of_no_project, BOTH, "PST-C080", CONFIGURATION, "the output store is 'archive'"),
     (with_inputs_in_a_store_that_nodes_do_not_see, BOTH, "PST-C080", CONFIGURATION, "store 'archive'"),
+    (that_is_of_another_engine, BOTH, "PST-E002", CONFIGURATION, "a site for 'dask', and not for 'pegasus'"),
+    (that_is_the_project_file, BOTH, "PST-C014", CONFIGURATION, "no site file, but 'prestow.project/1'"),
     (with_a_store_that_is_not_there, ("submit",), "PST-E076", ENVIRONMENT, "'archive' is not there"),
     (whose_plan_is_older_than_its_inputs, BOTH, "PST-E078", ENVIRONMENT, "archive: raw/toy/raw-1.json"),
     (whose_plan_has_lost_an_input, BOTH, "PST-E078", ENVIRONMENT, "archive: raw/toy/raw-1.json"),
@@ -172,6 +184,15 @@ def test_that_products_land_because_no_store_is_named_is_said(
         shutil.rmtree(root / "out", ignore_errors=True)
     why = "products come home to a landing folder, since the site file names no output store ('archive')"
     assert [why in out for out in told] == [True, False]
+
+
+def test_all_that_a_submit_host_lacks_is_told_at_once(root: Path, inside: Any) -> None:
+    site = site_of(root)
+    with_a_store_that_is_not_there(root, site)
+    without_pegasus(root, site)
+    (root / "pool.yaml").write_text(json.dumps(site))
+    answer = inside("submit", "--site", "pool.yaml", "--json", cwd=root, ok=False)
+    assert (answer.code, answer.codes) == (ENVIRONMENT, ["PST-E070", "PST-E076"])
 
 
 def test_what_is_wrong_is_put_right_and_goes(root: Path, inside: Any) -> None:

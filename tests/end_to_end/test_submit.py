@@ -306,7 +306,7 @@ def test_a_site_for_another_engine_and_a_record_that_is_damaged(
 ) -> None:
     (copied.directory / "here.yaml").write_text("schema: prestow.site/1\nname: here\n")
     other = inside("submit", "--site", "here.yaml", "--json", cwd=copied.directory, ok=False)
-    assert refused(other, "PST-E002", 2) == "this is a site for dask"
+    assert refused(other, "PST-E002", 3) == "engine: this is a site for 'dask', and not for 'pegasus'"
     (plan,) = copied.directory.glob("plans/*/plan.yaml")
     (plan.parent / "submissions").mkdir()
     (plan.parent / "submissions/1.json").write_text("{}")

@@ -44,9 +44,9 @@ def test_every_key_that_stands_twice_is_named():
 @pytest.mark.parametrize(
     ("text", "code", "where"),
     [
-        ("a: [1, 2\n", "PST-C002", "x.yaml:2:1"),
+        ("a: [1, 2\n", "PST-C002", "x.yaml:1:4"),
         ("a: b: c\n", "PST-C002", "x.yaml:1:5"),
-        ("a: 'x\n", "PST-C002", "x.yaml:2:1"),
+        ("a: 'x\n", "PST-C002", "x.yaml:1:4"),
         ("1.5: x\n", "PST-C011", "x.yaml:1:1"),
     ],
 )
@@ -105,3 +105,12 @@ print(parse_document("a: off\\nb: 2026-01-01").data)
             [sys.executable, "-c", program, when], capture_output=True, text=True, check=True
         )
         assert done.stdout == "{'a': False, 'b': datetime.date(2026, 1, 1)}\n"
+
+
+def test_what_is_not_closed_is_shown_where_it_begins():
+    with pytest.raises(ConfigurationError) as caught:
+        parse_document("name: x\nstores: {archive: file:///s\n", "site.yaml")
+    (problem,) = caught.value.problems
+    assert problem.where == "site.yaml:2:9"
+    assert problem.what.endswith("to the end of the file, for what begins here")
+    assert problem.excerpt.splitlines()[0].endswith("stores: {archive: file:///s")

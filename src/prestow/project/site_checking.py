@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +92,10 @@ def check_sites(
             wrong += error.problems
             continue
         strange = [] if own is None else store_problems(site, own, store=output)
+        ours = set(site.stores) if own is None else {*own, output}
         wrong += tar_problems(site, site.engine)
         wrong += strange or plan_problems(site, store=output, used=(), tasks=known)
-        away += unreachable(site)
+        away += unreachable(site, ours)
         seen = tuple(
             (name, site.stores[name], "seen" if site.stores[name].startswith("file://") else "not asked")
             for name in sorted(site.stores)
@@ -108,13 +109,13 @@ def check_sites(
     return tuple(found)
 
 
-def unreachable(site: Site) -> list[Problem]:
-    """Give a problem for each store of a site that this machine does not reach, as the site says where it is.
+def unreachable(site: Site, known: Container[str]) -> list[Problem]:
+    """Give a problem for each store of these that this machine does not reach, as the site says where it is.
 
     The submit host of a site for Pegasus brings what lies there, or takes in what was committed there; so it
     must see it, too.
     """
-    return [problem for name in sorted(site.stores) for problem in _unreachable(site, name)]
+    return [problem for name in sorted(site.stores) if name in known for problem in _unreachable(site, name)]
 
 
 def _unreachable(site: Site, name: str) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prestow.engines.pegasus import submissions
-from prestow.errors import PrestowError, raise_all
+from prestow.errors import PrestowError, Problem, raise_all
 from prestow.project.earlier_submissions import take_in
 from prestow.project.opened import STORE
 from prestow.project.site_checking import site_of_project
@@ -89,16 +89,18 @@ def submit(
     assert place.pegasus is not None
     project.registry.frozen.refuse([plan.run], "nothing is made in it")
     found: Tools | None = None
+    missing: tuple[Problem, ...] = ()
     because = landing_because(place, STORE)
     notes = [because] if because else []
     try:
         found = programs.find_tools(place.pegasus.home)
     except PrestowError as error:
-        if not dry_run:
-            raise
-        notes.append(f"it could not be handed over here: {error.problems[0].what}")
+        missing = error.problems
+    if missing and dry_run:
+        notes.append(f"it could not be handed over here: {missing[0].what}")
+        missing = ()
     tell("look at stores and inputs")
-    raise_all(unreachable_stores(project, plan, place), PrestowError)
+    raise_all((*missing, *unreachable_stores(project, plan, place)), PrestowError)
     notes += changed_inputs(project, plan)
     with run_lock(plan.directory):
         sealed = take_in(project, plan, found, place, again=again, dry_run=dry_run, notes=notes, tell=tell)

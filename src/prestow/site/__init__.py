@@ -302,6 +302,10 @@ def _size(value: object) -> int | None:
 
 def _problems(document: Document) -> list[Problem]:
     data = document.data
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(schema, str) and schema.partition("/")[0] != SCHEMA.partition("/")[0]:
+        fix = f"name a file whose first line is 'schema: {SCHEMA}'; there are some to copy in site-configs/"
+        return [document.problem("PST-C014", ("schema",), f"this is no site file, but {schema!r}", fix)]
     optional = ("engine", "workers", "scheduler", "scratch", "stores", "breaker", "layout", PEGASUS)
     problems = document.check_keys((), data, required=("schema", "name"), optional=optional)
     if not isinstance(data, dict):

@@ -134,7 +134,11 @@ def check_site(plan: Plan, site: Site, store: str, reuse: pl.DataFrame | None = 
     """
     if site.engine != PEGASUS or site.pegasus is None:
         fix = "name a site file with 'engine: pegasus', such as site-configs/pegasus-shared.yaml"
-        raise ProjectError(Problem("PST-E002", f"this is a site for {site.engine}", f"site {site.name}", fix))
+        raise ProjectError(
+            site.problem(
+                "PST-E002", ("engine",), f"this is a site for '{site.engine}', and not for '{PEGASUS}'", fix
+            )
+        )
     used = plan.tables.scan("locations").select("store").unique().collect()["store"].drop_nulls().to_list()
     if reuse is not None:
         used += reuse["store"].unique().drop_nulls().to_list()

@@ -62,7 +62,9 @@ def find_tools(home: str | None = None) -> Tools:
     path = os.pathsep.join(places)
     plan = shutil.which("pegasus-plan", path=path)
     if plan is None:
-        looked = "PEGASUS_HOME, PATH" + (f" and {home}/bin" if home else "")
+        set_to = os.environ.get("PEGASUS_HOME")
+        looked = f"{set_to}/bin (PEGASUS_HOME), PATH" if set_to else "PEGASUS_HOME (not set), PATH"
+        looked += f", {home}/bin (home)" if home else ""
         raise _unfit("there is no pegasus-plan", looked)
     run = shutil.which("pegasus-run", path=os.pathsep.join([os.path.dirname(plan), path]))
     if run is None:
@@ -200,7 +202,8 @@ def _logged(command: Sequence[str], cwd: Path, log: Path, name: str) -> None:
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
     if done.returncode:
-        said = in_words((done.stdout + "\n" + done.stderr).splitlines())
+        lines = (done.stdout + "\n" + done.stderr).splitlines()
+        said = in_words(lines) or [line.strip() for line in lines if line.strip()][-1:]
         what = f"{name} ended with {done.returncode}: " + ("; ".join(said) or "it does not say why")
         raise PrestowError(Problem("PST-E071", what, str(cwd), f"all that it said: less {log}"))
 
