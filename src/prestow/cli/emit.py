@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def emit(system: str, plan: str | None, site: str, into: str, output: Output, di
     shown = os.path.relpath(made.directory)
     counts = (
         f"    {count_text(made.jobs, 'job')}, {count_text(made.edges, 'dependency', 'dependencies')}, "
-        f"{count_text(made.inputs, 'file')} that exist, {count_text(made.receipts, 'receipt')}, "
+        f"{count_text(made.inputs, 'file that exists', 'files that exist')}, {count_text(made.receipts, 'receipt')}, "
         f"{count_text(made.packs, 'pack')} of manifests"
     )
     lines = [
@@ -48,4 +49,4 @@ def emit(system: str, plan: str | None, site: str, into: str, output: Output, di
     ]
     if not made.new:
         lines.append("this is the very same as before; nothing was written")
-    output.answer("emit", facts, "\n".join(lines), following=f"cd {shown} && less README.md")
+    output.answer("emit", facts, "\n".join(lines), following=f"cd {shlex.quote(shown)} && less README.md")

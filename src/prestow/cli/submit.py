@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,4 +80,4 @@ def _lines(made: Submitted, *, dry_run: bool) -> list[str]:
 def _following(made: Submitted, word: str, site: str, *, dry_run: bool) -> str:
     if not made.jobs:
         return f"prestow ingest{word}"
-    return f"prestow submit{word} --site {site}" if dry_run else f"prestow status{word}"
+    return f"prestow submit{word} --site {shlex.quote(site)}" if dry_run else f"prestow status{word}"

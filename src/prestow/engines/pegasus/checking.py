@@ -101,10 +101,11 @@ class Checker:
         self._exists: list[pl.DataFrame] = []
         self._directories: list[pl.Series] = []
         self._folded: list[pl.DataFrame] = []
-        odd = "give it a name of letters, digits and . _ + @ ~ -"
+        kept = "; where nodes see its store, an input may keep it with staging: prestow"
+        odd = f"give it a name of letters, digits and . _ + @ ~ -{kept}"
         self._odd = {
             "a file": _Tally("PST-E004", odd),
-            "a place": _Tally("PST-E004", "move the store, or name it otherwise"),
+            "a place": _Tally("PST-E004", f"give the file, or its store, another name{kept}"),
             "what a job is called": _Tally("PST-E004", "leave control characters out of data IDs"),
             "a job": _Tally("PST-E004", "this is a bug in prestow: tell us"),
         }
