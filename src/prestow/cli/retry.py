@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,5 +122,5 @@ def _following(project: Project, plan: Plan, found: PutBack, *, dry_run: bool) -
 
         engine = read_site(Path(found.retries.site)).engine
         if engine in names("emitters"):
-            return f"prestow emit {engine}{word} --site {found.retries.site} --into DIR"
+            return f"prestow emit {engine}{word} --site {shlex.quote(found.retries.site)} --into DIR"
     return f"prestow run{word}"
