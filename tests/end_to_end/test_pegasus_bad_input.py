@@ -54,7 +54,7 @@ def with_a_store_that_nodes_do_not_see(root: Path, site: Site) -> None:
 
 
 def with_a_misspelt_store(root: Path, site: Site) -> None:
-    site["stores"] = {"archvie": site["stores"]["archive"]}
+    site["stores"] = {"archives": site["stores"]["archive"]}
 
 
 def with_a_store_of_no_project(root: Path, site: Site) -> None:
@@ -108,7 +108,7 @@ Wrong = Callable[[Path, Site], None]
 BAD: list[tuple[Wrong, tuple[str, ...], str, int, str]] = [
     (without_a_scratch, BOTH, "PST-C012", CONFIGURATION, "key 'scratch' is missing"),
     (with_a_store_that_nodes_do_not_see, BOTH, "PST-C080", CONFIGURATION, "see the output store 'archive'"),
-    (with_a_misspelt_store, BOTH, "PST-C080", CONFIGURATION, "no store 'archvie'"),
+    (with_a_misspelt_store, BOTH, "PST-C080", CONFIGURATION, "no store 'archives'"),
     (with_a_store_of_no_project, BOTH, "PST-C080", CONFIGURATION, "the output store is 'archive'"),
     (with_inputs_in_a_store_that_nodes_do_not_see, BOTH, "PST-C080", CONFIGURATION, "store 'archive'"),
     (that_is_of_another_engine, BOTH, "PST-E002", CONFIGURATION, "a site for 'dask', and not for 'pegasus'"),
@@ -157,12 +157,12 @@ def test_it_is_refused_with_one_clear_answer(
 def test_whoever_reads_a_site_file_says_which_store_there_is_not(
     words: tuple[str, ...], root: Path, inside: Any, tree: Any
 ) -> None:
-    (root / "site.yaml").write_text("schema: prestow.site/1\nname: here\nstores:\n  archvie: {quota: 1 TB}\n")
+    (root / "site.yaml").write_text("schema: prestow.site/1\nname: here\nstores:\n  archives: {quota: 1 TB}\n")
     before = tree(root)
     answer = inside(*words, "--site", "site.yaml", cwd=root, ok=False)
     assert (answer.code, answer.out) == (CONFIGURATION, "")
     assert (
-        "error[PST-C080]: stores.archvie: this project has no store 'archvie'\n  --> site.yaml:4:3"
+        "error[PST-C080]: stores.archives: this project has no store 'archives'\n  --> site.yaml:4:3"
         in answer.err
     )
     assert "did you mean 'archive'?" in answer.err

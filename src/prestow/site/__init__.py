@@ -161,7 +161,7 @@ def store_problems(site: Site, known: Iterable[str], *, store: str) -> list[Prob
 
     Examples
     --------
-    >>> [p.fix for p in store_problems(Site("pool", stores={"archvie": "file:///s"}), ["nights"], store="archive")]
+    >>> [p.fix for p in store_problems(Site("pool", stores={"archives": "file:///s"}), ["nights"], store="archive")]
     ["did you mean 'archive'?"]
     >>> store_problems(Site("pool", stores={"archive": "file:///s"}), ["nights"], store="archive")
     []
