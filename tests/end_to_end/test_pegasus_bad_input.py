@@ -157,7 +157,9 @@ def test_it_is_refused_with_one_clear_answer(
 def test_whoever_reads_a_site_file_says_which_store_there_is_not(
     words: tuple[str, ...], root: Path, inside: Any, tree: Any
 ) -> None:
-    (root / "site.yaml").write_text("schema: prestow.site/1\nname: here\nstores:\n  archives: {quota: 1 TB}\n")
+    (root / "site.yaml").write_text(
+        "schema: prestow.site/1\nname: here\nstores:\n  archives: {quota: 1 TB}\n"
+    )
     before = tree(root)
     answer = inside(*words, "--site", "site.yaml", cwd=root, ok=False)
     assert (answer.code, answer.out) == (CONFIGURATION, "")
