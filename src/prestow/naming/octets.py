@@ -110,10 +110,18 @@ def _texts(characters: Octets) -> pl.Series:
 
     rows, width = characters.shape
     offsets = np.arange(rows + 1, dtype=np.int64) * width
-    array = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(characters))
-    series = pl.from_arrow(array)
-    assert isinstance(series, pl.Series)
-    return series
+    return from_arrow_texts(
+        pa.LargeStringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(characters))
+    )
+
+
+def from_arrow_texts(array: pa.Array) -> pl.Series:
+    """Give a column of Arrow's; by a batch of one column, for which Polars imports nothing of Arrow's functions."""
+    import pyarrow as pa
+
+    frame = pl.from_arrow(pa.record_batch([array], names=[""]))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.to_series()
 
 
 def to_arrow(octets: Octets, valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:

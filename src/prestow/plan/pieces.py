@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from prestow.naming import octets
 from prestow.plan.ranges import numbers_of
 
 if TYPE_CHECKING:
@@ -52,10 +53,9 @@ class Texts:
 
         rows = len(self.first) - 1
         data, bounds = self.octets(0, rows)
-        array = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(bounds), pa.py_buffer(data))
-        series = pl.from_arrow(array)
-        assert isinstance(series, pl.Series)
-        return series
+        return octets.from_arrow_texts(
+            pa.LargeStringArray.from_buffers(rows, pa.py_buffer(bounds), pa.py_buffer(data))
+        )
 
 
 Piece = str | pl.Series | tuple["Numbers", pl.Series]
