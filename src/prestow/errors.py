@@ -423,6 +423,10 @@ class TaskError(PrestowError):
     """A quantum failed."""
 
 
+class InputError(TaskError):
+    """An input, or the code, is not what was committed: no failure of a task, so no loss that may be tolerated."""
+
+
 class StoreError(PrestowError, OSError):
     """A store does not do what is asked of it."""
 

@@ -20,7 +20,7 @@ from prestow.engines.flights import Flight, Flights
 from prestow.engines.journal import Journal
 from prestow.engines.progress import Event
 from prestow.engines.result import RunFailure, RunResult
-from prestow.engines.sealing import to_seal
+from prestow.engines.sealing import NO_LOSS, to_seal
 from prestow.engines.submission import Submission
 from prestow.engines.tally import Tally
 from prestow.errors import CODES, Exit
@@ -426,7 +426,7 @@ class Loop:
         candidates = [
             row
             for row in self.spent
-            if s.policies[s.task[row]].tolerate and self.tally.failures[row].code != "PST-P005"
+            if s.policies[s.task[row]].tolerate and self.tally.failures[row].code not in NO_LOSS
         ]
         if self.breaker is not None:
             kept = [row for row in candidates if self._may_seal(row)]

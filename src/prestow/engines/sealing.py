@@ -15,6 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+NO_LOSS = ("PST-N006", "PST-P005")
+"""Failures that are never tolerated: an input that was changed, and a plan that does not fit."""
+
 
 class Standing(Enum):
     """What one planned input is, as far as is known."""

@@ -7,7 +7,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from prestow.errors import Problem, TaskError
+from prestow.errors import InputError, Problem, TaskError
 from prestow.manifest import Code
 from prestow.node.repository import remove_tree
 from prestow.stores import Store
@@ -28,7 +28,7 @@ def unpack(code: Code, store: Store, scratch: str) -> str:
         archive = f"{mine}/.zip"
         size, sha256 = store.fetch(code.path, Path(archive))
         if (size, sha256) != (code.size, code.sha256):
-            raise TaskError(
+            raise InputError(
                 Problem(
                     "PST-N006",
                     "the workflow's code is not what the plan names",

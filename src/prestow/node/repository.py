@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from prestow.errors import ObjectNotFoundError, Problem, TaskError
+from prestow.errors import InputError, ObjectNotFoundError, Problem
 from prestow.stores import Linkable, Store
 
 if TYPE_CHECKING:
@@ -183,9 +183,9 @@ class Repository:
         remove_tree(self.root)
 
 
-def lost_input(what: str, where: str) -> TaskError:
+def lost_input(what: str, where: str) -> InputError:
     """Say that an input's bytes are not those of its receipt (PST-N006)."""
-    return TaskError(
+    return InputError(
         Problem(
             "PST-N006",
             f"the input {where} is not what was committed: {what}",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prestow.commit import report_name
-from prestow.errors import PrestowError, Problem, StoreError, TaskError
+from prestow.errors import InputError, PrestowError, Problem, StoreError, TaskError
 from prestow.manifest import LAYOUTS, Manifest, ManifestQuantum, Receipt
 from prestow.model import State
 from prestow.model.hashing import seed_of
@@ -287,7 +287,7 @@ class _Job:
                 self.final
                 and quantum.tolerate
                 and quantum.id not in commits.settled
-                and not isinstance(error, StoreError)
+                and not isinstance(error, StoreError | InputError)
             ):
                 commits.seal(quantum)
         self.entries.append({

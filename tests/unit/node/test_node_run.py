@@ -539,6 +539,19 @@ def test_a_corrupted_input_is_named(jobs, raw):
     assert "raw{visit=1}" in failure.message
 
 
+def test_a_corrupted_input_is_never_a_loss(jobs, raw):
+    path = jobs.directory / "archive" / raw[0].path
+    path.chmod(0o644)
+    path.write_text('{"v":2}')
+    jobs.quantum(
+        "t", {"visit": 1}, entry="tasks:scale", config_class="Config", inputs={"x": [raw[0]]}, outputs={"y": "json"},
+        tolerate=True,
+    )  # fmt: skip
+    outcome = run_manifest(jobs.manifest(), scratch=jobs.scratch, final=True)
+    assert [f.code for f in outcome.failures] == ["PST-N006"]
+    assert outcome.receipts == {}
+
+
 def test_a_committed_product_that_vanished_is_made_again_from_equal_bytes(jobs, raw):
     made = jobs.quantum(
         "t",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from prestow.commit import ATTEMPTS
 from prestow.engines.committing import put_loss
-from prestow.engines.sealing import to_seal
+from prestow.engines.sealing import NO_LOSS, to_seal
 from prestow.engines.submission import Submission
 from prestow.errors import CODES, Exit
 from prestow.model import DataId, State
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prestow.plan import Plan
     from prestow.plan.settled import Register
 
-NO_LOSS = ("PST-E074", "PST-E075", "PST-E077", "PST-P005")
+NOT_STARTED = ("PST-E074", "PST-E075", "PST-E077")
 """Failures that say nothing of the quantum itself."""
 
 
@@ -95,7 +95,7 @@ def seal_between(
 
 
 def _may_be_lost(s: Submission, row: int, failure: Failed, breaker: Breaker | None) -> bool:
-    if not s.policies[s.task[row]].tolerate or failure.code in NO_LOSS:
+    if not s.policies[s.task[row]].tolerate or failure.code in (*NO_LOSS, *NOT_STARTED):
         return False
     if failure.code in CODES and CODES[failure.code][1] is Exit.ENVIRONMENT:
         return False
