@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from prestow.naming import octets
+from prestow.naming.octets import from_arrow_texts
 from prestow.plan.ranges import numbers_of
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _OLDEST = pl.CompatLevel.oldest()  # texts as offsets and one buffer, not as views
 _SHORT = 1 << 16  # owners whose numbers sort by their digits
-_TO_ESCAPE = np.zeros(256, np.bool_)
-_TO_ESCAPE[[*range(0x20), ord('"'), ord("\\")]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Texts:
 
         rows = len(self.first) - 1
         data, bounds = self.octets(0, rows)
-        return octets.from_arrow_texts(
+        return from_arrow_texts(
             pa.LargeStringArray.from_buffers(rows, pa.py_buffer(bounds), pa.py_buffer(data))
         )
 
@@ -131,7 +129,8 @@ def escaped(texts: pl.Series) -> pl.Series:
     >>> escaped(pl.Series(['a"b', "plain", None])).to_list()
     ['a\\"b', 'plain', None]
     """
-    if not _TO_ESCAPE[octets_of(texts)[0]].any():
+    octets = octets_of(texts)[0]
+    if not ((octets < ord(" ")) | (octets == ord('"')) | (octets == ord("\\"))).any():
         return texts
     needs = texts.str.contains(r'["\\\x00-\x1f]')
     # One at a time: hardly any text has such characters.

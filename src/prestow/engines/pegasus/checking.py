@@ -353,12 +353,17 @@ def _plain_names(names: pl.Series) -> list[str] | None:
     """Give the directories of names, each once, if no name has anything unusual; else None."""
     octets, bounds = octets_of(names)
     length = np.diff(bounds)
-    if not len(octets) or length.min() == 0 or length.max() > LONGEST_COMPONENT or not _PLAIN[octets].all():
+    if (
+        not len(octets)
+        or length.min() == 0
+        or length.max() > LONGEST_COMPONENT
+        or not _all_of(octets, _PLAIN)
+    ):
         return None
     slash = octets == ord("/")
     ends = bounds[1:] - 1
     ill = slash[:-1] & (slash[1:] | (octets[1:] == ord(".")))
-    if not _FIRST[octets[bounds[:-1]]].all() or slash[ends].any() or ill.any():
+    if not _all_of(octets[bounds[:-1]], _FIRST) or slash[ends].any() or ill.any():
         return None
     places = np.concatenate([[-1], np.flatnonzero(slash)])
     last = places[np.searchsorted(places, ends, "right") - 1]
@@ -369,18 +374,16 @@ def _plain_names(names: pl.Series) -> list[str] | None:
     return above
 
 
-def _among(characters: str) -> npt.NDArray[np.bool_]:
-    """Say of each octet whether it is one of these."""
-    found = np.zeros(256, np.bool_)
-    found[list(characters.encode())] = True
-    return found
+_ALPHANUMERIC = (string.ascii_letters + string.digits).encode()
+_FIRST = _ALPHANUMERIC + b"_"
+_PLAIN = _ALPHANUMERIC + b"._+@~-/"
+_HEXADECIMAL = b"0123456789abcdef"
+_OF_FILES = _ALPHANUMERIC + b"._+@~/:%-"
 
 
-_ALPHANUMERIC = string.ascii_letters + string.digits
-_FIRST = _among(_ALPHANUMERIC + "_")
-_PLAIN = _among(_ALPHANUMERIC + "._+@~-/")
-_HEXADECIMAL = _among("0123456789abcdef")
-_OF_FILES = _among(_ALPHANUMERIC + "._+@~/:%-")
+def _all_of(octets: npt.NDArray[np.uint8], characters: bytes) -> bool:
+    """Say whether there is nothing else."""
+    return not octets.tobytes().translate(None, characters)
 
 
 def _above(directories: Iterable[str]) -> pl.Series:
@@ -398,7 +401,7 @@ def _all_digests(texts: pl.Series) -> bool:
     """Say whether all that are there are digests."""
     octets, bounds = octets_of(texts)
     length = np.diff(bounds)
-    return bool(((length == 0) | (length == DIGITS)).all() and _HEXADECIMAL[octets].all())
+    return bool(((length == 0) | (length == DIGITS)).all() and _all_of(octets, _HEXADECIMAL))
 
 
 def _odd_places(chunk: pl.DataFrame) -> pl.Series:
@@ -407,7 +410,7 @@ def _odd_places(chunk: pl.DataFrame) -> pl.Series:
     if (
         not urls.null_count()
         and urls.str.starts_with("file://").all()
-        and _OF_FILES[octets_of(urls)[0]].all()
+        and _all_of(octets_of(urls)[0], _OF_FILES)
     ):
         return urls.clear()
     name, url = pl.col("name"), pl.col("url")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-JOBS, ROWS = 4000, 40_000
+JOBS, ROWS = 8000, 80_000
 """How many jobs, and inputs of them, are in memory as text at one time."""
 
 EDGES = 200_000
