@@ -22,8 +22,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import numpy.ma  # noqa: F401 - as below
 import polars as pl
-import pyarrow.parquet  # noqa: F401 - imports are not what is measured
+import pyarrow.parquet  # noqa: F401 - imports are not what is measured: Polars loads both when it first needs them
 import survey
 from plan import NotThereError, say
 from plan import child as child_of

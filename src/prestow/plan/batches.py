@@ -13,7 +13,7 @@ from prestow.errors import PlanRefusedError, Problem
 from prestow.naming import identity, octets
 from prestow.packs import RECEIPTS
 from prestow.plan.pieces import codes_of
-from prestow.plan.ranges import distinct, numbers_of, places_of
+from prestow.plan.ranges import distinct, numbers_of, once, places_of
 from prestow.plan.slices import groups_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Batches:
         reads = self._rows.of_quanta("inputs", own, ("quantum", "connection", "dataset"))
         writes = self._rows.of_quanta("outputs", own, ("quantum", "connection", "dataset", "optional"))
         read, written = (frame["dataset"].to_numpy().astype(np.int64) for frame in (reads, writes))
-        numbers = np.unique(np.concatenate([read, written]))
+        numbers = once(np.concatenate([read, written]))
         datasets, quanta, makers = self._facts(numbers, read, own)
         mine = quanta[np.searchsorted(makers, own)]
         mine = mine.with_columns(job=owner, task=codes_of(mine["task"], self._labels).astype(np.int64))
@@ -136,7 +136,7 @@ class Batches:
         planned = self._rows.at("datasets", new, (*_DATASET, "path", "producer"))
         maker = planned["producer"].to_numpy().astype(np.int64)
         needed = np.isin(new, read[read >= there])
-        makers = np.unique(np.concatenate([own, maker[needed]]))
+        makers = once(np.concatenate([own, maker[needed]]))
         quanta = self._rows.at("quanta", makers, ("quantum", "task", "data_id", "id", "recipe"))
         quanta = quanta.with_columns(_uuids(quanta["id"]), _hex(quanta["recipe"])).with_columns(
             receipt=pl.concat_str(

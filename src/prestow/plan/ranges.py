@@ -39,6 +39,21 @@ def places_of(keys: Integers, wanted: Integers) -> Numbers:
     return numbers_of(low, high - low)
 
 
+def once(numbers: Numbers) -> Numbers:
+    """Give numbers sorted, each once; faster than `numpy.unique` where most are different.
+
+    Examples
+    --------
+    >>> once(np.array([4, 1, 4])).tolist()
+    [1, 4]
+    """
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    found: Numbers = ordered[first]
+    return found
+
+
 def distinct(numbers: Numbers, end: int) -> tuple[Numbers, Numbers]:
     """Give those of some numbers below ``end``, sorted, each once, and the place of each number among them.
 

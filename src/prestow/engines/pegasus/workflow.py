@@ -75,7 +75,8 @@ def dependencies(edges: pl.DataFrame, ids: pl.Series) -> Texts:
     """
     ordered = edges.sort("parent", "child")
     parents = ordered["parent"].to_numpy()
-    known, which = np.unique(parents, return_inverse=True)
+    another = ~later(parents)
+    known, which = parents[another], np.cumsum(another) - 1
     head = pl.select(pl.concat_str(pl.lit(',\n{"id":"'), ids[known], pl.lit('","children":["'))).to_series()
     between = pl.Series(["", '","'])[later(which).astype(np.uint32)]
     children = pl.select(pl.concat_str(between, ids[ordered["child"]])).to_series()

@@ -29,6 +29,7 @@ from prestow.manifest import CARRIED, Code
 from prestow.plan.batches import Batch, Batches, RowGroups
 from prestow.plan.manifest_text import Frame, manifest_texts
 from prestow.plan.pieces import Texts
+from prestow.plan.ranges import once
 from prestow.plan.retrying import Retries, read_retries
 from prestow.site import PEGASUS, Site, products_of
 
@@ -417,7 +418,7 @@ def _jobs_of(given: Given) -> _Jobs:
             given.reuse.select(pl.col("quantum").cast(pl.UInt32)).unique(), on="quantum", how="anti"
         )
     )
-    chosen = np.unique(left["job"].to_numpy().astype(np.int64))
+    chosen = once(left["job"].to_numpy().astype(np.int64))
     if not len(chosen):
         raise PlanRefusedError(
             Problem("PST-E009", "there is nothing to do", f"plan {plan.id[:8]}", "prestow status")
@@ -489,7 +490,7 @@ def _ranges(reuse: pl.DataFrame | None) -> list[list[int]]:
     """Give numbers of quanta that are left out, as first and last of what stands together."""
     if reuse is None or not reuse.height:
         return []
-    numbers = np.unique(reuse["quantum"].to_numpy().astype(np.int64))
+    numbers = once(reuse["quantum"].to_numpy().astype(np.int64))
     breaks = np.flatnonzero(np.diff(numbers) > 1)
     firsts, lasts = numbers[[0, *(breaks + 1)]], numbers[[*breaks, -1]]
     return [[int(a), int(b)] for a, b in zip(firsts, lasts, strict=True)]
