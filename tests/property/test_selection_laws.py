@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from prestow.naming.universe import load_universe
@@ -155,6 +155,7 @@ CHOICES = st.recursive(
 
 
 @settings(max_examples=80, deadline=None)
+@example(text="not ((exposure = 0 or true))", kind="flat", unknown=True)
 @given(text=CHOICES, kind=st.sampled_from(["raw", "flat", "bias"]), unknown=st.booleans())
 def test_a_registry_gives_what_columns_would_choose(campaign, text, kind, unknown):
     registry, frames, records = campaign

@@ -95,8 +95,6 @@ def restriction(
     if selection is None:
         return Part()
     columns, joins = _reached(universe, dimensions, [c for c in selection.columns if c not in besides])
-    if unknown and selection.columns and not columns:
-        return Part()  # it says nothing here
     found = selection.sql(columns, first, dialect)
     if found is not None and found.text == EVERYTHING:
         return Part()
