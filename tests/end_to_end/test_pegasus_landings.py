@@ -15,6 +15,7 @@ import pytest
 
 from prestow.engines import open_engine
 from prestow.node.reporting import reports_in
+from prestow.plan.plan import PlanCode
 from prestow.stores import open_store
 from prestow.testing.campaigns import Campaign
 from prestow.testing.pegasus_shim import Shim
@@ -51,6 +52,26 @@ def campaign_of(directory: Path, clouds: Path) -> Campaign:
 
 def made(campaign: Campaign) -> dict[str, bytes]:
     return {name: data for name, data in campaign.products().items() if name.startswith("toy/")}
+
+
+def planned(directory: Path, clouds: Path) -> tuple[Campaign, PlanCode]:
+    """Give the campaign with its plan made, and its code, which is in the store; there are no clouds."""
+    clouds.unlink(missing_ok=True)
+    campaign = campaign_of(directory, clouds)
+    code = campaign.plan().code
+    assert code is not None
+    open_store(campaign.stores["archive"]).put_if_absent(code.path, code.data)
+    return campaign, code
+
+
+def emitted(campaign: Campaign, inside: Any, pegasus: dict[str, Any], **more: Any) -> None:
+    """Write the plan for a pool that is said so."""
+    site = {
+        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus", **more,
+        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, **pegasus},
+    }  # fmt: skip
+    (campaign.directory / "pool.yaml").write_text(json.dumps(site))
+    inside("emit", "pegasus", "--site", "pool.yaml", "--into", "out", cwd=campaign.directory)
 
 
 @pytest.fixture(scope="module")
@@ -121,38 +142,20 @@ def test_what_landed_and_what_remained_is_in_the_end_what_the_engine_local_makes
 def test_a_node_that_fetches_its_inputs_itself_makes_the_same(
     tmp_path: Path, clouds: Path, local: dict[str, bytes], inside: Any
 ) -> None:
-    clouds.unlink(missing_ok=True)
-    campaign = campaign_of(tmp_path / "c", clouds)
-    plan = campaign.plan()
-    assert plan.code is not None
-    open_store(campaign.stores["archive"]).put_if_absent(plan.code.path, plan.code.data)
-    site = {
-        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus", "stores": campaign.stores, "scratch": str(tmp_path / "local"),
-        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, "staging": "prestow"},
-    }  # fmt: skip
-    (campaign.directory / "pool.yaml").write_text(json.dumps(site))
-    inside("emit", "pegasus", "--site", "pool.yaml", "--into", "out", cwd=campaign.directory)
+    campaign, code = planned(tmp_path / "c", clouds)
+    emitted(campaign, inside, {"staging": "prestow"}, stores=campaign.stores, scratch=str(tmp_path / "local"))
     shim = Shim(campaign.directory / "out", tmp_path / "work")
     assert shim.run(), shim.logs
     raw = json.loads((shim.emission / "replicas.yml").read_text())["replicas"]
-    assert [entry["lfn"] for entry in raw] == [plan.code.path]  # no input
+    assert [entry["lfn"] for entry in raw] == [code.path]  # no input
     assert made(campaign) == local
 
 
 def test_a_changed_replica_is_found_before_the_task_where_pegasus_verifies_nothing(
     tmp_path: Path, clouds: Path, inside: Any
 ) -> None:
-    clouds.unlink(missing_ok=True)
-    campaign = campaign_of(tmp_path / "c", clouds)
-    plan = campaign.plan()
-    assert plan.code is not None
-    open_store(campaign.stores["archive"]).put_if_absent(plan.code.path, plan.code.data)
-    site = {
-        "schema": "prestow.site/1", "name": "pool", "engine": "pegasus",
-        "pegasus": {"python": sys.executable, "work": "/work", "retries": 0, "products": "landing"},
-    }  # fmt: skip
-    (campaign.directory / "pool.yaml").write_text(json.dumps(site))
-    inside("emit", "pegasus", "--site", "pool.yaml", "--into", "out", cwd=campaign.directory)
+    campaign, _ = planned(tmp_path / "c", clouds)
+    emitted(campaign, inside, {"products": "landing"})
     raw = campaign.directory / "store/raw/toy/raw-2.json"
     raw.write_bytes(raw.read_bytes().replace(b"2", b"3"))
     shim = Shim(campaign.directory / "out", tmp_path / "work")
